@@ -1,0 +1,1 @@
+"""Counts the operations of any torch program; knows torch, knows nothing of speech."""

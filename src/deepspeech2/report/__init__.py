@@ -1,0 +1,1 @@
+"""Renders a tally as a table, JSON, CSV or Markdown; never sees a torch module."""

@@ -1,0 +1,1 @@
+"""Speech: audio, features, the network, checkpoints, data, training, recognition."""
