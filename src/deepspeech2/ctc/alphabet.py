@@ -1,0 +1,189 @@
+"""The columns of a CTC output: what each one spells, which is the blank, which separates words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from deepspeech2.errors import VocabularyError
+
+WORD_START = "▁"  # the mark sentencepiece puts in front of a piece that begins a word
+
+
+@dataclass(frozen=True, init=False)
+class Alphabet:
+    """The labels of a CTC model, in the order of its output columns.
+
+    Attributes:
+        labels: What each column except the blank spells, in column order. Usually single characters; pieces of
+            several characters are fine.
+        blank: The blank's column; the last one unless told otherwise.
+        delimiter: The label that separates words, or None where the labels have none. It reads as a single space
+            in texts, whatever it is called.
+
+    Example:
+        >>> alphabet = Alphabet(["a", "b", " "])
+        >>> alphabet.columns, alphabet.blank, alphabet.text([0, 2, 1])
+        (4, 3, 'a b')
+    """
+
+    labels: tuple[str, ...]
+    blank: int
+    delimiter: str | None
+
+    def __init__(self, labels: Iterable[str], *, blank: int | None = None, delimiter: str | None = " ") -> None:
+        """Take the labels without the blank.
+
+        Args:
+            labels: The labels in column order, the blank left out. A string is taken as its characters.
+            blank: The blank's column, 0 .. len(labels); default: after the last label.
+            delimiter: The label between words; ignored where no label is spelled so.
+
+        Raises:
+            VocabularyError: No label, an empty or repeated label, or a blank outside the columns.
+        """
+        labels = tuple(labels)
+        if not labels:
+            raise VocabularyError("An alphabet needs at least one label besides the blank, but none was given.")
+        seen: dict[str, int] = {}
+        for column, label in enumerate(labels):
+            if not isinstance(label, str) or not label:
+                raise VocabularyError(f"Label {column} should be a non-empty string, but is {label!r}.")
+            if label in seen:
+                raise VocabularyError(
+                    f"Label {label!r} stands at both {seen[label]} and {column}; each must be unique."
+                )
+            seen[label] = column
+        if blank is None:
+            blank = len(labels)
+        if not 0 <= blank <= len(labels):
+            raise VocabularyError(f"The blank of {len(labels)} labels must be a column 0..{len(labels)}, not {blank}.")
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "blank", blank)
+        object.__setattr__(self, "delimiter", delimiter if delimiter in seen else None)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Alphabet:
+        r"""Read a vocabulary: JSON (see `from_json`) when the name ends so, otherwise one label a line.
+
+        The line format is that of Baidu's and PaddlePaddle's DeepSpeech: UTF-8, one character a line, one line being
+        a single space, the blank not listed.
+
+        Args:
+            path: The vocabulary file.
+
+        Returns:
+            The alphabet, blank last for the line format.
+
+        Raises:
+            VocabularyError: The file is missing, not UTF-8, or lists an empty or repeated label.
+        """
+        path = Path(path)
+        if path.suffix == ".json":
+            return cls.from_json(path)
+        lines = _read_text(path).split("\n")
+        if lines and not lines[-1]:
+            lines.pop()
+        lines = [line.removesuffix("\r") for line in lines]
+        try:
+            return cls(lines)
+        except VocabularyError as error:
+            raise VocabularyError(f"{path}: {error}") from None
+
+    @classmethod
+    def from_json(cls, path: str | Path, *, blank: str | None = None, delimiter: str | None = None) -> Alphabet:
+        """Read a JSON vocabulary: a list of labels, or an object of label to column as `vocab.json` files hold.
+
+        Args:
+            path: The JSON file.
+            blank: The label that is the blank; default: the first found of ``<pad>``, ``<blank>``, ``<blk>``,
+                ``[PAD]``, ``_`` and the empty string, otherwise the blank is not listed and is the last column.
+            delimiter: The label between words; default: ``|`` or a space, whichever is there.
+
+        Returns:
+            The alphabet.
+
+        Raises:
+            VocabularyError: The file is missing or its columns are not 0 .. n-1.
+        """
+        path = Path(path)
+        try:
+            content = json.loads(_read_text(path))
+        except json.JSONDecodeError as error:
+            raise VocabularyError(f"{path}: not JSON: {error}.") from None
+        labels = _ordered_labels(content, path)
+        if delimiter is None:
+            delimiter = next((name for name in (" ", "|") if name in labels), None)
+        candidates = ("<pad>", "<blank>", "<blk>", "[PAD]", "_", "") if blank is None else (blank,)
+        name = next((name for name in candidates if name in labels), None)
+        if name is None and blank is not None:
+            raise VocabularyError(f"{path}: no label {blank!r} to be the blank among {len(labels)} labels.")
+        column = labels.index(name) if name is not None else None
+        try:
+            return cls((label for label in labels if label != name), blank=column, delimiter=delimiter)
+        except VocabularyError as error:
+            raise VocabularyError(f"{path}: {error}") from None
+
+    @property
+    def columns(self) -> int:
+        """How many columns the posteriors must have: the labels and the blank."""
+        return len(self.labels) + 1
+
+    @cached_property
+    def spelling(self) -> tuple[str, ...]:
+        """What each column adds to a text: the blank nothing, the delimiter a space."""
+        spelled = [" " if label == self.delimiter else label for label in self.labels]
+        spelled.insert(self.blank, "")
+        return tuple(spelled)
+
+    @cached_property
+    def delimiter_column(self) -> int | None:
+        """The delimiter's column, or None."""
+        return None if self.delimiter is None else self.column(self.delimiter)
+
+    @cached_property
+    def has_word_starts(self) -> bool:
+        """Whether words begin at labels marked ``▁`` instead of being separated by a delimiter."""
+        return self.delimiter is None and any(label.startswith(WORD_START) for label in self.labels)
+
+    def column(self, label: str) -> int:
+        """The column of a label.
+
+        Raises:
+            VocabularyError: There is no such label.
+        """
+        try:
+            index = self.labels.index(label)
+        except ValueError:
+            raise VocabularyError(f"No label {label!r} among the {len(self.labels)} labels of this alphabet.") from None
+        return index + (index >= self.blank)
+
+    def text(self, columns: Sequence[int]) -> str:
+        """Spell a sequence of columns out. Nothing is collapsed; ``▁`` reads as a space between words."""
+        text = "".join([self.spelling[column] for column in columns])
+        return text.replace(WORD_START, " ").removeprefix(" ") if self.has_word_starts else text
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise VocabularyError(f"{path}: cannot read the vocabulary: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise VocabularyError(f"{path}: a vocabulary is UTF-8 text, but byte {error.start} is not.") from None
+
+
+def _ordered_labels(content: object, path: Path) -> list[str]:
+    if isinstance(content, list):
+        return content
+    if not isinstance(content, dict):
+        raise VocabularyError(f"{path}: expected a list of labels or an object of label to column.")
+    by_column = {column: label for label, column in content.items()}
+    if sorted(by_column, key=str) != sorted(range(len(content)), key=str):
+        raise VocabularyError(
+            f"{path}: the columns of {len(content)} labels should be 0..{len(content) - 1}, each once."
+        )
+    return [by_column[column] for column in range(len(content))]

@@ -1,0 +1,91 @@
+"""What the decoder asks of a language model, and the door that opens model files."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+from deepspeech2.errors import LanguageModelError, OptionError
+
+Unit = Literal["word", "label"]
+
+
+class LanguageModel(Protocol):
+    """An n-gram model; states are opaque and hashable, scores are log10.
+
+    Attributes:
+        path: The file it was read from.
+        order: The n of its n-grams.
+    """
+
+    path: Path
+    order: int
+
+    def words(self) -> Sequence[str]:
+        """The vocabulary without ``<s>``, ``</s>`` and ``<unk>``."""
+        ...
+
+    def __contains__(self, word: object) -> bool:
+        """Whether the model knows the word."""
+        ...
+
+    def begin(self) -> Hashable:
+        """The state after ``<s>``."""
+        ...
+
+    def null(self) -> Hashable:
+        """The state without any context."""
+        ...
+
+    def score(self, state: Hashable, word: str) -> tuple[float, Hashable]:
+        """log10 P(word | state), that of ``<unk>`` for an unknown word, and the state after it."""
+        ...
+
+
+def load_language_model(path: str | Path) -> LanguageModel:
+    """Open a language model: an ARPA file, gzipped or not, or a KenLM binary.
+
+    KenLM binaries need the `kenlm` package (``pip install 'deepspeech2[kenlm]'``).
+
+    Args:
+        path: The file.
+
+    Returns:
+        The model, for `BeamDecoder`.
+
+    Raises:
+        LanguageModelError: The file is missing, corrupt or neither of the two.
+
+    Example:
+        >>> model = load_language_model("lm.arpa.gz")  # doctest: +SKIP
+    """
+    from deepspeech2.ctc.kenlm_model import KenlmModel
+
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise LanguageModelError(f"{path}: cannot read the language model: {error.strerror}.") from None
+    return KenlmModel(path)
+
+
+def unit_of(model: LanguageModel, labels: Sequence[str]) -> Unit:
+    """Tell a model of words from one whose words are the labels themselves: characters or pieces.
+
+    Args:
+        model: The model.
+        labels: The alphabet's labels.
+
+    Returns:
+        ``"label"`` when every word of the model is a single character or one of the labels.
+
+    Raises:
+        OptionError: The model has no words.
+    """
+    known = set(labels)
+    words = model.words()
+    if not words:
+        raise OptionError(f"{model.path}: the language model has no words besides its markers.")
+    return "label" if all(len(word) == 1 or word in known for word in words) else "word"

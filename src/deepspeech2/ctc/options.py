@@ -1,0 +1,105 @@
+"""What a beam search is told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from deepspeech2.errors import OptionError
+
+Compat = Literal["python", "baidu"]
+
+
+@dataclass(frozen=True)
+class BeamOptions:
+    """Options of the prefix beam search; all scores are natural logarithms.
+
+    Attributes:
+        beam_size: How many prefixes are kept after each frame.
+        alpha: Weight of the language model.
+        beta: Added for each word (for a model over labels: for each label).
+        cutoff_prob: Symbols of a frame are taken by descending probability until they add up to this; 1 takes all.
+        cutoff_top_n: At most this many symbols of a frame are taken. Both cut-offs always apply, the blank included.
+        n_best: How many hypotheses are returned at most.
+        beam_threshold: Prefixes that score this much less than the best one are dropped, however short the beam.
+            Values above 600 act as 600: beyond that, prefixes are out of the range of the arithmetic.
+        lexicon: Allow only words of the language model; None: yes for a word model, except in `compat="python"`.
+        unknown_penalty: Subtracted for a word (or label) the language model does not know, on top of its own
+            probability for unknown words.
+        score_end: Also score the end of the sentence, ``</s>``.
+        hotwords: Words to favour and what each occurrence adds to the score. Known to the lexicon from then on.
+        lookahead: Rank unfinished words by the most probable word they can become. Changes which prefixes are kept,
+            never the score of one that is returned.
+        recombine: Of prefixes with the same future (language-model state, unfinished word, last label) keep the best
+            only.
+        compat: Score as an original did, so that published weights carry over. ``"python"``: P_LM^alpha * (words so
+            far)^beta, any word allowed; ``"baidu"``: alpha * log10 P_LM + beta, -1000 for an unknown word.
+    """
+
+    beam_size: int = 500
+    alpha: float = 2.5
+    beta: float = 0.3
+    cutoff_prob: float = 1.0
+    cutoff_top_n: int = 40
+    n_best: int = 10
+    beam_threshold: float = math.inf
+    lexicon: bool | None = None
+    unknown_penalty: float = 10.0
+    score_end: bool = False
+    hotwords: Mapping[str, float] = field(default_factory=dict)
+    lookahead: bool = False
+    recombine: bool = False
+    compat: Compat | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values no search can be run with."""
+        for name in ("beam_size", "cutoff_top_n", "n_best"):
+            _require_count(name, getattr(self, name))
+        for name in ("alpha", "beta", "unknown_penalty"):
+            _require_finite(name, getattr(self, name))
+        if self.unknown_penalty < 0:
+            raise OptionError(
+                f"unknown_penalty is subtracted, so it must not be negative, but is {self.unknown_penalty}."
+            )
+        if not 0 < _number("cutoff_prob", self.cutoff_prob) <= 1:
+            raise OptionError(f"cutoff_prob must be in (0, 1], but is {self.cutoff_prob}.")
+        if not _number("beam_threshold", self.beam_threshold) > 0:
+            raise OptionError(f"beam_threshold must be above 0, but is {self.beam_threshold}.")
+        if self.compat not in (None, "python", "baidu"):
+            raise OptionError(f"compat must be None, 'python' or 'baidu', but is {self.compat!r}.")
+        for word, weight in self.hotwords.items():
+            if not isinstance(word, str) or not word.strip():
+                raise OptionError(f"A hot word must be a non-empty string, but one is {word!r}.")
+            _require_finite(f"The weight of hot word {word!r}", weight)
+
+    @classmethod
+    def fast(cls, **changes: Any) -> BeamOptions:
+        """The profile for the best word error rate in the least time, for use with a word model.
+
+        Args:
+            **changes: Any options to set besides or instead.
+
+        Returns:
+            Options with unigram look-ahead, recombination and a score threshold.
+        """
+        return cls(**{"beam_size": 100, "lookahead": True, "recombine": True, "beam_threshold": 25.0, **changes})
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise OptionError(f"{name} must be a number, but is {value!r}.")
+    return float(value)
+
+
+def _require_finite(name: str, value: object) -> None:
+    if not math.isfinite(_number(name, value)):
+        raise OptionError(f"{name} must be finite, but is {value}.")
+
+
+def _require_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise OptionError(f"{name} must be a whole number, but is {value!r}.")
+    if not 1 <= value <= 1_000_000:
+        raise OptionError(f"{name} must be 1..1000000, but is {value}.")

@@ -1,0 +1,208 @@
+"""What a language model and hot words add to a prefix, label by label: the definition both searches follow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+
+from deepspeech2.ctc.alphabet import Alphabet
+from deepspeech2.ctc.language_model import LanguageModel, unit_of
+from deepspeech2.ctc.options import BeamOptions
+from deepspeech2.errors import OptionError
+
+LN10 = math.log(10.0)
+BAIDU_UNKNOWN = -1000.0  # log10, what Baidu's scorer gives a word it does not know
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixScore:
+    """What a prefix carries for the language model.
+
+    Attributes:
+        total: Everything added so far (natural log).
+        state: The language model's state after the last finished word.
+        partial: The letters since.
+        words: Words so far as the original Python counts them: delimiters inside, plus one.
+        lookahead: What ranks the unfinished word until it is finished; not part of `total`.
+    """
+
+    total: float = 0.0
+    state: Hashable = None
+    partial: str = ""
+    words: int = 0
+    lookahead: float = 0.0
+
+
+class Scorer:
+    """Scores prefixes; without a model and hot words it adds nothing."""
+
+    def start(self) -> PrefixScore:
+        """The empty prefix."""
+        return PrefixScore()
+
+    def extend(self, prefix: PrefixScore, column: int) -> PrefixScore | None:
+        """The prefix with one more label, or None where the lexicon forbids it."""
+        del column
+        return prefix
+
+    def finish(self, prefix: PrefixScore) -> tuple[PrefixScore, bool]:
+        """The prefix at the end of the audio, and whether its last word is a whole one."""
+        return prefix, True
+
+
+class LabelScorer(Scorer):
+    """A model whose words are the labels; every label is scored."""
+
+    def __init__(self, alphabet: Alphabet, options: BeamOptions, model: LanguageModel) -> None:
+        """Look the labels up in the model."""
+        self._options = options
+        self._model = model
+        self._names = [_name_in_model(label, alphabet, model) for label in alphabet.labels]
+        self._names.insert(alphabet.blank, "")
+
+    def start(self) -> PrefixScore:
+        """The state after ``<s>``."""
+        return PrefixScore(state=self._model.begin())
+
+    def extend(self, prefix: PrefixScore, column: int) -> PrefixScore | None:
+        """Score one label."""
+        name = self._names[column]
+        log10, state = self._model.score(prefix.state, name)
+        added = weigh(self._options, log10, prefix.words + 1, known=name in self._model)
+        return PrefixScore(prefix.total + added, state, words=prefix.words + 1)
+
+    def finish(self, prefix: PrefixScore) -> tuple[PrefixScore, bool]:
+        """Score ``</s>`` if asked."""
+        return _with_end(prefix, self._options, self._model), True
+
+
+class WordScorer(Scorer):
+    """A model of words, or hot words alone; a word is scored at the delimiter after it, or at the end."""
+
+    def __init__(self, alphabet: Alphabet, options: BeamOptions, model: LanguageModel | None) -> None:
+        """Build the set of allowed beginnings of words."""
+        self._options = options
+        self._model = model
+        self._spelling = alphabet.spelling
+        self._delimiter = alphabet.delimiter_column
+        closed = options.compat != "python" if options.lexicon is None else options.lexicon
+        self._closed = model is not None and closed
+        self._lookahead: dict[str, float] = {}
+        self._known: set[str] = set(options.hotwords)
+        if model is not None:
+            self._known.update(model.words())
+        for word in self._known:
+            best = self._unigram(word)
+            for length in range(1, len(word) + 1):
+                beginning = word[:length]
+                self._lookahead[beginning] = max(best, self._lookahead.get(beginning, -math.inf))
+
+    def start(self) -> PrefixScore:
+        """The state after ``<s>``."""
+        return PrefixScore(state=None if self._model is None else self._model.begin())
+
+    def extend(self, prefix: PrefixScore, column: int) -> PrefixScore | None:
+        """Add a letter, or score the word that a delimiter ends."""
+        if column == self._delimiter:
+            if prefix.partial:
+                if self._closed and prefix.partial not in self._known:
+                    return None
+                return self._finish_word(prefix)
+            # A delimiter that ends no word: nothing to score; a closed lexicon has no empty word.
+            counted = replace(prefix, words=prefix.words + (prefix.words > 0))
+            return None if self._closed else counted
+        partial = prefix.partial + self._spelling[column]
+        if self._closed and partial not in self._lookahead:
+            return None
+        lookahead = self._lookahead[partial] if self._options.lookahead and self._model is not None else 0.0
+        return replace(prefix, partial=partial, words=max(prefix.words, 1), lookahead=lookahead)
+
+    def finish(self, prefix: PrefixScore) -> tuple[PrefixScore, bool]:
+        """Score an unfinished last word, and ``</s>`` if asked."""
+        whole = True
+        if prefix.partial:
+            whole = not self._closed or prefix.partial in self._known
+            prefix = self._finish_word(prefix)
+        return _with_end(prefix, self._options, self._model), whole
+
+    def _finish_word(self, prefix: PrefixScore) -> PrefixScore:
+        word = prefix.partial
+        added = self._options.hotwords.get(word, 0.0)
+        state: Hashable = None
+        if self._model is not None:
+            log10, state = self._model.score(prefix.state, word)
+            added += weigh(self._options, log10, prefix.words, known=word in self._model)
+        return PrefixScore(prefix.total + added, state, "", prefix.words + 1)
+
+    def _unigram(self, word: str) -> float:
+        if self._model is None:
+            return 0.0
+        log10, _ = self._model.score(self._model.null(), word)
+        return self._options.hotwords.get(word, 0.0) + weigh(
+            replace(self._options, beta=0.0), log10, 1, known=word in self._model
+        )
+
+
+def make_scorer(alphabet: Alphabet, options: BeamOptions, model: LanguageModel | None) -> Scorer:
+    """Choose the scorer.
+
+    Args:
+        alphabet: The labels.
+        options: Weights, mode and hot words.
+        model: The language model or None.
+
+    Returns:
+        The scorer.
+
+    Raises:
+        OptionError: Words are to be scored, but the alphabet has nothing that separates them; or look-ahead is asked
+            of an open vocabulary.
+    """
+    if model is not None and unit_of(model, alphabet.labels) == "label":
+        if options.hotwords:
+            raise OptionError(f"{model.path}: hot words need a model of words, but the words of this one are labels.")
+        return LabelScorer(alphabet, options, model)
+    if model is None and not options.hotwords:
+        return Scorer()
+    if alphabet.delimiter is None:
+        raise OptionError(
+            f"A model of words and hot words need a label between words, but none of the {len(alphabet.labels)} labels "
+            "is the delimiter; name it with Alphabet(labels, delimiter=...) or use a model over the labels."
+        )
+    scorer = WordScorer(alphabet, options, model)
+    if options.lookahead and model is not None and not scorer._closed:
+        raise OptionError("lookahead needs a closed vocabulary: leave lexicon on, or switch lookahead off.")
+    return scorer
+
+
+def weigh(options: BeamOptions, log10: float, words: int, *, known: bool) -> float:
+    """What one scored word adds.
+
+    Args:
+        options: Weights and mode.
+        log10: The model's log10 probability of the word.
+        words: Words so far, this one included.
+        known: Whether the model knows it.
+
+    Returns:
+        Natural-log score, beta included.
+    """
+    if options.compat == "python":
+        return options.alpha * LN10 * log10 + options.beta * math.log(words)
+    if options.compat == "baidu":
+        return options.alpha * (log10 if known else BAIDU_UNKNOWN) + options.beta
+    return options.alpha * LN10 * log10 + options.beta - (0.0 if known else options.unknown_penalty)
+
+
+def _with_end(prefix: PrefixScore, options: BeamOptions, model: LanguageModel | None) -> PrefixScore:
+    if not options.score_end or model is None:
+        return prefix
+    log10, state = model.score(prefix.state, "</s>")
+    scale = 1.0 if options.compat == "baidu" else LN10
+    return replace(prefix, total=prefix.total + options.alpha * scale * log10, state=state)
+
+
+def _name_in_model(label: str, alphabet: Alphabet, model: LanguageModel) -> str:
+    names = (label, " ", "|", "▁", "<space>") if label == alphabet.delimiter else (label,)
+    return next((name for name in names if name in model), label)
