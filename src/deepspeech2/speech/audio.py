@@ -1,0 +1,130 @@
+"""Reading audio: any file soundfile knows, as mono samples at the rate the model was made for."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from deepspeech2.errors import AudioError
+
+SAMPLE_RATE = 16_000
+"""Samples per second of every published DeepSpeech2."""
+
+WINDOW_SAMPLES = 320
+"""Samples of one analysis window (20 ms); audio shorter than this has no frame."""
+
+# A header may announce any number of samples, so audio is read in blocks and only what is there takes memory.
+_BLOCK_SAMPLES = 1 << 18
+
+
+def load_audio(
+    source: str | os.PathLike[str] | BinaryIO,
+    sample_rate: int = SAMPLE_RATE,
+    *,
+    offset_seconds: float = 0.0,
+    duration_seconds: float | None = None,
+) -> NDArray[np.float32]:
+    """Read a WAV, FLAC, OGG (Vorbis or Opus) or MP3 file as mono samples.
+
+    Channels are averaged; another sampling rate is converted with soxr (high quality). The level is left as it
+    is: `spectrogram` normalises it.
+
+    Args:
+        source: A path, or an open binary file that can seek.
+        sample_rate: The rate of the samples returned, in Hz.
+        offset_seconds: Where to start, in seconds from the beginning of the file.
+        duration_seconds: How much to read; everything that is left when None.
+
+    Returns:
+        Samples in [-1, 1], shape (samples,), float32.
+
+    Raises:
+        AudioError: The file is missing, is not audio, or its audio is empty, silent, shorter than one window
+            of 20 ms, or holds values that are not numbers.
+
+    Example:
+        >>> samples = load_audio("examples/clip_10s.flac")
+        >>> samples.shape
+        (159920,)
+    """
+    name = _name(source)
+    if sample_rate <= 0 or offset_seconds < 0 or (duration_seconds is not None and duration_seconds <= 0):
+        raise AudioError(
+            f"{name}: expected a positive sample_rate and duration_seconds and no negative offset_seconds, "
+            f"found {sample_rate}, {duration_seconds} and {offset_seconds}"
+        )
+    samples, native_rate = _read_mono(source, name, offset_seconds, duration_seconds)
+    check_samples(samples, name, minimum=math.ceil(WINDOW_SAMPLES * native_rate / SAMPLE_RATE))
+    if native_rate != sample_rate:
+        samples = soxr.resample(samples, native_rate, sample_rate).astype(np.float32, copy=False)
+    return samples
+
+
+def check_samples(samples: NDArray[Any], name: str, minimum: int = WINDOW_SAMPLES) -> None:
+    """Refuse audio that has no spectrogram: empty, too short, silent or not finite.
+
+    Args:
+        samples: Mono samples, shape (samples,).
+        name: What the message calls the audio, normally its file name.
+        minimum: The fewest samples that are enough: one window.
+
+    Raises:
+        AudioError: Naming the audio and what is wrong with it.
+    """
+    if samples.size == 0:
+        raise AudioError(f"{name}: the audio is empty; expected at least one window of 20 ms")
+    if samples.size < minimum:
+        raise AudioError(
+            f"{name}: the audio is too short: {samples.size} samples, expected at least one window of 20 ms "
+            f"({minimum} samples)"
+        )
+    low, high = float(samples.min()), float(samples.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        bad = int(np.count_nonzero(~np.isfinite(samples)))
+        raise AudioError(f"{name}: {bad} of {samples.size} samples are not finite numbers; export the audio again")
+    if low == high == 0.0:
+        raise AudioError(f"{name}: the audio is silent: all {samples.size} samples are zero")
+
+
+def _name(source: str | os.PathLike[str] | BinaryIO) -> str:
+    return str(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "audio stream"))
+
+
+def _read_mono(
+    source: str | os.PathLike[str] | BinaryIO, name: str, offset_seconds: float, duration_seconds: float | None
+) -> tuple[NDArray[np.float32], int]:
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        if not path.exists():
+            raise AudioError(f"{name}: no such file; expected a WAV, FLAC, OGG or MP3 file")
+        if not path.is_file():
+            raise AudioError(f"{name}: not a file; expected a WAV, FLAC, OGG or MP3 file")
+    try:
+        with soundfile.SoundFile(source) as audio:
+            rate = int(audio.samplerate)
+            if offset_seconds:
+                audio.seek(min(round(offset_seconds * rate), audio.frames))
+            wanted = None if duration_seconds is None else round(duration_seconds * rate)
+            blocks = []
+            while wanted is None or wanted > 0:
+                block = audio.read(min(_BLOCK_SAMPLES, wanted or _BLOCK_SAMPLES), dtype="float32", always_2d=True)
+                if not len(block):
+                    break
+                blocks.append(block.mean(axis=1))
+                wanted = None if wanted is None else wanted - len(block)
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError, RuntimeError) as error:
+        raise AudioError(
+            f"{name}: cannot be read as audio ({_one_line(error)}); expected a WAV, FLAC, OGG or MP3 file"
+        ) from error
+    return (np.concatenate(blocks) if blocks else np.zeros(0, np.float32)), rate
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
