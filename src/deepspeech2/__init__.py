@@ -11,10 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deepspeech2.errors import DeepSpeech2Error as DeepSpeech2Error
+    from deepspeech2.speech.audio import load_audio as load_audio
+    from deepspeech2.speech.build import build_model as build_model
+    from deepspeech2.speech.ctc_loss import ctc_losses as ctc_losses
+    from deepspeech2.speech.features import Normalizer as Normalizer
+    from deepspeech2.speech.features import spectrogram as spectrogram
+    from deepspeech2.speech.network import DeepSpeech2 as DeepSpeech2
+    from deepspeech2.speech.options import ConvolutionOptions as ConvolutionOptions
+    from deepspeech2.speech.options import NetworkOptions as NetworkOptions
 
 # Public name -> module that defines it. Nothing is defined here.
 _HOMES = {
     "DeepSpeech2Error": "deepspeech2.errors",
+    "load_audio": "deepspeech2.speech.audio",
+    "build_model": "deepspeech2.speech.build",
+    "ctc_losses": "deepspeech2.speech.ctc_loss",
+    "Normalizer": "deepspeech2.speech.features",
+    "spectrogram": "deepspeech2.speech.features",
+    "DeepSpeech2": "deepspeech2.speech.network",
+    "ConvolutionOptions": "deepspeech2.speech.options",
+    "NetworkOptions": "deepspeech2.speech.options",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605

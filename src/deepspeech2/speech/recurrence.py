@@ -70,9 +70,7 @@ class _Packing:
 
 
 @torch.library.custom_op("deepspeech2::simple_recurrence", mutates_args=())
-def simple_recurrence(
-    x: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor, reverse: bool, limit: float
-) -> Tensor:
+def simple_recurrence(x: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor, reverse: bool, limit: float) -> Tensor:
     """Run ``h[t] = clip(x[t] + bias + h[t-1] @ weight, 0, limit)`` over the valid frames; h is zero elsewhere.
 
     Args:
@@ -199,7 +197,7 @@ def _(
 
 
 @torch.library.custom_op("deepspeech2::gru_recurrence_backward", mutates_args=())
-def gru_recurrence_backward(  # noqa: PLR0913
+def gru_recurrence_backward(  # noqa: PLR0913, PLR0917
     grad: Tensor,
     output: Tensor,
     gates: Tensor,
@@ -246,7 +244,7 @@ def gru_recurrence_backward(  # noqa: PLR0913
 
 
 @gru_recurrence_backward.register_fake
-def _(  # noqa: PLR0913
+def _(  # noqa: PLR0913, PLR0917
     grad: Tensor,
     output: Tensor,
     gates: Tensor,
