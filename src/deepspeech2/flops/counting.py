@@ -1,0 +1,146 @@
+"""count: the operations of any torch module or callable, from shapes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, overload
+
+import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
+from deepspeech2.errors import CountingError, DataDependentError, InputError, UncountedOperatorError
+from deepspeech2.flops.closed_form import ClosedForm
+from deepspeech2.flops.dimensions import SymbolicInputs, resolve_dimensions
+from deepspeech2.flops.tally import Tally
+from deepspeech2.flops.tracer import FakeWorld, trace
+
+
+@overload
+def count(
+    program: Callable[..., Any],
+    inputs: Any,
+    *,
+    strict: bool = ...,
+    symbolic: None = ...,
+) -> Tally: ...
+
+
+@overload
+def count(
+    program: Callable[..., Any],
+    inputs: Any,
+    *,
+    strict: bool = ...,
+    symbolic: Mapping[str, Any],
+) -> ClosedForm: ...
+
+
+def count(
+    program: Callable[..., Any],
+    inputs: Any,
+    *,
+    strict: bool = False,
+    symbolic: Mapping[str, Any] | None = None,
+) -> Tally | ClosedForm:
+    """Count every operation of one forward pass, exactly, without computing it.
+
+    The program runs on fake tensors: no memory is allocated for activations, values of the inputs are never read, the
+    module is left as it was (its mode, train or eval, is respected). Taps on padding count as computed and are also
+    reported as `padding_macs`. Operators without a formula make every total a lower bound and are listed in
+    `unknown` with the line that called them.
+
+    Does not cover what a vendor kernel really executes (Winograd or FFT convolutions, masked work that is computed and
+    thrown away), nor control flow that depends on values.
+
+    Args:
+        program: any `torch.nn.Module` or callable.
+        inputs: example tensors: one tensor, a tuple or list of positional arguments, or a dict of keyword arguments.
+            Only shapes and dtypes matter (integer tensors of up to 4096 elements keep their values, for lengths).
+        strict: raise instead of giving a lower bound.
+        symbolic: dimensions to keep as symbols, giving a closed formula instead of a tally. Maps a name to the axis
+            of the inputs it stands for (the same axis of every input that has that size there), to a list of
+            (input, axis) pairs, or to `...` to take it from the module's `symbolic_axes` or, failing that, axis 0
+            for `"batch"` and the longest remaining axis of the first input for any other name.
+
+    Returns:
+        A `Tally`; with `symbolic`, a `ClosedForm`, whose `at(batch=1, time=999)` is an integer.
+
+    Raises:
+        UncountedOperatorError: `strict` and some operator has no formula.
+        DataDependentError: the program needs a value that shapes do not give.
+        InputError: the inputs do not fit the module; the module's own message is quoted.
+        ClosedFormError: the count has no closed formula in these dimensions.
+
+    Example:
+        >>> import torch
+        >>> from deepspeech2 import count
+        >>> tally = count(torch.nn.Linear(10, 3), torch.empty(2, 10))
+        >>> tally.macs, tally.flops
+        (60, 120)
+    """
+    args, kwargs = _arguments(inputs)
+    if symbolic is None:
+        return _checked(_run(program, args, kwargs, FakeWorld.create()), strict)
+    from deepspeech2.flops.derivation import derive
+
+    dimensions = resolve_dimensions(program, args, kwargs, symbolic)
+    return derive(lambda world, a, k: _checked(_run(program, a, k, world), strict), args, kwargs, dimensions)
+
+
+def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    if isinstance(inputs, tuple | list) and not hasattr(inputs, "_fields"):
+        return tuple(inputs), {}
+    return (inputs,), {}
+
+
+def _run(program: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], world: FakeWorld) -> Tally:
+    if not callable(program):
+        raise InputError(f"expected a torch module or a function to count, found {type(program).__name__}")
+    try:
+        return trace(program, args, kwargs, world).tally()
+    except (DataDependentOutputException, DynamicOutputShapeException, GuardOnDataDependentSymNode) as error:
+        what = getattr(error, "func", None) or "a branch"
+        raise DataDependentError(
+            f"the program needs the value of a tensor ({what}) at {_site(error)}, and counting knows shapes only; "
+            "make the decision from shapes, or count the part behind it on its own"
+        ) from error
+    except (CountingError, InputError):
+        raise
+    except (RuntimeError, TypeError, ValueError, AssertionError, IndexError, AttributeError) as error:
+        shapes = ", ".join(_shape_text(value) for value in (*args, *kwargs.values()))
+        message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"the module does not run on inputs {shapes}: {message}") from error
+
+
+def _shape_text(value: Any) -> str:
+    return str(tuple(value.shape)) if isinstance(value, torch.Tensor) else type(value).__name__
+
+
+def _site(error: BaseException) -> str:
+    """`file:line` of the innermost frame of the program itself in an error's traceback."""
+    from deepspeech2.flops.recorder import is_program_code
+
+    site, traceback = "an unknown place", error.__traceback__
+    while traceback is not None:
+        filename = traceback.tb_frame.f_code.co_filename
+        if is_program_code(filename):
+            site = f"{filename}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return site
+
+
+def _checked(tally: Tally, strict: bool) -> Tally:
+    if strict and tally.unknown:
+        first = tally.unknown[0]
+        more = f" and {len(tally.unknown) - 1} more" if len(tally.unknown) > 1 else ""
+        raise UncountedOperatorError(
+            f"{first.operator} cannot be counted ({first.reason}), called at {first.sites[0]}{more}; "
+            "register a formula for it with register_formula, or count without strict for a lower bound"
+        )
+    return tally
+
+
+__all__ = ["SymbolicInputs", "count"]

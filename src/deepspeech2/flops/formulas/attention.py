@@ -1,0 +1,95 @@
+"""Scaled dot-product attention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deepspeech2.flops.operations import Number, OperationCount
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Sizes of an attention.
+
+    Attributes:
+        heads: independent attentions, batch times heads.
+        queries: query positions of one head.
+        keys: key positions of one head.
+        key_size: length of a query and of a key vector.
+        value_size: length of a value vector.
+        causal: position i sees keys 0 .. i only.
+        bias: a mask is added to the scores.
+    """
+
+    heads: Number
+    queries: Number
+    keys: Number
+    key_size: Number
+    value_size: Number
+    causal: bool = False
+    bias: bool = False
+
+    @property
+    def pairs(self) -> Number:
+        """(query, key) pairs that are allowed to meet in one head."""
+        if not self.causal:
+            return self.queries * self.keys
+        if self.queries == self.keys:
+            return _half(self.queries * (self.queries + 1))
+        short = min(self.queries, self.keys)
+        return _half(short * (short + 1)) + (self.queries - short) * self.keys
+
+
+def _half(even: Number) -> Number:
+    return even // 2 if isinstance(even, int) else even / 2
+
+
+def attention(sizes: Attention) -> OperationCount:
+    """softmax(q k^T * scale + bias) v, over allowed pairs only.
+
+    Algorithm: per allowed pair a dot product of `key_size`, a multiplication by the scale, an addition if there is
+    a bias; per query a softmax over its allowed keys; per query and value element a dot product over allowed keys.
+    Masked pairs cost nothing: a kernel that computes and discards them does more work than this.
+    """
+    pairs = sizes.heads * sizes.pairs
+    rows = sizes.heads * sizes.queries
+    scores = pairs * sizes.key_size
+    mixing = pairs * sizes.value_size
+    return OperationCount(
+        multiply=scores + pairs + mixing,
+        add=scores - pairs + (pairs if sizes.bias else 0) + pairs + pairs - rows + mixing - rows * sizes.value_size,
+        exp=pairs,
+        divide=pairs,
+        compare=pairs - rows,
+        macs=scores + mixing,
+    )
+
+
+def attention_gradient(sizes: Attention) -> OperationCount:
+    """Gradient of `attention` with respect to query, key and value; probabilities are recomputed from q and k.
+
+    Algorithm: scores and softmax again (as forward, without the mixing); dV = P^T dO; dP = dO V^T;
+    dS = P * (dP - rowsum(dP * P)) * scale; dQ = dS K; dK = dS^T Q. Five products over allowed pairs.
+    """
+    pairs = sizes.heads * sizes.pairs
+    rows = sizes.heads * sizes.queries
+    keys = sizes.heads * sizes.keys
+    scores = pairs * sizes.key_size
+    mixing = pairs * sizes.value_size
+    recomputed = OperationCount(
+        multiply=scores + pairs,
+        add=scores - pairs + (pairs if sizes.bias else 0) + pairs + pairs - rows,
+        exp=pairs,
+        divide=pairs,
+        compare=pairs - rows,
+        macs=scores,
+    )
+    return recomputed + OperationCount(
+        multiply=2 * mixing + 2 * scores + 3 * pairs,
+        add=(mixing - keys * sizes.value_size)
+        + (mixing - pairs)
+        + (pairs - rows + pairs)
+        + (scores - rows * sizes.key_size)
+        + (scores - keys * sizes.key_size),
+        macs=2 * mixing + 2 * scores,
+    )

@@ -1,0 +1,31 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+from deepspeech2.flops.operations import Number, OperationCount
+
+
+def dot_products(outputs: Number, length: Number, *, bias: bool = False) -> OperationCount:
+    """`outputs` dot products of vectors of `length`, each with an optional bias.
+
+    Algorithm: s = a[0] * b[0]; s = s + a[k] * b[k] for k = 1 .. length - 1; s = s + bias. A bias costs one addition
+    whatever its value. Notebook: a fully connected layer, (2 * length - 1) per output, one more for the bias.
+    """
+    products = outputs * length
+    additions = products - outputs + (outputs if bias else 0)
+    return OperationCount(multiply=products, add=additions, macs=products, notebook=products + additions)
+
+
+def matrix_product(rows: Number, inner: Number, columns: Number, *, batch: Number = 1) -> OperationCount:
+    """(batch, rows, inner) times (batch, inner, columns): one dot product per element of the result."""
+    return dot_products(batch * rows * columns, inner)
+
+
+def fully_connected(samples: Number, inputs: Number, outputs: Number, *, bias: bool) -> OperationCount:
+    """A fully connected layer applied to `samples` vectors."""
+    return dot_products(samples * outputs, inputs, bias=bias)
+
+
+def scaled_sum(elements: Number, *, scale: bool) -> OperationCount:
+    """`a + s * b` per element: one addition, and one multiplication unless the scale is one."""
+    return OperationCount(multiply=elements if scale else 0, add=elements)

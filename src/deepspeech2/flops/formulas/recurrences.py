@@ -1,0 +1,143 @@
+"""Recurrent layers: DeepSpeech2's two recurrences, and torch's RNN, GRU and LSTM.
+
+A recurrence sees inputs that are already projected. `steps` is the number of time steps of one direction; counts are
+for every sample in the batch being that long.
+"""
+
+from __future__ import annotations
+
+from deepspeech2.flops.formulas.activations import sigmoid
+from deepspeech2.flops.formulas.products import dot_products
+from deepspeech2.flops.operations import Number, OperationCount
+
+
+def clipped_recurrence(batch: Number, steps: Number, size: Number) -> OperationCount:
+    """One direction of the simple recurrence with clipped ReLU.
+
+    Algorithm: h = clip(x + b) at the first step, which has no product; h = clip((x + b) + h_previous W) afterwards.
+    A clip is two comparisons. Notebook: a fully connected layer with bias at every step, the first included.
+    """
+    cells = batch * steps * size
+    count = recurrent_product(batch, steps, size, size)
+    clips = OperationCount(add=cells, compare=2 * cells)
+    return count + clips + OperationCount(notebook=2 * size * cells)
+
+
+def gated_recurrence(batch: Number, steps: Number, size: Number) -> OperationCount:
+    """One direction of DeepSpeech2's GRU (sigmoid gates, ReLU candidate, reset before the product).
+
+    Algorithm: z = sigmoid((x_z + b_z) + h U_z), r = sigmoid((x_r + b_r) + h U_r),
+    c = relu((x_c + b_c) + (r * h) U_c), h = (1 - z) * h + z * c. At the first step h is zero: r is not computed,
+    no product is, and h = z * c. Notebook: 2 * size per output element of each recurrent product.
+    """
+    first = batch * size
+    later = batch * (steps - 1) * size
+    count = recurrent_product(batch, steps, size, 3 * size)
+    # First step: two biases, one gate, one ReLU, z * c.
+    count = count + OperationCount(add=2 * first, multiply=first, compare=first) + sigmoid(first)
+    # Later steps: three biases, two gates, r * h, a ReLU, 1 - z, two products and their sum.
+    count = count + OperationCount(add=(3 + 2) * later, multiply=3 * later, compare=later) + sigmoid(2 * later)
+    return count + OperationCount(notebook=2 * size * 3 * size * batch * steps)
+
+
+def recurrent_product(batch: Number, steps: Number, size: Number, outputs: Number) -> OperationCount:
+    """H W at every step but the first, each added to what the step already has."""
+    elements = batch * (steps - 1) * outputs
+    count = dot_products(elements, size, bias=True)
+    return OperationCount(multiply=count.multiply, add=count.add, macs=count.macs)
+
+
+def clipped_recurrence_gradient(batch: Number, steps: Number, size: Number) -> OperationCount:
+    """Gradient of one direction of the simple recurrence with respect to input, weight and bias.
+
+    Algorithm, from the last step to the first: d = (g + d_next Wt) where 0 < h < 24, two comparisons an element, the
+    last step without product; then dW as one product over all pairs of steps, db as one sum over all steps.
+    """
+    cells = batch * steps * size
+    pairs = batch * (steps - 1)
+    count = recurrent_product(batch, steps, size, size) + OperationCount(compare=2 * cells)
+    weight = OperationCount(multiply=pairs * size * size, add=(pairs - 1) * size * size, macs=pairs * size * size)
+    return count + weight + OperationCount(add=(batch * steps - 1) * size)
+
+
+def torch_cell(
+    kind: str, rows: Number, inputs: Number, size: Number, *, bias: bool, projection: int = 0
+) -> OperationCount:
+    """`rows` applications of one torch recurrent cell: one direction of one layer, over all samples and steps.
+
+    Algorithm, with gates = 1 (`rnn_tanh`, `rnn_relu`), 3 (`gru`) or 4 (`lstm`): per gate x W_ih + b_ih and h W_hh +
+    b_hh, every step included since the initial state is an argument; then
+
+    - rnn: tanh or relu of their sum;
+    - gru: r, z = sigmoid of their sums, n = tanh(x_n + r * h_n), h = n + z * (h - n);
+    - lstm: i, f, o = sigmoid, g = tanh of their sums, c = f * c + i * g, h = o * tanh(c), then h W_hr if projected.
+
+    Args:
+        kind: `rnn_tanh`, `rnn_relu`, `gru` or `lstm`.
+        rows: samples times steps (the true number for packed sequences).
+        inputs: size of the input vectors.
+        size: hidden size.
+        bias: whether the layer has biases.
+        projection: size an LSTM's output is projected to; 0 without.
+    """
+    gates = {"gru": 3, "lstm": 4}.get(kind, 1)
+    cells = rows * size
+    products = dot_products(gates * cells, inputs, bias=bias) + dot_products(
+        gates * cells, projection or size, bias=bias
+    )
+    if kind == "lstm":
+        tail = sigmoid(3 * cells) + OperationCount(add=(4 + 1) * cells, tanh=2 * cells, multiply=3 * cells)
+        if projection:
+            tail = tail + dot_products(rows * projection, size)
+    elif kind == "gru":
+        tail = sigmoid(2 * cells) + OperationCount(add=(3 + 2) * cells, tanh=cells, multiply=2 * cells)
+    elif kind == "rnn_relu":
+        tail = OperationCount(add=cells, compare=cells)
+    else:
+        tail = OperationCount(add=cells, tanh=cells)
+    return products + tail
+
+
+def torch_cell_gradient(
+    kind: str, rows: Number, inputs: Number, size: Number, *, bias: bool, projection: int = 0
+) -> OperationCount:
+    """Backward of `torch_cell` through time, with the forward activations kept.
+
+    Algorithm: per step the gate derivatives (sigmoid: y * (1 - y), tanh: 1 - y * y, each times the incoming
+    gradient), dh += d W_hh, dx = d W_ih; then dW_ih, dW_hh as one product over all rows, and one sum of d per bias.
+    """
+    gates = {"gru": 3, "lstm": 4}.get(kind, 1)
+    cells = rows * size
+    state = projection or size
+    gate_rows = rows * gates * size
+    macs = 2 * gate_rows * inputs + 2 * gate_rows * state
+    weights = gates * size * (inputs + state)
+    count = OperationCount(
+        multiply=macs,
+        # dx: dot products over the gates; dh: the same, each added to the gradient from above; dW: over all rows.
+        add=(gate_rows * inputs - rows * inputs)
+        + gate_rows * state
+        + (gate_rows * inputs + gate_rows * state - weights)
+        + (2 * gates * size * (rows - 1) if bias else 0),
+        macs=macs,
+    )
+    sigmoid_gradient = OperationCount(multiply=2, add=1)
+    tanh_gradient = OperationCount(multiply=2, add=1)
+    if kind == "lstm":
+        # h = o tanh(c): do, dc; c = f c' + i g: df, dc', di, dg.
+        tail = sigmoid_gradient * (3 * cells) + tanh_gradient * (2 * cells)
+        tail = tail + OperationCount(multiply=6 * cells, add=cells)
+        if projection:
+            products = 2 * rows * projection * size
+            tail = tail + OperationCount(
+                multiply=products, add=products - rows * size - projection * size, macs=products
+            )
+    elif kind == "gru":
+        # h = n + z (h' - n): dz, dn, dh'; n = tanh(x_n + r h_n): dr, dh_n.
+        tail = sigmoid_gradient * (2 * cells) + tanh_gradient * cells
+        tail = tail + OperationCount(multiply=4 * cells, add=3 * cells)
+    elif kind == "rnn_relu":
+        tail = OperationCount(compare=cells)
+    else:
+        tail = tanh_gradient * cells
+    return count + tail

@@ -1,0 +1,280 @@
+"""Functions counted whole, above the dispatcher: recurrent layers, attention, CTC loss, packed sequences.
+
+The dispatcher would unroll a recurrent layer over time, hide it in one vendor kernel, or pick an attention kernel that
+depends on the machine. Here the call is counted from its shapes, and results of the right shapes are returned; the
+gradient, when it is asked for, is counted the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+
+from deepspeech2.errors import DataDependentError
+from deepspeech2.flops.formulas.attention import Attention, attention, attention_gradient
+from deepspeech2.flops.formulas.losses import ctc_loss, ctc_loss_gradient
+from deepspeech2.flops.formulas.recurrences import torch_cell, torch_cell_gradient
+from deepspeech2.flops.operations import NOTHING, Number, OperationCount
+from deepspeech2.flops.operators.losses import longest_label, reduced
+from deepspeech2.flops.recorder import Recorder, call_site, specification
+from deepspeech2.flops.registry import Call
+
+SizeOf: TypeAlias = Callable[[Any], Number]
+FunctionRule: TypeAlias = Callable[[Recorder, SizeOf, tuple[Any, ...], dict[str, Any]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A call counted whole: its counts in both directions and the shapes of what it returns."""
+
+    recorder: Recorder
+    read_size: SizeOf
+    name: str
+    forward: OperationCount
+    backward: OperationCount
+    shapes: Sequence[Sequence[Any]]
+
+    def record(self, count: OperationCount, tensors: Sequence[Any], results: Sequence[Any], suffix: str = "") -> None:
+        """Hand one direction to the recorder."""
+        arguments = {
+            str(index): specification(tensor, self.read_size)
+            for index, tensor in enumerate(tensors)
+            if isinstance(tensor, torch.Tensor)
+        }
+        outputs = tuple(specification(result, self.read_size) for result in results if result is not None)
+        self.recorder.record(Call(f"torch::{self.name}{suffix}", arguments, outputs), rule=lambda _: count)
+
+
+class _Whole(torch.autograd.Function):
+    """One node of the graph for a whole function: counted, never computed."""
+
+    @staticmethod
+    def forward(ctx: Any, plan: _Plan, *tensors: Any) -> Any:
+        example = next(tensor for tensor in tensors if isinstance(tensor, torch.Tensor))
+        with plan.recorder.silence():
+            results = tuple(example.new_empty(tuple(shape)) for shape in plan.shapes)
+        plan.record(plan.forward, tensors, results)
+        ctx.plan = plan
+        ctx.tensors = tensors
+        return results if len(results) > 1 else results[0]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        plan = ctx.plan
+        with plan.recorder.silence():
+            results = [
+                torch.empty_like(tensor) if needed else None
+                for tensor, needed in zip(ctx.tensors, ctx.needs_input_grad[1:], strict=True)
+            ]
+        plan.record(plan.backward, gradients, results, "_backward")
+        return (None, *results)
+
+
+_rules: dict[Any, FunctionRule] = {}
+
+
+def find_function_rule(function: Any) -> FunctionRule | None:
+    """The rule of a torch function that is counted whole, or None."""
+    try:
+        return _rules.get(function)
+    except TypeError:
+        return None
+
+
+def _rule(*functions: Any) -> Callable[[FunctionRule], FunctionRule]:
+    def add(rule: FunctionRule) -> FunctionRule:
+        for function in functions:
+            _rules[function] = rule
+        return rule
+
+    return add
+
+
+# Fully connected ---------------------------------------------------------------------------------------------
+
+
+@_rule(torch.nn.functional.linear, torch._C._nn.linear)
+def _linear(
+    recorder: Recorder,
+    read_size: SizeOf,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    original: Callable[..., Any] = torch.nn.functional.linear,
+) -> Any:
+    # Depending on the memory layout it becomes one fused operator or a product and an addition; one rule for all.
+    names = ("input", "weight", "bias")
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    with recorder.silence():
+        result = original(*args, **kwargs)
+    specified = {
+        name: specification(value, read_size) for name, value in given.items() if isinstance(value, torch.Tensor)
+    }
+    recorder.record(Call("aten::linear", specified, (specification(result, read_size),)))
+    return result
+
+
+# Recurrent layers --------------------------------------------------------------------------------------------
+
+
+def _recurrent(kind: str) -> FunctionRule:
+    def rule(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        packed = isinstance(args[3], list | tuple) if len(args) > 3 else False
+        return _count_recurrent(kind, recorder, read_size, args, packed)
+
+    return rule
+
+
+def _count_recurrent(kind: str, recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], packed: bool) -> Any:
+    if packed:
+        data, batch_sizes, states, weights, bias, layers, _dropout, _train, bidirectional = args[:9]
+        leading, rows = tuple(data.shape[:1]), read_size(data.shape[0])
+        batch: Any = None
+        del batch_sizes
+    else:
+        data, states, weights, bias, layers, _dropout, _train, bidirectional, batch_first = args[:9]
+        leading = tuple(data.shape[:2])
+        rows = read_size(data.shape[0]) * read_size(data.shape[1])
+        batch = data.shape[0] if batch_first else data.shape[1]
+    hidden = states[0] if isinstance(states, list | tuple) else states
+    batch = hidden.shape[1] if batch is None else batch
+    directions = 2 if bidirectional else 1
+    gates = {"gru": 3, "lstm": 4}.get(kind, 1)
+    size = weights[0].shape[0] // gates
+    width = hidden.shape[-1]
+    projection = int(width) if width != size else 0
+    forward, backward = NOTHING, NOTHING
+    for layer in range(layers):
+        inputs = int(data.shape[-1]) if layer == 0 else int(width) * directions
+        each = (kind, rows, inputs, int(size))
+        forward = forward + torch_cell(*each, bias=bias, projection=projection) * directions
+        backward = backward + torch_cell_gradient(*each, bias=bias, projection=projection) * directions
+    output = (*leading, width * directions)
+    state_shapes = [(layers * directions, batch, width)]
+    if kind == "lstm":
+        state_shapes.append((layers * directions, batch, size))
+    plan = _Plan(recorder, read_size, kind, forward, backward, [output, *state_shapes])
+    flat_states = states if isinstance(states, list | tuple) else [states]
+    return _Whole.apply(plan, data, *flat_states, *weights)  # type: ignore[no-untyped-call]
+
+
+for _kind in ("rnn_tanh", "rnn_relu", "gru", "lstm"):
+    _rule(getattr(torch._C._VariableFunctions, _kind), getattr(torch, _kind))(_recurrent(_kind))
+
+
+@_rule(torch._C._VariableFunctions._pack_padded_sequence)
+def _pack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    data, lengths, _batch_first = args[:3]
+    values = known_values(lengths)
+    if values is None:
+        raise DataDependentError(
+            f"packing a sequence needs the lengths, and they are computed by the program ({call_site()}); "
+            "pass them as an integer tensor on the CPU"
+        )
+    longest = max(values)
+    sizes = [sum(1 for length in values if length > step) for step in range(longest)]
+    with recorder.silence():
+        packed = data.new_empty((sum(values), *data.shape[2:]))
+        batch_sizes = torch.tensor(sizes, dtype=torch.int64)
+    return packed, batch_sizes
+
+
+@_rule(torch._C._VariableFunctions._pad_packed_sequence)
+def _unpack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    data, batch_sizes, batch_first, _value, total = args[:5]
+    sizes = known_values(batch_sizes)
+    if sizes is None:
+        raise DataDependentError(f"unpacking a sequence needs its batch sizes, which are computed ({call_site()})")
+    steps = max(total, len(sizes))
+    lengths = [sum(1 for size in sizes if size > sample) for sample in range(sizes[0])]
+    shape = (sizes[0], steps) if batch_first else (steps, sizes[0])
+    with recorder.silence():
+        return data.new_empty((*shape, *data.shape[1:])), torch.tensor(lengths, dtype=torch.int64)
+
+
+def known_values(tensor: Any) -> list[int] | None:
+    """The values of a small integer tensor, if the trace still knows them."""
+    constant = getattr(tensor, "constant", None)
+    if constant is None:
+        return None
+    with torch.utils._python_dispatch._disable_current_modes():
+        return [int(value) for value in constant.tolist()]
+
+
+# Attention ---------------------------------------------------------------------------------------------------
+
+
+@_rule(torch.nn.functional.scaled_dot_product_attention, torch._C._nn.scaled_dot_product_attention)
+def _attention(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+    options = {**dict(zip(names, args, strict=False)), **kwargs}
+    query, key, value, mask = (options.get(name) for name in names[:4])
+    assert query is not None and key is not None and value is not None
+    leading = query.shape[:-2] if query.dim() >= key.dim() else key.shape[:-2]
+    heads: Number = 1
+    for size in leading:
+        heads = heads * read_size(size)
+    sizes = Attention(
+        heads=heads,
+        queries=read_size(query.shape[-2]),
+        keys=read_size(key.shape[-2]),
+        key_size=read_size(query.shape[-1]),
+        value_size=read_size(value.shape[-1]),
+        causal=bool(options.get("is_causal")),
+        bias=mask is not None and mask.is_floating_point(),
+    )
+    forward = attention(sizes)
+    if options.get("dropout_p"):
+        pairs = forward.exp
+        forward = forward + OperationCount(other=pairs, divide=pairs, multiply=pairs)
+    output = (*leading, query.shape[-2], value.shape[-1])
+    plan = _Plan(recorder, read_size, "scaled_dot_product_attention", forward, attention_gradient(sizes), [output])
+    return _Whole.apply(plan, query, key, value)  # type: ignore[no-untyped-call]
+
+
+@_rule(torch.nn.functional.multi_head_attention_forward)
+def _multi_head(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    # A Python function: interception is off inside it, so its two functions with rules are replaced for the call.
+    functional = torch.nn.functional
+    originals = {"linear": functional.linear, "scaled_dot_product_attention": functional.scaled_dot_product_attention}
+
+    def counted(rule: FunctionRule) -> Callable[..., Any]:
+        return lambda *args, **kwargs: rule(recorder, read_size, args, kwargs)
+
+    functional.linear = counted(_linear)
+    functional.scaled_dot_product_attention = counted(_attention)
+    try:
+        return functional.multi_head_attention_forward(*args, **kwargs)
+    finally:
+        for name, original in originals.items():
+            setattr(functional, name, original)
+
+
+# CTC loss ----------------------------------------------------------------------------------------------------
+
+
+_REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
+
+
+@_rule(torch.nn.functional.ctc_loss, torch.ctc_loss, torch._C._VariableFunctions.ctc_loss)
+def _ctc(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    names = ("log_probs", "targets", "input_lengths", "target_lengths", "blank", "reduction", "zero_infinity")
+    options = {**dict(zip(names, args, strict=False)), **kwargs}
+    log_probs, targets, reduction = options["log_probs"], options["targets"], options.get("reduction", 1)
+    reduction = _REDUCTIONS.get(reduction, reduction)
+    batched = log_probs.dim() == 3
+    steps, vocabulary = read_size(log_probs.shape[0]), read_size(log_probs.shape[-1])
+    batch = read_size(log_probs.shape[1]) if batched else 1
+    labels = longest_label(tuple(map(read_size, targets.shape)), batch)
+    count = ctc_loss(batch, steps, labels) + reduced(batch, reduction)
+    if options.get("zero_infinity"):
+        count = count + OperationCount(compare=batch)
+    if reduction == 1:
+        # The mean is over losses divided by their number of labels.
+        count = count + OperationCount(divide=batch)
+    backward = ctc_loss_gradient(batch, steps, labels, vocabulary)
+    shape = [log_probs.shape[1]] if batched and reduction == 0 else []
+    plan = _Plan(recorder, read_size, "ctc_loss", count, backward, [shape])
+    return _Whole.apply(plan, log_probs)  # type: ignore[no-untyped-call]

@@ -1,0 +1,119 @@
+"""OperationCount: the exact number of each kind of scalar floating-point operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import reduce
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import sympy
+
+Number: TypeAlias = "int | sympy.Expr"
+"""An exact count: a Python integer of any size, or an expression in symbolic dimensions."""
+
+KINDS = ("multiply", "add", "divide", "sqrt", "exp", "log", "tanh", "compare", "other")
+"""Kinds of operation. Subtraction and negation are `add`; max, min and clamp are `compare`."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperationCount:
+    """How many scalar operations of each kind a computation performs.
+
+    The nine kinds are disjoint, and their sum is the number of floating-point operations. The remaining fields
+    overlap with them or stand beside them and are never added to them.
+
+    Attributes:
+        multiply: multiplications.
+        add: additions, subtractions and negations.
+        divide: divisions and reciprocals.
+        sqrt: square roots.
+        exp: exponentials, of any base.
+        log: logarithms, of any base.
+        tanh: hyperbolic tangents.
+        compare: comparisons, maxima, minima; a clamp on both sides is two.
+        other: everything else that a floating-point unit or a mathematical library computes (erf, sin, abs,
+            rounding, a random draw, a modelled FFT).
+        macs: multiply-accumulate pairs inside products (overlaps with multiply and add).
+        padding_macs: the part of `macs` whose operand is a zero that padding put there.
+        modelled: the part of the nine kinds that a stated model gives, not an algorithm (FFT, sorting).
+        integer: operations on integers (index arithmetic, quantised products); no floating point.
+        notebook: what the `notebook` convention charges for the same computation.
+    """
+
+    multiply: Number = 0
+    add: Number = 0
+    divide: Number = 0
+    sqrt: Number = 0
+    exp: Number = 0
+    log: Number = 0
+    tanh: Number = 0
+    compare: Number = 0
+    other: Number = 0
+    macs: Number = 0
+    padding_macs: Number = 0
+    modelled: Number = 0
+    integer: Number = 0
+    notebook: Number = 0
+
+    def __add__(self, other: OperationCount) -> OperationCount:
+        """Counts of two computations done one after the other."""
+        return OperationCount(*[a + b if b is not _ZERO else a for a, b in zip(self, other, strict=True)])
+
+    def __mul__(self, times: Number) -> OperationCount:
+        """Counts of the same computation done `times` times."""
+        return OperationCount(*[amount * times if amount is not _ZERO else 0 for amount in self])
+
+    __rmul__ = __mul__
+
+    def __iter__(self) -> Any:
+        """All fields, in the order of their declaration."""
+        return iter([getattr(self, name) for name in _FIELDS])
+
+    @property
+    def kinds(self) -> dict[str, Number]:
+        """The nine disjoint kinds, by name."""
+        return {name: getattr(self, name) for name in KINDS}
+
+    @property
+    def total(self) -> Number:
+        """Every floating-point operation, each counted as one."""
+        return sum(getattr(self, name) for name in KINDS)
+
+    def __bool__(self) -> bool:
+        """Whether anything at all is counted."""
+        return any(amount != 0 for amount in self)
+
+    def map(self, function: Callable[[Number], Number]) -> OperationCount:
+        """Apply a function (substitution, conversion) to every field."""
+        return OperationCount(*[function(amount) for amount in self])
+
+    def to_dict(self) -> dict[str, Number]:
+        """Every field by name."""
+        return dict(zip(_FIELDS, self, strict=True))
+
+    @classmethod
+    def from_dict(cls, amounts: Mapping[str, Number]) -> OperationCount:
+        """The inverse of `to_dict`; absent fields are zero."""
+        return cls(**{name: amounts[name] for name in _FIELDS if name in amounts})
+
+
+def at_least_zero(number: Number) -> Number:
+    """max(0, number), for integers and expressions."""
+    if isinstance(number, int):
+        return max(0, number)
+    from sympy import Max
+
+    return Max(0, number)
+
+
+_ZERO = 0
+_FIELDS = tuple(field.name for field in fields(OperationCount))
+NOTHING = OperationCount()
+"""The count of a computation without arithmetic."""
+
+
+def total_of(counts: Iterable[OperationCount]) -> OperationCount:
+    """Sum of counts."""
+    return reduce(OperationCount.__add__, counts, NOTHING)

@@ -1,0 +1,36 @@
+"""Which formula counts which torch operator: rules that read a call's shapes and options.
+
+One file per family. Importing this package registers them all.
+"""
+
+from __future__ import annotations
+
+from deepspeech2.flops.operators import (
+    attention,
+    convolutions,
+    losses,
+    moves,
+    normalisation,
+    optimisers,
+    pointwise,
+    pooling,
+    products,
+    reductions,
+    sorting,
+    spectral,
+)
+
+FAMILIES = (
+    attention,
+    convolutions,
+    losses,
+    moves,
+    normalisation,
+    optimisers,
+    pointwise,
+    pooling,
+    products,
+    reductions,
+    sorting,
+    spectral,
+)

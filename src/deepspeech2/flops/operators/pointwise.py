@@ -1,0 +1,274 @@
+"""Pointwise operators: a fixed price per element of the result."""
+
+from __future__ import annotations
+
+from deepspeech2.flops.formulas.activations import clipped_relu, relu, sigmoid
+from deepspeech2.flops.operations import Number, OperationCount
+from deepspeech2.flops.registry import Call, TensorSpec, register_formula
+
+_Each = OperationCount
+_SIGMOID = sigmoid(1)
+# log(1 + exp(x)) with a comparison against the threshold above which it is x itself.
+_SOFTPLUS = _Each(multiply=1, compare=1, exp=1, add=1, log=1, divide=1)
+
+# Price per element of the result. Names are those of the operators, the formula is in the comment where it is not
+# the name itself. Branches are charged as if both sides were computed, which is what vector code does.
+PER_ELEMENT: dict[str, OperationCount] = {
+    "neg": _Each(add=1),
+    "reciprocal": _Each(divide=1),
+    "sqrt": _Each(sqrt=1),
+    "rsqrt": _Each(sqrt=1, divide=1),
+    "exp": _Each(exp=1),
+    "exp2": _Each(exp=1),
+    "expm1": _Each(exp=1, add=1),
+    "log": _Each(log=1),
+    "log2": _Each(log=1),
+    "log10": _Each(log=1),
+    "log1p": _Each(add=1, log=1),
+    "tanh": _Each(tanh=1),
+    "sigmoid": _SIGMOID,
+    "silu": _SIGMOID + _Each(multiply=1),
+    # min(0, x) - log(1 + exp(-|x|))
+    "log_sigmoid_forward": _Each(compare=1, other=1, add=3, exp=1, log=1),
+    "softplus": _SOFTPLUS,
+    # x * tanh(softplus(x))
+    "mish": _Each(exp=1, add=1, log=1, tanh=1, multiply=1),
+    # clamp(x + 3, 0, 6) / 6
+    "hardsigmoid": _Each(add=1, compare=2, divide=1),
+    "hardswish": _Each(add=1, compare=2, multiply=1, divide=1),
+    # x where x > 0, else slope * x
+    "leaky_relu": _Each(compare=1, multiply=1),
+    "rrelu_with_noise_functional": _Each(compare=1, multiply=1, other=1),
+    "_prelu_kernel": _Each(compare=1, multiply=1),
+    # x where x > 0, else (exp(x * input_scale) - 1) * coefficient
+    "elu": _Each(compare=1, exp=1, add=1, multiply=3),
+    "threshold": _Each(compare=1),
+    "hardshrink": _Each(compare=2),
+    "softshrink": _Each(compare=2, add=1),
+    "sin": _Each(other=1),
+    "cos": _Each(other=1),
+    "tan": _Each(other=1),
+    "asin": _Each(other=1),
+    "acos": _Each(other=1),
+    "atan": _Each(other=1),
+    "atan2": _Each(other=1),
+    "sinh": _Each(other=1),
+    "cosh": _Each(other=1),
+    "asinh": _Each(other=1),
+    "acosh": _Each(other=1),
+    "atanh": _Each(other=1),
+    "erf": _Each(other=1),
+    "erfc": _Each(other=1),
+    "erfinv": _Each(other=1),
+    "lgamma": _Each(other=1),
+    "digamma": _Each(other=1),
+    # sin(pi x) / (pi x)
+    "sinc": _Each(multiply=1, other=1, divide=1),
+    "abs": _Each(other=1),
+    "sign": _Each(compare=2),
+    "sgn": _Each(compare=2),
+    "floor": _Each(other=1),
+    "ceil": _Each(other=1),
+    "round": _Each(other=1),
+    "trunc": _Each(other=1),
+    "frac": _Each(other=1, add=1),
+    "fmod": _Each(other=1),
+    "remainder": _Each(other=1),
+    "floor_divide": _Each(divide=1, other=1),
+    "hypot": _Each(multiply=2, add=1, sqrt=1),
+    "logaddexp": _Each(compare=1, add=4, exp=2, log=1),
+    "xlogy": _Each(log=1, multiply=1),
+    "maximum": _Each(compare=1),
+    "minimum": _Each(compare=1),
+    "fmax": _Each(compare=1),
+    "fmin": _Each(compare=1),
+    "heaviside": _Each(compare=2),
+    "eq": _Each(compare=1),
+    "ne": _Each(compare=1),
+    "lt": _Each(compare=1),
+    "le": _Each(compare=1),
+    "gt": _Each(compare=1),
+    "ge": _Each(compare=1),
+    "isnan": _Each(compare=1),
+    "isinf": _Each(compare=1),
+    "isposinf": _Each(compare=1),
+    "isneginf": _Each(compare=1),
+    "nan_to_num": _Each(compare=3),
+    "logit": _Each(add=1, divide=1, log=1),
+    # gradients of activations; y is the result, g the incoming gradient
+    "threshold_backward": _Each(compare=1),
+    "hardtanh_backward": _Each(compare=2),
+    "hardsigmoid_backward": _Each(compare=2, multiply=1),
+    "hardswish_backward": _Each(compare=2, multiply=3, add=1),
+    "leaky_relu_backward": _Each(compare=1, multiply=1),
+    "_prelu_kernel_backward": _Each(compare=1, multiply=2),
+    # g * y * (1 - y)
+    "sigmoid_backward": _Each(multiply=2, add=1),
+    # g * (1 - y * y)
+    "tanh_backward": _Each(multiply=2, add=1),
+    # g * s * (1 + x * (1 - s)), s = sigmoid(x)
+    "silu_backward": _SIGMOID + _Each(multiply=3, add=2),
+    "log_sigmoid_backward": _Each(compare=2, exp=1, add=3, divide=1, multiply=2),
+    "softplus_backward": _Each(multiply=2, compare=1, exp=1, add=1, divide=1),
+    "elu_backward": _Each(compare=1, exp=1, multiply=4),
+    "mish_backward": _SIGMOID + _SOFTPLUS + _Each(tanh=1, multiply=4, add=2),
+    # random numbers: one draw per element
+    "bernoulli": _Each(other=1),
+    "rand": _Each(other=1),
+    "randn": _Each(other=1),
+    "rand_like": _Each(other=1),
+    "randn_like": _Each(other=1),
+    "uniform": _Each(other=1),
+    "normal": _Each(other=1),
+    "normal_functional": _Each(other=1),
+    "exponential": _Each(other=1),
+    # sequences: start + i * step
+    "arange": _Each(multiply=1, add=1),
+    "linspace": _Each(multiply=1, add=1),
+    # integers and truth values: no floating point at all
+    "logical_and": _Each(integer=1),
+    "logical_or": _Each(integer=1),
+    "logical_not": _Each(integer=1),
+    "logical_xor": _Each(integer=1),
+    "bitwise_and": _Each(integer=1),
+    "bitwise_or": _Each(integer=1),
+    "bitwise_not": _Each(integer=1),
+    "bitwise_xor": _Each(integer=1),
+    "__and__": _Each(integer=1),
+    "__or__": _Each(integer=1),
+    "bitwise_left_shift": _Each(integer=1),
+    "bitwise_right_shift": _Each(integer=1),
+}
+
+for _name, _price in PER_ELEMENT.items():
+
+    def _fixed_price(call: Call, price: OperationCount = _price) -> OperationCount:
+        return price * call.output.elements
+
+    register_formula(f"aten::{_name}")(_fixed_price)
+
+
+def _elements(tensor: TensorSpec) -> Number:
+    return tensor.elements
+
+
+def _is_complex(*values: object) -> bool:
+    return any(isinstance(value, TensorSpec) and value.dtype.is_complex for value in values)
+
+
+@register_formula("aten::add", "aten::sub", "aten::rsub")
+def _add(call: Call) -> OperationCount:
+    scaled = call.get("alpha", 1) != 1
+    parts = 2 if _is_complex(call.output) else 1
+    return _Each(add=parts, multiply=parts if scaled else 0) * call.output.elements
+
+
+@register_formula("aten::mul")
+def _multiply(call: Call) -> OperationCount:
+    if _is_complex(call["self"]) and _is_complex(call["other"]):
+        return _Each(multiply=4, add=2) * call.output.elements
+    return _Each(multiply=2 if _is_complex(call.output) else 1) * call.output.elements
+
+
+@register_formula("aten::div")
+def _divide(call: Call) -> OperationCount:
+    rounded = 1 if call.get("rounding_mode") else 0
+    return _Each(divide=1, other=rounded) * call.output.elements
+
+
+@register_formula("aten::pow")
+def _power(call: Call) -> OperationCount:
+    prices = {
+        0: _Each(),
+        1: _Each(),
+        2: _Each(multiply=1),
+        3: _Each(multiply=2),
+        4: _Each(multiply=2),
+        0.5: _Each(sqrt=1),
+        -0.5: _Each(sqrt=1, divide=1),
+        -1: _Each(divide=1),
+        -2: _Each(multiply=1, divide=1),
+    }
+    exponent = call["exponent"]
+    price = prices.get(exponent) if isinstance(exponent, int | float) else None
+    return (price if price is not None else _Each(other=1)) * call.output.elements
+
+
+@register_formula("aten::square")
+def _square(call: Call) -> OperationCount:
+    return _Each(multiply=1) * call.output.elements
+
+
+@register_formula("aten::relu", "aten::relu6")
+def _relu(call: Call) -> OperationCount:
+    return (clipped_relu if "relu6" in call.operator else relu)(call.output.elements)
+
+
+@register_formula("aten::hardtanh", "aten::clamp", "aten::clip", "aten::clamp_min", "aten::clamp_max")
+def _clamp(call: Call) -> OperationCount:
+    limits = ("min", "max", "min_val", "max_val")
+    bounds = sum(1 for name in limits if call.get(name) is not None)
+    return (clipped_relu if bounds == 2 else relu)(call.output.elements)
+
+
+@register_formula("aten::gelu")
+def _gelu(call: Call) -> OperationCount:
+    if call.get("approximate") == "tanh":
+        # 0.5 x (1 + tanh(k (x + 0.044715 x^3)))
+        return _Each(multiply=6, add=2, tanh=1) * call.output.elements
+    # 0.5 x (1 + erf(x / sqrt 2)), the root folded into a factor
+    return _Each(multiply=3, add=1, other=1) * call.output.elements
+
+
+@register_formula("aten::gelu_backward")
+def _gelu_backward(call: Call) -> OperationCount:
+    if call.get("approximate") == "tanh":
+        return _Each(multiply=13, add=5, tanh=1) * call.output.elements
+    # g (cdf + x pdf): cdf = 0.5 (1 + erf(x k)), pdf = exp(-x^2 / 2) c
+    return _Each(multiply=7, add=2, exp=1, other=1) * call.output.elements
+
+
+@register_formula("aten::glu")
+def _glu(call: Call) -> OperationCount:
+    return (_SIGMOID + _Each(multiply=1)) * call.output.elements
+
+
+@register_formula("aten::glu_backward")
+def _glu_backward(call: Call) -> OperationCount:
+    # For a * s(b): g s(b), and g s(b) (1 - s(b)) a; the result is twice as large as the gradient that comes in.
+    return (_SIGMOID + _Each(multiply=3, add=1)) * _elements(call["grad_output"])
+
+
+@register_formula("aten::lerp")
+def _lerp(call: Call) -> OperationCount:
+    return _Each(add=2, multiply=1) * call.output.elements
+
+
+@register_formula("aten::addcmul")
+def _addcmul(call: Call) -> OperationCount:
+    return _Each(multiply=1 if call.get("value", 1) == 1 else 2, add=1) * call.output.elements
+
+
+@register_formula("aten::addcdiv")
+def _addcdiv(call: Call) -> OperationCount:
+    return _Each(multiply=0 if call.get("value", 1) == 1 else 1, divide=1, add=1) * call.output.elements
+
+
+@register_formula("aten::native_dropout")
+def _dropout(call: Call) -> OperationCount:
+    # A draw, the mask divided by the probability to keep, and the product: what the separate operators cost.
+    if not call["train"]:
+        return OperationCount()
+    return _Each(other=1, divide=1, multiply=1) * call.output.elements
+
+
+@register_formula("aten::native_dropout_backward")
+def _dropout_backward(call: Call) -> OperationCount:
+    return _Each(multiply=2) * call.output.elements
+
+
+@register_formula("aten::complex", "aten::polar")
+def _polar(call: Call) -> OperationCount:
+    if call.operator.endswith("complex"):
+        return OperationCount()
+    return _Each(multiply=2, other=2) * call.output.elements

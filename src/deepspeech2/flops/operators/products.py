@@ -1,0 +1,136 @@
+"""Matrix products: every spelling of the same product has the same count."""
+
+from __future__ import annotations
+
+from deepspeech2.flops.formulas.products import dot_products, matrix_product
+from deepspeech2.flops.operations import Number, OperationCount
+from deepspeech2.flops.registry import Call, TensorSpec, register_formula
+
+
+def _accumulated(product: OperationCount, elements: Number, call: Call) -> OperationCount:
+    """Beta * input + alpha * product: the addition is the bias of a dot product."""
+    scales = sum(1 for name in ("beta", "alpha") if call.get(name, 1) not in (0, 1))
+    bias = 0 if call.get("beta", 1) == 0 else elements
+    return product + OperationCount(add=bias, multiply=scales * elements, notebook=bias)
+
+
+@register_formula("aten::mm")
+def _mm(call: Call) -> OperationCount:
+    rows, inner = call["self"].shape
+    return matrix_product(rows, inner, call["mat2"].shape[1])
+
+
+@register_formula("aten::addmm")
+def _addmm(call: Call) -> OperationCount:
+    rows, inner = call["mat1"].shape
+    columns = call["mat2"].shape[1]
+    return _accumulated(matrix_product(rows, inner, columns), rows * columns, call)
+
+
+@register_formula("aten::_addmm_activation")
+def _addmm_activation(call: Call) -> OperationCount:
+    elements = call.output.elements
+    if call.get("use_gelu"):
+        # The tanh approximation of GELU, as in the pointwise table.
+        return _addmm(call) + OperationCount(multiply=6, add=2, tanh=1) * elements
+    return _addmm(call) + OperationCount(compare=elements, notebook=elements)
+
+
+@register_formula("aten::bmm")
+def _bmm(call: Call) -> OperationCount:
+    batch, rows, inner = call["self"].shape
+    return matrix_product(rows, inner, call["mat2"].shape[2], batch=batch)
+
+
+@register_formula("aten::baddbmm")
+def _baddbmm(call: Call) -> OperationCount:
+    batch, rows, inner = call["batch1"].shape
+    columns = call["batch2"].shape[2]
+    return _accumulated(matrix_product(rows, inner, columns, batch=batch), batch * rows * columns, call)
+
+
+@register_formula("aten::addbmm")
+def _addbmm(call: Call) -> OperationCount:
+    batch, rows, inner = call["batch1"].shape
+    columns = call["batch2"].shape[2]
+    # The batch is summed as well: one long dot product per element.
+    return _accumulated(dot_products(rows * columns, batch * inner), rows * columns, call)
+
+
+@register_formula("aten::mv")
+def _mv(call: Call) -> OperationCount:
+    rows, inner = call["self"].shape
+    return dot_products(rows, inner)
+
+
+@register_formula("aten::addmv")
+def _addmv(call: Call) -> OperationCount:
+    rows, inner = call["mat"].shape
+    return _accumulated(dot_products(rows, inner), rows, call)
+
+
+@register_formula("aten::dot", "aten::vdot")
+def _dot(call: Call) -> OperationCount:
+    return dot_products(1, call["self"].elements)
+
+
+@register_formula("aten::addr")
+def _addr(call: Call) -> OperationCount:
+    elements = call.output.elements
+    return _accumulated(dot_products(elements, 1), elements, call)
+
+
+@register_formula("aten::linear")
+def _linear(call: Call) -> OperationCount:
+    outputs, inputs = call["weight"].shape if len(call["weight"].shape) == 2 else (1, call["weight"].shape[0])
+    samples = call["input"].elements // inputs if isinstance(inputs, int) else call["input"].elements / inputs
+    return dot_products(samples * outputs, inputs, bias=call.get("bias") is not None)
+
+
+@register_formula("aten::_trilinear")
+def _trilinear(call: Call) -> OperationCount:
+    # sum over sumdim of i1 * i2 * i3 after each is expanded by its own new axes: two products per element of the
+    # expanded shape, then the sum.
+    first: TensorSpec = call["i1"]
+    shape: list[Number] = list(first.shape)
+    for axis in sorted(call["expand1"]):
+        shape.insert(axis, 1)
+    others = []
+    for name, expand in (("i2", "expand2"), ("i3", "expand3")):
+        other = list(call[name].shape)
+        for axis in sorted(call[expand]):
+            other.insert(axis, 1)
+        others.append(other)
+    expanded: Number = 1
+    for sizes in zip(shape, *others, strict=True):
+        expanded = expanded * next((size for size in sizes if size != 1), 1)
+    outputs = call.output.elements
+    return OperationCount(multiply=2 * expanded, add=expanded - outputs, macs=expanded)
+
+
+@register_formula("aten::_cdist_forward")
+def _cdist(call: Call) -> OperationCount:
+    pairs = call.output.elements
+    length = call["x1"].last
+    each = pairs * length
+    norm: float = call["p"]
+    if norm == 2:
+        # Direct: sqrt(sum((a - b) ** 2)).
+        return OperationCount(add=each + each - pairs, multiply=each, sqrt=pairs, macs=each)
+    if norm == 1:
+        return OperationCount(add=each + each - pairs, other=each)
+    if norm == float("inf"):
+        return OperationCount(add=each, other=each, compare=each - pairs)
+    return OperationCount(add=each + each - pairs, other=3 * each)
+
+
+@register_formula("aten::_euclidean_dist")
+def _euclidean_distance(call: Call) -> OperationCount:
+    # |a|^2 + |b|^2 - 2 a.b as one product of vectors longer by two, then a clamp and a root.
+    pairs = call.output.elements
+    length = call["x1"].last
+    norms = OperationCount(multiply=length, add=length - 1)
+    vectors: Number = call["x1"].elements // length + call["x2"].elements // length
+    product = dot_products(pairs, length + 2)
+    scaled = OperationCount(multiply=call["x1"].elements)
+    return product + norms * vectors + scaled + OperationCount(compare=pairs, sqrt=pairs)

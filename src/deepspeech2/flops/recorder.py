@@ -1,0 +1,272 @@
+"""Recorder: collects operator calls under the module that made them and builds the tally."""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from deepspeech2.flops.operations import NOTHING, Number, OperationCount
+from deepspeech2.flops.registry import Call, TensorSpec, find_rule
+from deepspeech2.flops.tally import Layer, Tally, UnknownOperator
+
+_MAX_SITES = 8
+_OWN_CODE = str(Path(__file__).parent)
+_TORCH_CODE = str(Path(torch.__file__).parent)
+
+# Prices of these hold for complex numbers as they are written; other formulas count real arithmetic.
+_COMPLEX_AWARE = frozenset(
+    {
+        "aten::add",
+        "aten::sub",
+        "aten::mul",
+        "aten::_fft_r2c",
+        "aten::_fft_c2r",
+        "aten::_fft_c2c",
+        "aten::complex",
+        "aten::polar",
+    }
+)
+
+
+@dataclass(slots=True)
+class _Row:
+    operator: str
+    first: int = 0
+    shape: tuple[Number, ...] = ()
+    calls: int = 0
+    own: OperationCount = NOTHING
+    read: Number = 0
+    written: Number = 0
+
+
+@dataclass(slots=True)
+class _Node:
+    """A module's place in the tree: its rows by (phase, operator) and the modules inside it, in order."""
+
+    name: str
+    first: int = 0
+    kind: str = ""
+    merged: bool = False
+    parameters: int = 0
+    shape: tuple[Number, ...] = ()
+    rows: dict[tuple[str, str], _Row] = field(default_factory=dict)
+    children: dict[str, _Node] = field(default_factory=dict)
+
+
+class Recorder:
+    """Sums operator calls by module, phase and operator."""
+
+    def __init__(self) -> None:
+        self.root = _Node("")
+        self.phase = "forward"
+        self.label: str | None = None
+        self.paused = False
+        self._stack: list[_Node] = [self.root]
+        self._nodes = {"": self.root}
+        self._time = 0
+        self._unknown: dict[tuple[str, str], tuple[int, dict[str, None]]] = {}
+        # Autograd numbers its nodes in order of creation: the module that was running when a number was reached
+        # owns the backward computation of the nodes that follow.
+        self._sequence: list[int] = []
+        self._owners: list[_Node] = []
+
+    # Modules -------------------------------------------------------------------------------------------------
+
+    def enter(self, path: str, module: torch.nn.Module) -> None:
+        """A module begins its forward."""
+        parent = self._stack[-1]
+        node = parent.children.get(path) if path else self.root
+        if node is None:
+            node = parent.children[path] = self._nodes[path] = _Node(path, self._clock())
+        if not node.kind:
+            node.kind = type(module).__name__
+            # torch's own layers are one row each; a module of the user's keeps a row per operator.
+            node.merged = type(module).__module__.startswith("torch.nn.")
+        self._stack.append(node)
+        self._mark()
+
+    def assign_parameters(self, module: torch.nn.Module) -> None:
+        """Give every parameter, once, to the module that holds it, or to the nearest one around it that ran."""
+        seen: set[int] = set()
+        for name, parameter in module.named_parameters():
+            if id(parameter) in seen:
+                continue
+            seen.add(id(parameter))
+            path = name
+            while path and path not in self._nodes:
+                path = path.rpartition(".")[0]
+            self._nodes[path].parameters += parameter.numel()
+
+    def leave(self, shape: tuple[Number, ...] | None = None) -> None:
+        """The module that was entered last ends its forward, with a result of this shape."""
+        if len(self._stack) > 1:
+            node = self._stack.pop()
+            node.shape = node.shape if shape is None else shape
+        self._mark()
+
+    def _clock(self) -> int:
+        self._time += 1
+        return self._time
+
+    def _mark(self) -> None:
+        self._sequence.append(torch._C._autograd._get_sequence_nr())
+        self._owners.append(self._stack[-1])
+
+    def _owner(self) -> _Node:
+        """The module an operator belongs to, in the backward pass the one whose forward built the running node."""
+        if self.phase == "backward" and len(self._stack) == 1:
+            node = torch._C._current_autograd_node()
+            if node is not None and self._sequence:
+                index = bisect_right(self._sequence, node._sequence_nr()) - 1
+                return self._owners[max(index, 0)] if index < len(self._owners) else self.root
+        return self._stack[-1]
+
+    # Calls ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def silence(self) -> Iterator[None]:
+        """Operators called inside are part of something counted already."""
+        before, self.paused = self.paused, True
+        try:
+            yield
+        finally:
+            self.paused = before
+
+    def record(self, call: Call, *, is_view: bool = False, rule: Any = None) -> None:
+        """Count one call."""
+        if self.paused:
+            return
+        rule = rule or find_rule(call.operator)
+        if rule is None:
+            self.record_unknown(call.operator, "no formula")
+            count = NOTHING
+        else:
+            count = self._counted(call, rule)
+        self._add(call, count, is_view)
+
+    def _counted(self, call: Call, rule: Any) -> OperationCount:
+        try:
+            count: OperationCount = rule(call)
+        except NotImplementedError as error:
+            self.record_unknown(call.operator, str(error))
+            return NOTHING
+        if count is NOTHING or not count:
+            return NOTHING
+        tensors = [*call.tensors, *call.outputs]
+        if not any(tensor.is_floating for tensor in tensors):
+            return OperationCount(integer=count.total + count.integer)
+        if any(tensor.dtype.is_complex for tensor in tensors) and call.operator not in _COMPLEX_AWARE:
+            self.record_unknown(call.operator, "its formula counts real arithmetic, the tensors are complex")
+            return NOTHING
+        return count
+
+    def _add(self, call: Call, count: OperationCount, is_view: bool) -> None:
+        name = self.label or call.operator.partition("::")[2].strip("_")
+        node = self._owner()
+        if is_view and count is NOTHING:
+            return
+        row = node.rows.get((self.phase, name))
+        if row is None:
+            row = node.rows[self.phase, name] = _Row(name, self._clock())
+        row.calls += 1
+        if call.outputs:
+            row.shape = call.outputs[0].shape
+        if count is not NOTHING:
+            row.own = row.own + count
+        row.read = row.read + sum(tensor.bytes for tensor in call.tensors)
+        row.written = row.written + sum(tensor.bytes for tensor in call.outputs)
+
+    def record_unknown(self, operator: str, reason: str) -> None:
+        """Note an operator that cannot be counted, with the line of the program that called it."""
+        calls, sites = self._unknown.setdefault((operator, reason), (0, {}))
+        if len(sites) < _MAX_SITES:
+            sites[call_site()] = None
+        self._unknown[operator, reason] = (calls + 1, sites)
+
+    # Result --------------------------------------------------------------------------------------------------
+
+    def tally(self) -> Tally:
+        """Everything recorded so far, as a frozen tree."""
+        unknown = tuple(
+            UnknownOperator(operator, calls, tuple(sites), reason)
+            for (operator, reason), (calls, sites) in self._unknown.items()
+        )
+        root = self.root
+        if root.kind and not root.children:
+            root.name = root.kind
+            return Tally(tuple(_module_layers(root)), unknown)
+        held = (Layer(root.kind, root.kind, parameters=root.parameters),) if root.parameters else ()
+        return Tally((*held, *_layers(root)), unknown)
+
+
+def _layers(node: _Node) -> tuple[Layer, ...]:
+    """The rows and modules inside a node, as layers, in order of first use."""
+    placed = [(row.first, [_operator_layer(node, phase, row)]) for (phase, _), row in node.rows.items()]
+    placed += [(child.first, list(_module_layers(child))) for child in node.children.values()]
+    return tuple(layer for _, layers in sorted(placed, key=lambda pair: pair[0]) for layer in layers)
+
+
+def _operator_layer(node: _Node, phase: str, row: _Row) -> Layer:
+    path = f"{node.name}/{row.operator}" if node.name else row.operator
+    return Layer(path, row.operator, phase, row.shape, 0, row.calls, row.own, row.read, row.written)
+
+
+def _module_layers(node: _Node) -> Iterator[Layer]:
+    """A module as one layer (or one per phase, for a leaf), its operators inside."""
+    phases = dict.fromkeys(phase for phase, _ in node.rows)
+    if not node.children and (node.merged or len(node.rows) == len(phases)):
+        parameters = node.parameters
+        for phase in phases or {"forward": None}:
+            rows = [row for (row_phase, _), row in node.rows.items() if row_phase == phase]
+            yield _merged_layer(node, phase, rows, parameters)
+            parameters = 0
+        return
+    yield Layer(node.name, node.kind, "forward", node.shape, node.parameters, children=_layers(node))
+
+
+def _merged_layer(node: _Node, phase: str, rows: list[_Row], parameters: int) -> Layer:
+    if not rows:
+        return Layer(node.name, node.kind, phase, node.shape, parameters)
+    busiest = rows[0]
+    for row in rows:
+        # With symbolic sizes there is no order; the first operator that computes names the row.
+        larger = row.own.total > busiest.own.total if _comparable(row, busiest) else not busiest.own
+        busiest = row if larger else busiest
+    own, read, written, calls = NOTHING, 0, 0, 0
+    for row in rows:
+        own, read, written, calls = own + row.own, read + row.read, written + row.written, calls + row.calls
+    shape = node.shape if phase == "forward" else rows[-1].shape
+    return Layer(node.name, busiest.operator, phase, shape, parameters, calls, own, read, written)
+
+
+def _comparable(*rows: _Row) -> bool:
+    return all(isinstance(row.own.total, int) for row in rows)
+
+
+def call_site() -> str:
+    """`file:line` of the innermost frame that is neither torch's nor this package's counting code."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        filename = frame.f_code.co_filename
+        if is_program_code(filename):
+            return f"{filename}:{frame.f_lineno}"
+        frame = frame.f_back
+    return "unknown place"
+
+
+def is_program_code(filename: str) -> bool:
+    """Whether a file is the counted program's, not torch's or this package's counting code."""
+    return not filename.startswith((_OWN_CODE, _TORCH_CODE, "<"))
+
+
+def specification(tensor: torch.Tensor, read_size: Any) -> TensorSpec:
+    """What formulas may know of a tensor."""
+    return TensorSpec(tuple(map(read_size, tensor.shape)), tensor.dtype)

@@ -1,0 +1,144 @@
+"""Which formula counts which operator; the door through which other parts and users add their own.
+
+A rule sees a `Call`: names, shapes and dtypes, never values. An operator without a rule is not free: it is collected
+and named in the tally.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, TypeAlias
+
+import torch
+
+from deepspeech2.errors import CountingError
+from deepspeech2.flops.operations import Number, OperationCount
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """What a formula may know of a tensor: its shape (integers or expressions) and its dtype."""
+
+    shape: tuple[Number, ...]
+    dtype: torch.dtype
+
+    @property
+    def elements(self) -> Number:
+        """Number of elements."""
+        return prod(self.shape)
+
+    @property
+    def bytes(self) -> Number:
+        """Size in memory, contiguous."""
+        return self.elements * self.dtype.itemsize
+
+    @property
+    def is_floating(self) -> bool:
+        """Whether arithmetic on it is floating-point arithmetic (real or complex)."""
+        return self.dtype.is_floating_point or self.dtype.is_complex
+
+    @property
+    def last(self) -> Number:
+        """Size of the last axis; one for a scalar."""
+        return self.shape[-1] if self.shape else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of an operator, tensors replaced by their specifications.
+
+    Attributes:
+        operator: qualified name, `aten::addmm`.
+        arguments: by the parameter names of the operator's schema, defaults filled in.
+        outputs: specifications of the tensors it returned, in order.
+    """
+
+    operator: str
+    arguments: Mapping[str, Any]
+    outputs: tuple[TensorSpec, ...] = field(default=())
+
+    def __getitem__(self, name: str) -> Any:
+        """The argument of this name."""
+        return self.arguments[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The argument of this name, or the default where the operator has none."""
+        return self.arguments.get(name, default)
+
+    @property
+    def output(self) -> TensorSpec:
+        """The first result."""
+        return self.outputs[0]
+
+    @property
+    def tensors(self) -> list[TensorSpec]:
+        """All tensors among the arguments, those in lists included."""
+        found = []
+        for value in self.arguments.values():
+            if isinstance(value, TensorSpec):
+                found.append(value)
+            elif isinstance(value, list | tuple):
+                found += [item for item in value if isinstance(item, TensorSpec)]
+        return found
+
+
+Rule: TypeAlias = Callable[[Call], OperationCount]
+Operator: TypeAlias = "str | torch._ops.OpOverload | torch._ops.OpOverloadPacket"
+
+_rules: dict[str, Rule] = {}
+
+
+def operator_name(operator: Operator) -> str:
+    """Qualified name without the overload: `aten::add` for `torch.ops.aten.add.Tensor`."""
+    if isinstance(operator, str):
+        return operator
+    name: str = operator.name() if isinstance(operator, torch._ops.OpOverload) else operator._qualified_op_name
+    namespace, _, rest = name.partition("::")
+    return f"{namespace}::{rest.partition('.')[0]}"
+
+
+def register_formula(*operators: Operator) -> Callable[[Rule], Rule]:
+    """Declare how the calls of an operator are counted.
+
+    Args:
+        operators: `torch.ops.namespace.name` (with or without overload), or the name as a string
+            `"namespace::name"`. In-place (`add_`) and `out=` variants of an operator share its formula.
+
+    Raises:
+        CountingError: one of them has a formula already.
+
+    Example:
+        >>> from deepspeech2 import OperationCount, register_formula
+        >>> @register_formula("mylibrary::scale_and_shift")
+        ... def scale_and_shift(call):
+        ...     elements = call["x"].elements
+        ...     return OperationCount(multiply=elements, add=elements)
+    """
+
+    def add(rule: Rule) -> Rule:
+        for operator in operators:
+            name = operator_name(operator)
+            if name in _rules:
+                raise CountingError(
+                    f"{name} has a formula already ({_rules[name].__qualname__}); each operator has one"
+                )
+            _rules[name] = rule
+        return rule
+
+    return add
+
+
+def find_rule(operator: Operator) -> Rule | None:
+    """The rule of an operator, or None. In-place variants fall back on the operator itself."""
+    name = operator_name(operator)
+    rule = _rules.get(name)
+    if rule is None and name.endswith("_") and not name.endswith("__"):
+        rule = _rules.get(name[:-1])
+    return rule
+
+
+def registered_operators() -> tuple[str, ...]:
+    """Names of all operators that have a formula."""
+    return tuple(sorted(_rules))

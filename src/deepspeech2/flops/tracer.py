@@ -1,0 +1,286 @@
+"""Runs a program on fake tensors and hands every operator call to a recorder; nothing is computed.
+
+Two interceptions work together. Function level (`torch.nn.functional` and friends) names what the program asked for
+and handles whole recurrent layers, attention and CTC, which the dispatcher would unroll or hide in fused kernels.
+Dispatch level sees all the rest, the inside of TorchScript and exported programs included. What the function level
+counts is silenced below, so each call is counted once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import sympy
+import torch
+import torch._dynamo.config  # FakeTensorMode imports it on first use; here, so that no count pays for it
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map_only
+
+import deepspeech2.flops.operators  # noqa: F401  (registers the formulas)
+from deepspeech2.flops.expressions import SizeReader, dimension
+from deepspeech2.flops.functions import find_function_rule
+from deepspeech2.flops.recorder import Recorder, specification
+from deepspeech2.flops.registry import Call, find_rule, operator_name
+
+_QUESTIONS = {torch.ops.prim.device.default, torch.ops.aten.sym_size.int, torch.ops.aten.is_pinned.default}
+# Tensors of integers this small keep their values: a program may ask for them (lengths, table of positions).
+_MAX_CONSTANT = 4096
+
+
+@dataclass
+class FakeWorld:
+    """Fake tensors for one trace: what they stand for and how their sizes are read."""
+
+    mode: FakeTensorMode
+    read_size: SizeReader
+    shapes: ShapeEnv | None = None
+    _fakes: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+
+    @classmethod
+    def create(cls, symbolic: bool = False) -> FakeWorld:
+        """A world of integer sizes, or one whose sizes may be symbols."""
+        # Equal hints share one symbol (duck shaping): the batch of every input is the same batch.
+        shapes = ShapeEnv(specialize_zero_one=False, duck_shape=True) if symbolic else None
+        return cls(FakeTensorMode(allow_non_fake_inputs=True, shape_env=shapes), SizeReader(), shapes)
+
+    def fake(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The fake that stands for a tensor; the same one every time, without memory, on a device that computes."""
+        if isinstance(tensor, FakeTensor) and tensor.fake_mode is self.mode:
+            return tensor
+        known = self._fakes.get(id(tensor))
+        if known is None:
+            # The tensor itself is kept, so that its id stays taken.
+            known = self._fakes[id(tensor)] = (tensor, self._make(tensor))
+        return known[1]
+
+    def _make(self, tensor: torch.Tensor) -> torch.Tensor:
+        small_integers = not tensor.is_floating_point() and not tensor.is_complex() and tensor.numel() <= _MAX_CONSTANT
+        if small_integers and type(tensor) is torch.Tensor and tensor.device.type == "cpu":
+            converter = self.mode.fake_tensor_converter
+            return converter.from_real_tensor(self.mode, tensor.detach(), make_constant=True)
+        device = "cpu" if tensor.device.type == "meta" else tensor.device
+        with self.mode:
+            strided = tensor.layout == torch.strided and not tensor.is_quantized
+            fake = (
+                torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
+                if strided
+                else torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
+            )
+        return fake.requires_grad_(tensor.requires_grad)
+
+    def fake_tree(self, tree: Any) -> Any:
+        """Replace every tensor in nested containers."""
+        return tree_map_only(torch.Tensor, self.fake, tree)
+
+    def symbolic_input(self, tensor: torch.Tensor, dimensions: Mapping[int, tuple[str, int]]) -> torch.Tensor:
+        """A fake input whose named axes are symbols; `dimensions` maps an axis to its name and its hint."""
+        shape = [dimensions[axis][1] if axis in dimensions else size for axis, size in enumerate(tensor.shape)]
+        kinds = [DimDynamic.DUCK if axis in dimensions else DimDynamic.STATIC for axis in range(len(shape))]
+        # Never touched, so no memory is committed.
+        example = torch.empty(shape, dtype=tensor.dtype)
+        fake = self.mode.from_tensor(example, symbolic_context=StatelessSymbolicContext(dynamic_sizes=kinds))
+        for axis, (name, _) in dimensions.items():
+            symbol = fake.shape[axis].node.expr  # type: ignore[attr-defined]
+            self.read_size.names[symbol] = dimension(name)
+        return fake.requires_grad_(tensor.requires_grad)
+
+    def fixed_symbols(self) -> dict[str, sympy.Expr]:
+        """Dimensions that the program turned out to fix, and what to."""
+        if self.shapes is None:
+            return {}
+        return {
+            self.read_size.names[symbol].name: value
+            for symbol, value in self.shapes.replacements.items()
+            if symbol in self.read_size.names
+        }
+
+
+class _FunctionLevel(TorchFunctionMode):
+    """Names what the program asks for; counts whole what the dispatcher would unroll."""
+
+    def __init__(self, recorder: Recorder, world: FakeWorld) -> None:
+        super().__init__()
+        self.recorder = recorder
+        self.world = world
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        recorder = self.recorder
+        outermost = recorder.label is None
+        if outermost:
+            recorder.label = _function_label(func)
+        try:
+            rule = None if recorder.paused else find_function_rule(func)
+            if rule is not None:
+                with recorder.silence():
+                    args, kwargs = self.world.fake_tree((args, kwargs))
+                return rule(recorder, self.world.read_size, args, kwargs)
+            return func(*args, **kwargs)
+        finally:
+            if outermost:
+                recorder.label = None
+
+
+def _function_label(func: Any) -> str | None:
+    name = getattr(func, "__name__", "") or ""
+    if isinstance(func, torch._ops.OpOverload):
+        name = func._opname
+    elif isinstance(func, torch._ops.OpOverloadPacket):
+        name = func.__name__
+    if name == "__get__":
+        return None
+    return name.strip("_") or None
+
+
+class _DispatchLevel(TorchDispatchMode):
+    """Counts every operator that reaches the dispatcher."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self, recorder: Recorder, world: FakeWorld) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.recorder = recorder
+        self.world = world
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in _QUESTIONS:
+            return func(*args, **kwargs)
+        if not isinstance(func, torch._ops.OpOverload):
+            return self._higher_order(func, args, kwargs)
+        with self.recorder.silence():
+            args, kwargs = self.world.fake_tree((args, kwargs))
+        if find_rule(func) is None and func._can_decompose():
+            # Only reached in inference mode, where composite operators arrive undecomposed.
+            with self:
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        outputs = func(*args, **kwargs)
+        if not self.recorder.paused:
+            call = self._call(func, args, kwargs, outputs)
+            self.recorder.record(call, is_view=_is_view(func))
+        return outputs
+
+    def _call(self, func: Any, args: Any, kwargs: Any, outputs: Any) -> Call:
+        arguments = {}
+        for index, argument in enumerate(func._schema.arguments):
+            if index < len(args):
+                arguments[argument.name] = args[index]
+            elif argument.name in kwargs:
+                arguments[argument.name] = kwargs[argument.name]
+            elif argument.has_default_value():
+                arguments[argument.name] = argument.default_value
+        specified = {name: self._specify(value) for name, value in arguments.items()}
+        results = tuple(
+            specification(value, self.world.read_size)
+            for value in tree_flatten(outputs)[0]
+            if isinstance(value, torch.Tensor)
+        )
+        return Call(operator_name(func), specified, results)
+
+    def _specify(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return specification(value, self.world.read_size)
+        if isinstance(value, torch.SymInt):
+            return self.world.read_size(value)
+        if isinstance(value, list | tuple):
+            return [self._specify(item) for item in value]
+        return value
+
+    def _higher_order(self, func: Any, args: Any, kwargs: Any) -> Any:
+        self.recorder.record_unknown(str(func), "higher-order operator")
+        return func(*args, **kwargs)
+
+
+def _is_view(func: Any) -> bool:
+    """Whether the result only looks at its argument's memory."""
+    if func._opname in ("_unsafe_view", "_reshape_alias", "lift_fresh", "detach"):
+        return True
+    return any(result.alias_info is not None and not result.alias_info.is_write for result in func._schema.returns)
+
+
+@contextmanager
+def _module_hooks(recorder: Recorder, names: Mapping[int, str], read_size: SizeReader) -> Iterator[None]:
+    thread = threading.get_ident()
+
+    def before(module: torch.nn.Module, _: Any) -> None:
+        if threading.get_ident() == thread:
+            recorder.enter(names.get(id(module), type(module).__name__), module)
+
+    def after(_module: torch.nn.Module, _args: Any, output: Any) -> None:
+        if threading.get_ident() == thread:
+            results = [value for value in tree_flatten(output)[0] if isinstance(value, torch.Tensor)]
+            recorder.leave(tuple(map(read_size, results[0].shape)) if results else None)
+
+    handles = [
+        register_module_forward_pre_hook(before),
+        register_module_forward_hook(after, always_call=True),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _fake_state(module: torch.nn.Module, world: FakeWorld) -> Iterator[None]:
+    """Put fakes in place of all tensors a module and its children hold, and put the tensors back at the end."""
+    saved: list[tuple[dict[str, Any], str, Any]] = []
+    for child in module.modules():
+        if isinstance(child, torch.jit.ScriptModule):
+            # TorchScript keeps its own attributes; the dispatch level replaces them call by call.
+            continue
+        for store in (child._parameters, child._buffers, child.__dict__):
+            for name, value in list(store.items()):
+                if _holds_tensors(value):
+                    saved.append((store, name, value))
+                    store[name] = world.fake_tree(value)
+    try:
+        yield
+    finally:
+        for store, name, value in saved:
+            store[name] = value
+
+
+def _holds_tensors(value: Any) -> bool:
+    if isinstance(value, torch.Tensor):
+        return True
+    return isinstance(value, list | tuple) and any(isinstance(item, torch.Tensor) for item in value)
+
+
+def trace(program: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], world: FakeWorld) -> Recorder:
+    """Run a program forward on fakes and record its calls.
+
+    Args:
+        program: a module or any callable.
+        args: positional arguments, fakes or real tensors.
+        kwargs: keyword arguments.
+        world: where the fakes live.
+    """
+    recorder = Recorder()
+    names: dict[int, str] = {}
+    args, kwargs = world.fake_tree((args, dict(kwargs)))
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        if isinstance(program, torch.nn.Module):
+            for name, child in program.named_modules():
+                names.setdefault(id(child), name)
+            stack.enter_context(_fake_state(program, world))
+        stack.enter_context(_module_hooks(recorder, names, world.read_size))
+        stack.enter_context(world.mode)
+        stack.enter_context(_DispatchLevel(recorder, world))
+        stack.enter_context(_FunctionLevel(recorder, world))
+        program(*args, **kwargs)
+    if isinstance(program, torch.nn.Module):
+        recorder.assign_parameters(program)
+    return recorder
