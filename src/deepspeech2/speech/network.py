@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import deepspeech2.speech.operation_counts  # noqa: F401  (the counter learns this network's operators)
 from deepspeech2.errors import InputError
 from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions, check_labels
 from deepspeech2.speech.recurrence import gru_recurrence, simple_recurrence

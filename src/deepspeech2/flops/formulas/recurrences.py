@@ -141,3 +141,26 @@ def torch_cell_gradient(
     else:
         tail = tanh_gradient * cells
     return count + tail
+
+
+def gated_recurrence_gradient(batch: Number, steps: Number, size: Number) -> OperationCount:
+    """Gradient of one direction of DeepSpeech2's GRU with respect to input, weights and bias.
+
+    Algorithm, once per state, h being the state before: slopes (c - h) * z * (1 - z), h * r * (1 - r) and z where
+    c > 0. From the last step to the first, with e the gradient of the state: d_z = e * slope_z, d_c = e * slope_c;
+    except at the first step q = d_c U_c^t, d_r = q * slope_r, and the step before receives
+    e * (1 - z) + q * r + [d_z d_r] [U_z U_r]^t. Then the weights as two products over all steps but the first, with
+    r * h formed for the second, and the bias as a sum over all steps.
+    """
+    cells = batch * steps * size
+    later = batch * (steps - 1)
+    products = later * 3 * size * size
+    slopes = OperationCount(add=3 * cells, multiply=5 * cells, compare=cells)
+    states = OperationCount(
+        multiply=2 * cells + 3 * later * size + products,
+        # 1 - z and three sums into the step before; the candidate's product has one addition less per element.
+        add=3 * later * size + (later * size * size - later * size) + 2 * later * size * size,
+        macs=products,
+    )
+    weights = OperationCount(multiply=later * size + products, add=products - 3 * size * size, macs=products)
+    return slopes + states + weights + OperationCount(add=(batch * steps - 1) * 3 * size)
