@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deepspeech2.errors import DeepSpeech2Error as DeepSpeech2Error
+    from deepspeech2.flops.counting import count as count
+    from deepspeech2.flops.operations import OperationCount as OperationCount
+    from deepspeech2.flops.registry import register_formula as register_formula
+    from deepspeech2.flops.tally import Tally as Tally
     from deepspeech2.speech.audio import load_audio as load_audio
     from deepspeech2.speech.build import build_model as build_model
     from deepspeech2.speech.ctc_loss import ctc_losses as ctc_losses
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
 # Public name -> module that defines it. Nothing is defined here.
 _HOMES = {
     "DeepSpeech2Error": "deepspeech2.errors",
+    "count": "deepspeech2.flops.counting",
+    "OperationCount": "deepspeech2.flops.operations",
+    "Tally": "deepspeech2.flops.tally",
+    "register_formula": "deepspeech2.flops.registry",
     "load_audio": "deepspeech2.speech.audio",
     "build_model": "deepspeech2.speech.build",
     "ctc_losses": "deepspeech2.speech.ctc_loss",
