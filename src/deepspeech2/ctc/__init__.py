@@ -3,10 +3,11 @@
 from deepspeech2.ctc.alphabet import Alphabet
 from deepspeech2.ctc.beam import BeamDecoder, BeamStream
 from deepspeech2.ctc.greedy import GreedyDecoder
-from deepspeech2.ctc.hypothesis import Character, DecodeTally, Hypotheses, Hypothesis, Word
+from deepspeech2.ctc.hypothesis import DecodeTally, Hypotheses, Hypothesis
 from deepspeech2.ctc.language_model import LanguageModel, load_language_model
 from deepspeech2.ctc.options import BeamOptions
 from deepspeech2.ctc.reference import ReferenceDecoder
+from deepspeech2.ctc.transcript import Character, Word
 
 __all__ = [
     "Alphabet",

@@ -5,20 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from deepspeech2.ctc import _core
 from deepspeech2.ctc.alphabet import Alphabet
-from deepspeech2.ctc.hypothesis import Hypotheses
+from deepspeech2.ctc.hypothesis import DecodeTally, Hypotheses, Hypothesis
 from deepspeech2.ctc.language_model import LanguageModel
+from deepspeech2.ctc.native import make_decoder, native_options
 from deepspeech2.ctc.options import BeamOptions
-from deepspeech2.ctc.posteriors import as_matrix
-from deepspeech2.ctc.reference import ReferenceDecoder
+from deepspeech2.ctc.posteriors import Matrix, as_matrix, check_rows, refuse_row
+from deepspeech2.ctc.scoring import make_scorer
+from deepspeech2.ctc.transcript import PackedBoundaries, Transcript
+from deepspeech2.errors import OptionError, PosteriorsError
+
+NOT_NORMALISED, NO_PREFIX_LEFT = 1, 2
+# What is compiled into a decoder's task; other options can change at any time.
+BUILT_IN = ("lexicon", "hotwords", "compat")
 
 
 class BeamDecoder:
-    """Prefix beam search over CTC posteriors, with or without a language model."""
+    """Prefix beam search over CTC posteriors, with or without a language model.
+
+    Exact within its beam: the probability of all alignments of each kept prefix is added up. `ReferenceDecoder` is
+    the same in readable form. Safe to use from several threads; pickles with the path of its language model.
+
+    Example:
+        >>> import numpy as np
+        >>> decoder = BeamDecoder(Alphabet("ab"), BeamOptions(beam_size=8))
+        >>> decoder.decode(np.log([[0.6, 0.2, 0.2], [0.1, 0.2, 0.7], [0.1, 0.7, 0.2]]))[0].text
+        'ab'
+    """
 
     def __init__(
         self, alphabet: Alphabet, options: BeamOptions | None = None, language_model: LanguageModel | None = None
@@ -29,54 +46,165 @@ class BeamDecoder:
             alphabet: The columns of the posteriors.
             options: What to search and how to score.
             language_model: From `load_language_model`, or None.
+
+        Raises:
+            OptionError: The options do not fit the alphabet or the language model.
         """
         self.alphabet = alphabet
-        self.options = options or BeamOptions()
         self.language_model = language_model
-        self._search = ReferenceDecoder(alphabet, self.options, language_model)
+        self._build(options or BeamOptions())
+
+    def _build(self, options: BeamOptions) -> None:
+        scorer = make_scorer(self.alphabet, options, self.language_model)
+        self._core = make_decoder(self.alphabet, options, self.language_model, scorer)
+        self._core.set_options(native_options(options))
+        self.options = options
 
     def decode(self, log_probs: Any) -> Hypotheses:
         """Decode one utterance.
 
         Args:
-            log_probs: (time, columns) natural log-probabilities, numpy or torch.
+            log_probs: (time, columns) natural log-probabilities; numpy, torch or what numpy can read; float16, 32, 64.
 
         Returns:
-            At most `n_best` hypotheses, best first.
+            At most `n_best` hypotheses, best first, with the tally of the work.
+
+        Raises:
+            PosteriorsError: The array is not a matrix of log-probabilities with the alphabet's columns.
         """
-        return self._search.decode(log_probs)
+        matrix = as_matrix(log_probs, self.alphabet.columns)
+        fault, row, results, tally = self._core.decode(matrix)
+        if fault:
+            _refuse(fault, matrix, row)
+        return self._hypotheses(results, tally)
 
     def decode_batch(self, log_probs: Iterable[Any], threads: int = 1) -> list[Hypotheses]:
-        """Decode several utterances on threads; results in the order given."""
+        """Decode several utterances, on threads if asked; the interpreter lock is released.
+
+        Args:
+            log_probs: Matrices as `decode` takes, cut to the valid frames of each utterance.
+            threads: How many to decode at a time. A KenLM model is asked one thread at a time.
+
+        Returns:
+            The hypotheses of each utterance, in the order given.
+
+        Raises:
+            PosteriorsError: As `decode`.
+            OptionError: `threads` is below 1.
+        """
+        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+            raise OptionError(f"threads must be a whole number from 1, but is {threads!r}.")
+        if threads == 1:
+            return [self.decode(matrix) for matrix in log_probs]
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(self.decode, log_probs))
 
     def stream(self) -> BeamStream:
-        """Begin an utterance that arrives in pieces."""
+        """Begin an utterance that arrives in pieces.
+
+        Returns:
+            A stream with the options of now; later changes do not reach it.
+        """
         return BeamStream(self)
 
     def reset(self, **changes: Any) -> None:
-        """Change options, e.g. alpha and beta, without rebuilding anything."""
-        self.options = replace(self.options, **changes)
-        self._search = ReferenceDecoder(self.alphabet, self.options, self.language_model)
+        """Change options. Only `lexicon`, `hotwords` and `compat` rebuild anything.
+
+        Args:
+            **changes: Fields of `BeamOptions`, e.g. alpha and beta.
+
+        Raises:
+            OptionError: There is no such option, or it cannot have that value.
+        """
+        known = BeamOptions.__dataclass_fields__
+        for name in changes:
+            if name not in known:
+                raise OptionError(f"There is no option {name!r}; the options are {', '.join(known)}.")
+        options = replace(self.options, **changes)
+        if any(getattr(options, name) != getattr(self.options, name) for name in BUILT_IN):
+            self._build(options)
+            return
+        if options.lookahead != self.options.lookahead:
+            make_scorer(self.alphabet, options, self.language_model)
+        self._core.set_options(native_options(options))
+        self.options = options
+
+    def _hypotheses(self, results: list[tuple[str, float, float, bytes]], tally: tuple[int, ...]) -> Hypotheses:
+        hypotheses = []
+        for text, acoustic, language, labels in results:
+            transcript = Transcript(self.alphabet, PackedBoundaries(labels), acoustic, language)
+            hypotheses.append(Hypothesis(text, acoustic + language, acoustic, language, transcript))
+        return Hypotheses(hypotheses, DecodeTally(*tally))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        path = None if self.language_model is None else self.language_model.path
+        return _restore, (self.alphabet, self.options, path)
 
 
 class BeamStream:
-    """One utterance in pieces."""
+    """One utterance in pieces: the same result as decoding it whole, in memory that does not grow with the audio."""
 
     def __init__(self, decoder: BeamDecoder) -> None:
-        """Begin an utterance."""
+        """Begin an utterance; `BeamDecoder.stream` does."""
         self._decoder = decoder
-        self._pieces: list[Any] = []
+        self._core = _core.Stream(decoder._core)
+        self._frames = 0
+        self._open = True
 
     def push(self, log_probs: Any) -> None:
-        """Take the next frames."""
-        self._pieces.append(as_matrix(log_probs, self._decoder.alphabet.columns))
+        """Take the next frames.
+
+        Args:
+            log_probs: (time, columns), any number of frames from 1. A refused piece changes nothing.
+
+        Raises:
+            PosteriorsError: As `BeamDecoder.decode`; rows are counted from the beginning of the stream.
+            OptionError: The stream is finished.
+        """
+        self._require_open()
+        matrix = as_matrix(log_probs, self._decoder.alphabet.columns)
+        check_rows(matrix, self._frames)
+        fault, row = self._core.push(matrix)
+        if fault:
+            self._open = False
+            _refuse(fault, matrix, row, self._frames)
+        self._frames += len(matrix)
 
     def best(self) -> Hypotheses:
-        """The hypotheses so far."""
-        return self._decoder.decode(np.concatenate(self._pieces))
+        """The hypotheses if the audio ended here; the stream goes on.
+
+        Raises:
+            OptionError: The stream is finished.
+        """
+        self._require_open()
+        _, _, results, tally = self._core.best()
+        return self._decoder._hypotheses(results, tally)
 
     def finish(self) -> Hypotheses:
-        """The hypotheses of the whole utterance."""
-        return self.best()
+        """The hypotheses of the whole utterance; ends the stream.
+
+        Raises:
+            OptionError: The stream is finished already.
+        """
+        hypotheses = self.best()
+        self._open = False
+        return hypotheses
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise OptionError("This stream is finished; begin another with decoder.stream().")
+
+
+def _refuse(fault: int, matrix: Matrix, row: int, first_row: int = 0) -> None:
+    if fault == NOT_NORMALISED:
+        refuse_row(matrix, row, first_row)
+    raise PosteriorsError(
+        f"Row {row + first_row} of the posteriors leaves no prefix with a probability above zero: its symbols are "
+        "outside the lexicon or the cut-offs; allow other words with lexicon=False, or widen the cut-offs."
+    )
+
+
+def _restore(alphabet: Alphabet, options: BeamOptions, path: Path | None) -> BeamDecoder:
+    from deepspeech2.ctc.language_model import load_language_model
+
+    return BeamDecoder(alphabet, options, None if path is None else load_language_model(path))

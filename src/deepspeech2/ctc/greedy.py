@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from deepspeech2.ctc.alphabet import Alphabet
-from deepspeech2.ctc.hypothesis import Character, Hypothesis
+from deepspeech2.ctc.hypothesis import Hypothesis
 from deepspeech2.ctc.posteriors import as_matrix, check_rows
-from deepspeech2.ctc.transcript import Boundary, split_words
+from deepspeech2.ctc.transcript import Boundary, Transcript
 
 
 class GreedyDecoder:
@@ -48,18 +48,15 @@ class GreedyDecoder:
         path = matrix[np.arange(len(best)), best].astype(np.float64)
         starts = np.flatnonzero(np.diff(best, prepend=-1))
         ends = np.append(starts[1:], len(best))
-        columns = [int(column) for column in best[starts]]
-        runs = [
-            run for run in zip(columns, starts.tolist(), ends.tolist(), strict=True) if run[0] != self.alphabet.blank
-        ]
-        labels = [column for column, _, _ in runs]
         total = np.cumsum(path)
         score = float(total[-1])
-        characters = tuple(Character(self.alphabet.spelling[column], start, end) for column, start, end in runs)
-        # A delimiter belongs to the word before it, so the shares of the words add up to the score.
-        boundaries = [Boundary(start, end, float(total[end - 1]), 0.0) for _, start, end in runs]
-        words = split_words(self.alphabet, labels, boundaries, Boundary(0, 0, score, 0.0))
-        return Hypothesis(self.alphabet.text(labels), score, score, 0.0, words, characters)
+        boundaries = tuple(
+            Boundary(int(best[start]), int(start), int(end), float(total[end - 1]), 0.0)
+            for start, end in zip(starts, ends, strict=True)
+            if best[start] != self.alphabet.blank
+        )
+        transcript = Transcript(self.alphabet, boundaries, score, 0.0)
+        return Hypothesis(transcript.text, score, score, 0.0, transcript)
 
     def decode_batch(self, log_probs: Iterable[Any]) -> list[Hypothesis]:
         """Decode several utterances; see `decode`."""

@@ -3,45 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from deepspeech2.ctc.transcript import Character, Transcript, Word
 
 
-@dataclass(frozen=True, slots=True)
-class Character:
-    """One label of a hypothesis.
-
-    Attributes:
-        text: What the label spells.
-        start: The first frame it is emitted in.
-        end: One past the last frame it is emitted in.
-    """
-
-    text: str
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """One word of a hypothesis.
-
-    Attributes:
-        text: The word.
-        start: The first frame of its first character.
-        end: One past the last frame of its last character.
-        acoustic_score: Its share of the hypothesis' acoustic score (natural log): from the delimiter before it to the
-            one after it. The shares of all words add up to the whole.
-        language_model_score: What the language model, beta and hot words added for it.
-    """
-
-    text: str
-    start: int
-    end: int
-    acoustic_score: float
-    language_model_score: float
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Hypothesis:
     """One decoded text.
 
@@ -50,16 +17,24 @@ class Hypothesis:
         score: ``acoustic_score + language_model_score``, the natural logarithm that ranks hypotheses.
         acoustic_score: ln of the probability of all alignments of the text that the beam followed.
         language_model_score: Everything the language model, beta and hot words added.
-        words: The words with times and scores.
-        characters: The labels with times.
+        transcript: The labels behind `words` and `characters`.
     """
 
     text: str
     score: float
     acoustic_score: float
     language_model_score: float
-    words: tuple[Word, ...] = ()
-    characters: tuple[Character, ...] = ()
+    transcript: Transcript = field(repr=False, compare=False)
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The words with their frames and scores; worked out when first asked for."""
+        return self.transcript.words
+
+    @property
+    def characters(self) -> tuple[Character, ...]:
+        """The labels with their frames; worked out when first asked for."""
+        return self.transcript.characters
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,8 @@ class BeamOptions:
             _require_count(name, getattr(self, name))
         for name in ("alpha", "beta", "unknown_penalty"):
             _require_finite(name, getattr(self, name))
+        if self.alpha < 0:
+            raise OptionError(f"alpha weighs the language model, so it must not be negative, but is {self.alpha}.")
         if self.unknown_penalty < 0:
             raise OptionError(
                 f"unknown_penalty is subtracted, so it must not be negative, but is {self.unknown_penalty}."

@@ -62,11 +62,12 @@ def as_matrix(log_probs: Any, columns: int) -> Matrix:
     return np.ascontiguousarray(array)
 
 
-def check_rows(log_probs: Matrix) -> None:
+def check_rows(log_probs: Matrix, first_row: int = 0) -> None:
     """Refuse a row that is not a distribution; the native search makes the same test while it reads.
 
     Args:
         log_probs: A matrix from `as_matrix`.
+        first_row: What to add to the row that is named.
 
     Raises:
         PosteriorsError: A row holds NaN, or its probabilities do not add up to 1.
@@ -75,7 +76,7 @@ def check_rows(log_probs: Matrix) -> None:
         sums = np.exp(log_probs.astype(np.float64)).sum(axis=1)
     bad = np.flatnonzero(~(np.abs(sums - 1.0) <= SUM_TOLERANCE))
     if bad.size:
-        refuse_row(log_probs, int(bad[0]))
+        refuse_row(log_probs, int(bad[0]), first_row)
 
 
 def refuse_row(log_probs: Matrix, row: int, first_row: int = 0) -> NoReturn:

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from deepspeech2.ctc.alphabet import Alphabet
-from deepspeech2.ctc.hypothesis import Character, DecodeTally, Hypotheses, Hypothesis
+from deepspeech2.ctc.hypothesis import DecodeTally, Hypotheses, Hypothesis
 from deepspeech2.ctc.language_model import LanguageModel
 from deepspeech2.ctc.options import BeamOptions
 from deepspeech2.ctc.posteriors import as_matrix, check_rows
 from deepspeech2.ctc.scoring import PrefixScore, make_scorer
-from deepspeech2.ctc.transcript import Boundary, split_words
+from deepspeech2.ctc.transcript import Boundary, Transcript
 
 Prefix = tuple[int, ...]
 MAX_THRESHOLD = 600.0  # the native arithmetic reaches no further, so neither does the definition
@@ -160,24 +160,18 @@ class ReferenceDecoder:
         if any(whole for _, _, _, whole in ended):
             ended = [item for item in ended if item[3]]
         ended.sort(key=lambda item: -(item[1].acoustic + item[2].total))
-        for prefix, entry, language, _ in ended[: self.options.n_best]:
-            yield self._hypothesis(prefix, entry, language)
+        for _, entry, language, _ in ended[: self.options.n_best]:
+            yield self._hypothesis(entry, language)
 
-    def _hypothesis(self, prefix: Prefix, entry: Entry, language: PrefixScore) -> Hypothesis:
+    def _hypothesis(self, entry: Entry, language: PrefixScore) -> Hypothesis:
         boundaries: list[Boundary] = []
         trail, end = entry.trail, entry.end
         while trail is not None:
-            boundaries.append(Boundary(trail.start, end, trail.acoustic, trail.language))
+            boundaries.append(Boundary(trail.column, trail.start, end, trail.acoustic, trail.language))
             end, trail = trail.end_before, trail.before
-        boundaries.reverse()
-        characters = tuple(
-            Character(self.alphabet.spelling[column], at.start, at.end)
-            for column, at in zip(prefix, boundaries, strict=True)
-        )
-        final = Boundary(0, 0, entry.acoustic, language.total)
-        words = split_words(self.alphabet, prefix, boundaries, final)
+        transcript = Transcript(self.alphabet, tuple(reversed(boundaries)), entry.acoustic, language.total)
         score = entry.acoustic + language.total
-        return Hypothesis(self.alphabet.text(prefix), score, entry.acoustic, language.total, words, characters)
+        return Hypothesis(transcript.text, score, entry.acoustic, language.total, transcript)
 
 
 def _enter(target: Entry, source: Entry, column: int, frame: int, mass: float) -> Entry:

@@ -58,8 +58,8 @@ class LabelScorer(Scorer):
         """Look the labels up in the model."""
         self._options = options
         self._model = model
-        self._names = [_name_in_model(label, alphabet, model) for label in alphabet.labels]
-        self._names.insert(alphabet.blank, "")
+        self.names = [_name_in_model(label, alphabet, model) for label in alphabet.labels]
+        self.names.insert(alphabet.blank, "")
 
     def start(self) -> PrefixScore:
         """The state after ``<s>``."""
@@ -67,7 +67,7 @@ class LabelScorer(Scorer):
 
     def extend(self, prefix: PrefixScore, column: int) -> PrefixScore | None:
         """Score one label."""
-        name = self._names[column]
+        name = self.names[column]
         log10, state = self._model.score(prefix.state, name)
         added = weigh(self._options, log10, prefix.words + 1, known=name in self._model)
         return PrefixScore(prefix.total + added, state, words=prefix.words + 1)
@@ -87,16 +87,21 @@ class WordScorer(Scorer):
         self._spelling = alphabet.spelling
         self._delimiter = alphabet.delimiter_column
         closed = options.compat != "python" if options.lexicon is None else options.lexicon
-        self._closed = model is not None and closed
+        self.closed = model is not None and closed
         self._lookahead: dict[str, float] = {}
-        self._known: set[str] = set(options.hotwords)
-        if model is not None:
-            self._known.update(model.words())
+        letters = set("".join(alphabet.labels))
+        words = [*options.hotwords, *(() if model is None else model.words())]
+        # A word the labels cannot spell has no beginnings either.
+        self._known = {word for word in words if letters.issuperset(word)}
         for word in self._known:
             best = self._unigram(word)
             for length in range(1, len(word) + 1):
                 beginning = word[:length]
                 self._lookahead[beginning] = max(best, self._lookahead.get(beginning, -math.inf))
+
+    def vocabulary(self) -> list[str]:
+        """The words that beginnings lead to, sorted."""
+        return sorted(self._known)
 
     def start(self) -> PrefixScore:
         """The state after ``<s>``."""
@@ -106,14 +111,14 @@ class WordScorer(Scorer):
         """Add a letter, or score the word that a delimiter ends."""
         if column == self._delimiter:
             if prefix.partial:
-                if self._closed and prefix.partial not in self._known:
+                if self.closed and prefix.partial not in self._known:
                     return None
                 return self._finish_word(prefix)
             # A delimiter that ends no word: nothing to score; a closed lexicon has no empty word.
             counted = replace(prefix, words=prefix.words + (prefix.words > 0))
-            return None if self._closed else counted
+            return None if self.closed else counted
         partial = prefix.partial + self._spelling[column]
-        if self._closed and partial not in self._lookahead:
+        if self.closed and partial not in self._lookahead:
             return None
         lookahead = self._lookahead[partial] if self._options.lookahead and self._model is not None else 0.0
         return replace(prefix, partial=partial, words=max(prefix.words, 1), lookahead=lookahead)
@@ -122,7 +127,7 @@ class WordScorer(Scorer):
         """Score an unfinished last word, and ``</s>`` if asked."""
         whole = True
         if prefix.partial:
-            whole = not self._closed or prefix.partial in self._known
+            whole = not self.closed or prefix.partial in self._known
             prefix = self._finish_word(prefix)
         return _with_end(prefix, self._options, self._model), whole
 
@@ -171,7 +176,7 @@ def make_scorer(alphabet: Alphabet, options: BeamOptions, model: LanguageModel |
             "is the delimiter; name it with Alphabet(labels, delimiter=...) or use a model over the labels."
         )
     scorer = WordScorer(alphabet, options, model)
-    if options.lookahead and model is not None and not scorer._closed:
+    if options.lookahead and model is not None and not scorer.closed:
         raise OptionError("lookahead needs a closed vocabulary: leave lexicon on, or switch lookahead off.")
     return scorer
 

@@ -1,0 +1,33 @@
+#include "scoring.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace ctc {
+
+std::shared_ptr<const Weights> make_weights(const Task& task, const Options& options) {
+  auto weights = std::make_shared<Weights>();
+  weights->options = options;
+  double bonus = 0.0;
+  for (double b : task.bonus) bonus = std::max(bonus, b);
+  // log10 P is at most 0, alpha at least 0. The Python original's word count has no bound.
+  const double beta = task.has_model ? options.beta : 0.0;
+  weights->largest_factor = options.compat == Compat::python && beta > 0
+                                ? std::numeric_limits<double>::infinity()
+                                : std::exp(bonus + (options.compat == Compat::python ? 0.0 : beta));
+  if (options.lookahead && task.has_model && task.unit == Unit::word) {
+    Options without_beta = options;
+    without_beta.beta = 0.0;
+    std::vector<double> value(task.unigram.size());
+    for (size_t i = 0; i < value.size(); ++i)
+      value[i] = task.bonus[i] + weigh(without_beta, task.unigram[i], 1, task.known[i] != 0);
+    weights->ahead = task.lexicon->best_below(value);
+    weights->ahead[0] = 0.0;
+    double largest = 0.0;
+    for (double a : weights->ahead) largest = std::max(largest, a);
+    weights->largest_step = std::exp(largest);
+  }
+  return weights;
+}
+
+}  // namespace ctc

@@ -1,0 +1,497 @@
+#include "search.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace ctc {
+
+namespace {
+
+constexpr double kSumTolerance = 0.02;
+constexpr double kCutoffSlack = 1e-9;
+constexpr uint32_t kFirstCollection = 8192;
+
+}  // namespace
+
+Search::Search(std::shared_ptr<const Task> task, std::unique_ptr<Language> language)
+    : task_(std::move(task)), language_(std::move(language)), kernels_(kernels()) {
+  const size_t columns = static_cast<size_t>(task_->columns) + kPadding;
+  probability_.resize(columns);
+  symbols_.reserve(columns);
+}
+
+void Search::reserve(int beam_size) {
+  if (beam_size <= capacity_) return;
+  capacity_ = beam_size;
+  stride_ = 3 * capacity_ + 4 * kPadding;
+  const size_t slots = static_cast<size_t>(capacity_) + kPadding, stride = static_cast<size_t>(stride_);
+  for (auto* values : {&mass_, &new_mass_}) values->assign(2 * stride, 0.0);
+  for (auto* values : {&label_, &new_label_}) values->assign(slots, 0.0);
+  for (auto* values : {&last_, &parent_, &source_offset_, &end_, &new_end_, &node_, &entered_}) values->assign(slots, 0);
+  losers_.assign(slots, 0);
+  factor_.assign(slots, 1.0);
+  blocked_.assign(slots, 0);
+  record_.assign(slots, kNone);
+  for (auto* values : {&candidate_slot_, &candidate_column_})
+    values->assign(2 * static_cast<size_t>(capacity_) + 2 * kPadding, 0);
+  scratch_.resize(3 * (std::max(stride, probability_.size()) + kPadding));
+}
+
+void Search::restart(const Options& options, std::shared_ptr<const Weights> weights) {
+  options_ = options;
+  weights_ = std::move(weights);
+  reserve(options.beam_size);
+  tally_ = {};
+  trie_.restart(task_->columns, stride_ - 1);
+  records_.restart();
+  frame_ = 0;
+  shift_ = 0;
+  live_ = 0;
+  largest_ = 1.0;
+  count_ = 1;
+  // Lanes behind the beam are read, never used; they must only point at something.
+  std::fill(parent_.begin(), parent_.end(), 0);
+  std::fill(last_.begin(), last_.end(), task_->columns);
+  std::fill(source_offset_.begin(), source_offset_.end(), 0);
+  mass_[0] = 1.0;
+  mass_[static_cast<size_t>(stride_)] = 1.0;
+  label_[0] = 0.0;
+  end_[0] = 0;
+  node_[0] = 0;
+  record_[0] = kNone;
+  factor_[0] = 1.0;
+  trie_.slots()[0] = 0;
+  trie_[0].state = task_->has_model ? language_->begin() : 0;
+  blocked_[0] = blocked_of(trie_[0]);
+}
+
+template <typename Number>
+RowFault Search::step(const Number* row) {
+  const size_t columns = static_cast<size_t>(task_->columns);
+  double sum;
+  if constexpr (sizeof(Number) == 4)
+    sum = kernels_.exp_float(row, task_->columns, probability_.data());
+  else
+    sum = kernels_.exp_double(row, task_->columns, probability_.data());
+  probability_[columns] = 0.0;  // the root's last label
+  if (!(std::fabs(sum - 1.0) <= kSumTolerance)) return RowFault::not_normalised;
+  return frame();
+}
+
+template RowFault Search::step(const float*);
+template RowFault Search::step(const double*);
+
+RowFault Search::frame() {
+  if (options_.cutoff_prob < 1.0 || options_.cutoff_top_n < task_->columns) apply_cutoffs();
+  rescale();
+  stay();
+  extend();
+  choose();
+  if (!(largest_ > 0.0)) return RowFault::no_prefix_left;
+  create();
+  reenter();
+  if (options_.recombine && task_->has_model) recombine();
+  replace_losers();
+  swap_buffers();
+  if (trie_.size() + records_.size() > static_cast<uint32_t>(kFirstCollection) + 2 * live_) collect_garbage();
+  ++frame_;
+  ++tally_.frames;
+  return RowFault::none;
+}
+
+// Columns that the cut-offs leave out get probability 0, the blank and repeated labels included.
+void Search::apply_cutoffs() {
+  const int columns = task_->columns, wanted = std::min(options_.cutoff_top_n, columns);
+  double least = -1.0;
+  if (wanted < columns) least = kernels_.select(probability_.data(), columns, wanted, scratch_.data());
+  symbols_.clear();
+  for (int column = 0; column < columns; ++column)
+    if (probability_[static_cast<size_t>(column)] >= least) symbols_.push_back(column);
+  const auto by_probability = [this](int32_t a, int32_t b) {
+    const double x = probability_[static_cast<size_t>(a)], y = probability_[static_cast<size_t>(b)];
+    return x != y ? x > y : a < b;
+  };
+  std::sort(symbols_.begin(), symbols_.end(), by_probability);
+  size_t kept = 0;
+  double total = 0.0;
+  while (kept < symbols_.size() && kept < static_cast<size_t>(wanted)) {
+    total += probability_[static_cast<size_t>(symbols_[kept++])];
+    if (options_.cutoff_prob < 1.0 && total >= options_.cutoff_prob - kCutoffSlack) break;
+  }
+  ranked_.assign(static_cast<size_t>(columns), 0.0);
+  for (size_t i = 0; i < kept; ++i)
+    ranked_[static_cast<size_t>(symbols_[i])] = probability_[static_cast<size_t>(symbols_[i])];
+  std::copy(ranked_.begin(), ranked_.end(), probability_.begin());
+}
+
+// Powers of two are exact, so following the beam down costs no accuracy.
+void Search::rescale() {
+  if (largest_ > 0x1p-100 && largest_ < 0x1p100) return;
+  const int power = -std::ilogb(largest_);
+  const double scale = std::ldexp(1.0, power);
+  for (int column = 0; column < task_->columns; ++column) probability_[static_cast<size_t>(column)] *= scale;
+  shift_ += power;
+}
+
+void Search::stay() {
+  int32_t merged = 0;
+  StayFrame f{};
+  f.count = count_;
+  f.frame = frame_;
+  f.blank_probability = probability_[static_cast<size_t>(task_->blank)];
+  f.probability = probability_.data();
+  f.mass = mass_.data();
+  f.label = label_.data();
+  f.last = last_.data();
+  f.slot_of_node = trie_.slots().data();
+  f.parent = parent_.data();
+  f.source_offset = source_offset_.data();
+  f.factor = task_->unit == Unit::none ? nullptr : factor_.data();
+  f.end = end_.data();
+  f.new_total = new_mass_.data();
+  f.new_blank = new_mass_.data() + stride_;
+  f.new_label = new_label_.data();
+  f.new_end = new_end_.data();
+  f.entered = entered_.data();
+  f.merged = &merged;
+  entered_count_ = kernels_.stay(f);
+  tally_.merges += merged;
+}
+
+void Search::extend() {
+  double smallest, largest;
+  kernels_.range(new_mass_.data(), count_, &smallest, &largest);
+  const double before = largest_;
+  largest_ = largest;
+  candidates_ = 0;
+  const double reach = std::exp(-options_.beam_threshold);
+  // A candidate must beat the worst of a full beam and come within reach of the best; both only grow from here.
+  threshold_ = std::max(count_ >= options_.beam_size ? smallest : 0.0, largest * reach * (1 - 1e-12));
+  const double letter = weights_->largest_step;
+  const double delimiter = weights_->ahead.empty() ? weights_->largest_factor : HUGE_VAL;
+  const double bound_of_letters = task_->unit == Unit::label ? weights_->largest_factor : letter;
+  symbols_.clear();
+  for (int column = 0; column < task_->columns; ++column) {
+    const double p = probability_[static_cast<size_t>(column)];
+    const double bound = column == task_->delimiter && task_->unit == Unit::word ? delimiter : bound_of_letters;
+    if (p > 0.0 && column != task_->blank && p * before * bound > threshold_) symbols_.push_back(column);
+  }
+  std::sort(symbols_.begin(), symbols_.end(), [this](int32_t a, int32_t b) {
+    const double x = probability_[static_cast<size_t>(a)], y = probability_[static_cast<size_t>(b)];
+    return x != y ? x > y : a < b;
+  });
+  const int roomy = options_.beam_size + std::max(options_.beam_size / 4, 32);
+  for (const int32_t column : symbols_) {
+    const double bound = column == task_->delimiter && task_->unit == Unit::word ? delimiter : bound_of_letters;
+    if (!(probability_[static_cast<size_t>(column)] * before * bound > threshold_)) continue;
+    extend_by(column, bound);
+    if (count_ + candidates_ > roomy) prune();
+  }
+}
+
+void Search::extend_by(int column, double bound) {
+  const bool wide = task_->columns > 64;
+  const int base = count_ + candidates_;
+  tally_.candidates += count_;
+  const int found = kernels_.extend(
+      mass_.data(), mass_.data() + stride_, last_.data(), wide ? nullptr : blocked_.data(),
+      uint64_t{1} << (column & 63), count_, column, probability_[static_cast<size_t>(column)], threshold_ / bound,
+      new_mass_.data() + base, candidate_slot_.data() + candidates_);
+  const bool plain = task_->unit == Unit::none ||
+                     (task_->unit == Unit::word && column != task_->delimiter && weights_->ahead.empty());
+  if (wide || !plain) {
+    keep_useful(column, found);
+    return;
+  }
+  std::fill_n(candidate_column_.begin() + candidates_, found, column);
+  candidates_ += found;
+}
+
+// What the vectors could not check: children of wide alphabets, and the language model's factor.
+void Search::keep_useful(int column, int found) {
+  const bool wide = task_->columns > 64;
+  double* values = new_mass_.data() + count_;
+  const int first = candidates_;
+  for (int i = first; i < first + found; ++i) {
+    const int32_t slot = candidate_slot_[static_cast<size_t>(i)];
+    if (wide) {
+      const uint32_t node = static_cast<uint32_t>(node_[static_cast<size_t>(slot)]);
+      const uint32_t child = trie_.find(node, column);
+      if (child != kNone && trie_.slot(child) != stride_ - 1) continue;
+      if (task_->closed && !allowed(trie_[node], column)) continue;
+    }
+    const double value = values[i] * entry_factor(slot, column);
+    if (!(value > threshold_)) continue;
+    values[candidates_] = value;
+    candidate_slot_[static_cast<size_t>(candidates_)] = slot;
+    candidate_column_[static_cast<size_t>(candidates_)] = column;
+    ++candidates_;
+  }
+}
+
+bool Search::allowed(const Node& node, int column) const {
+  if (column == task_->delimiter) return node.lexeme != Lexicon::root() && task_->lexicon->word(node.lexeme) != kNoWord;
+  return task_->lexicon->child(node.lexeme, column) != kOutside;
+}
+
+double Search::entry_factor(int32_t slot, int column) {
+  if (task_->unit == Unit::none) return 1.0;
+  Node& node = trie_[static_cast<uint32_t>(node_[static_cast<size_t>(slot)])];
+  if (task_->unit == Unit::label) {
+    const size_t c = static_cast<size_t>(column);
+    return std::exp(weigh(options_, ask(node.state, task_->model_word[c]).log10, node.words + 1, task_->known[c] != 0));
+  }
+  if (column == task_->delimiter) {
+    if (node.lexeme == Lexicon::root()) return 1.0;
+    end_word(node);
+    return std::exp(node.word_end - ahead(node.lexeme));
+  }
+  if (weights_->ahead.empty()) return 1.0;
+  return std::exp(ahead(task_->lexicon->child(node.lexeme, column)) - ahead(node.lexeme));
+}
+
+// Leaves the best beam_size of stays and candidates in play. Of equals the earlier stay: prefixes already in the
+// beam, then candidates in the order they were made.
+void Search::prune() {
+  const int all = count_ + candidates_;
+  if (all <= options_.beam_size) return;
+  const double least = kernels_.select(new_mass_.data(), all, options_.beam_size, scratch_.data());
+  const int staying = count_ - kernels_.below(new_mass_.data(), count_, least, losers_.data());
+  keep_candidates(least);
+  int excess = staying + candidates_ - options_.beam_size;
+  if (excess > 0) drop_equals(least, excess);
+  threshold_ = std::max(threshold_, least);
+}
+
+void Search::keep_candidates(double least) {
+  double* values = new_mass_.data() + count_;
+  int kept = 0;
+  for (int i = 0; i < candidates_; ++i) {
+    const double value = values[i];
+    values[kept] = value;
+    candidate_slot_[static_cast<size_t>(kept)] = candidate_slot_[static_cast<size_t>(i)];
+    candidate_column_[static_cast<size_t>(kept)] = candidate_column_[static_cast<size_t>(i)];
+    kept += value >= least;
+  }
+  candidates_ = kept;
+}
+
+void Search::drop_equals(double least, int excess) {
+  double* values = new_mass_.data() + count_;
+  int equals = 0;
+  for (int i = 0; i < candidates_; ++i) equals += values[i] == least;
+  int spare = std::max(equals - excess, 0);  // candidates equal to the least that may stay
+  int kept = 0;
+  for (int i = 0; i < candidates_; ++i) {
+    if (values[i] == least && spare-- <= 0) continue;
+    values[kept] = values[i];
+    candidate_slot_[static_cast<size_t>(kept)] = candidate_slot_[static_cast<size_t>(i)];
+    candidate_column_[static_cast<size_t>(kept)] = candidate_column_[static_cast<size_t>(i)];
+    ++kept;
+  }
+  candidates_ = kept;
+}
+
+void Search::choose() {
+  prune();
+  const double* values = new_mass_.data();
+  for (int i = count_; i < count_ + candidates_; ++i) largest_ = std::max(largest_, values[i]);
+  const double floor = largest_ * std::exp(-options_.beam_threshold);
+  double least = count_ + candidates_ >= options_.beam_size ? threshold_ : 0.0;
+  if (floor > least) {
+    least = floor;
+    keep_candidates(floor);
+  }
+  least_ = least;
+  losers_count_ = kernels_.below(values, count_, least, losers_.data());
+  // Stays that tie at the edge of the beam: the later slots go.
+  int excess = count_ - losers_count_ + candidates_ - options_.beam_size;
+  for (int32_t slot = count_ - 1; slot >= 0 && excess > 0; --slot) {
+    if (values[slot] != least) continue;
+    losers_[static_cast<size_t>(losers_count_++)] = slot;
+    --excess;
+  }
+}
+
+void Search::create() {
+  newcomers_.clear();
+  const double* values = new_mass_.data() + count_;
+  for (int i = 0; i < candidates_; ++i) {
+    const size_t slot = static_cast<size_t>(candidate_slot_[static_cast<size_t>(i)]);
+    const int column = candidate_column_[static_cast<size_t>(i)];
+    const uint32_t parent = static_cast<uint32_t>(node_[slot]);
+    uint32_t child = trie_.find(parent, column);
+    if (child == kNone) {
+      child = trie_.add(parent, column);
+      if (task_->unit != Unit::none) enter_language(trie_[child], trie_[parent], column);
+    }
+    newcomers_.push_back({values[i], child, note(slot, child, column, values[i])});
+  }
+  tally_.created += candidates_;
+}
+
+uint32_t Search::note(size_t source, uint32_t node, int column, double mass) {
+  const Node& entered = trie_[node];
+  return records_.add({record_[source], column, frame_, end_[source], mass, shift_, entered.language, ahead(entered.lexeme)});
+}
+
+// Prefixes that are now mostly reached by a new way in get the times of that way.
+void Search::reenter() {
+  reentries_.clear();
+  for (int i = 0; i < entered_count_; ++i) {
+    const int32_t slot = entered_[static_cast<size_t>(i)];
+    const size_t s = static_cast<size_t>(slot);
+    if (new_mass_[s] < least_) continue;
+    const size_t source = static_cast<size_t>(trie_.slot(static_cast<uint32_t>(parent_[s])));
+    double mass = mass_[source + static_cast<size_t>(source_offset_[s])] * probability_[static_cast<size_t>(last_[s])];
+    if (task_->unit != Unit::none) mass *= factor_[s];
+    reentries_.emplace_back(slot, note(source, static_cast<uint32_t>(node_[s]), last_[s], mass));
+  }
+  for (const auto& [slot, record] : reentries_) record_[static_cast<size_t>(slot)] = record;
+}
+
+void Search::recombine() {
+  size_t size = 64;
+  while (size < 4 * static_cast<size_t>(options_.beam_size)) size *= 2;
+  futures_.assign(size, kNone);
+  std::sort(losers_.begin(), losers_.begin() + losers_count_);
+  const int stays = count_, losers = losers_count_;
+  const auto node_of = [&](uint32_t i) {
+    return i < static_cast<uint32_t>(stays) ? static_cast<uint32_t>(node_[i]) : newcomers_[i - static_cast<uint32_t>(stays)].node;
+  };
+  const auto value_of = [&](uint32_t i) {
+    return i < static_cast<uint32_t>(stays) ? new_mass_[i] : newcomers_[i - static_cast<uint32_t>(stays)].value;
+  };
+  const auto lose = [&](uint32_t i) {
+    if (i < static_cast<uint32_t>(stays)) losers_[static_cast<size_t>(losers_count_++)] = static_cast<int32_t>(i);
+    else newcomers_[i - static_cast<uint32_t>(stays)].node = kNone;
+  };
+  int next_loser = 0;
+  for (uint32_t i = 0; i < static_cast<uint32_t>(stays) + newcomers_.size(); ++i) {
+    if (next_loser < losers && losers_[static_cast<size_t>(next_loser)] == static_cast<int32_t>(i)) {
+      ++next_loser;
+      continue;
+    }
+    const Node& node = trie_[node_of(i)];
+    if (node.lexeme == kOutside) continue;
+    uint64_t hash = (uint64_t{node.state} << 32 | node.lexeme) * 0x9E3779B97F4A7C15u + static_cast<uint32_t>(node.column);
+    for (hash ^= hash >> 32;; ++hash) {
+      uint32_t& holder = futures_[hash & (size - 1)];
+      if (holder == kNone) {
+        holder = i;
+        break;
+      }
+      const Node& other = trie_[node_of(holder)];
+      if (other.state != node.state || other.lexeme != node.lexeme || other.column != node.column) continue;
+      if (value_of(i) > value_of(holder)) {
+        lose(holder);
+        holder = i;
+      } else {
+        lose(i);
+      }
+      break;
+    }
+  }
+  newcomers_.erase(std::remove_if(newcomers_.begin(), newcomers_.end(), [](const Newcomer& n) { return n.node == kNone; }),
+                   newcomers_.end());
+}
+
+void Search::replace_losers() {
+  std::sort(losers_.begin(), losers_.begin() + losers_count_);
+  for (int i = 0; i < losers_count_; ++i) drop(losers_[static_cast<size_t>(i)]);
+  int filled = 0;
+  new_count_ = count_;
+  for (const Newcomer& newcomer : newcomers_)
+    place(newcomer, filled < losers_count_ ? losers_[static_cast<size_t>(filled++)] : new_count_++);
+  for (int i = losers_count_ - 1; i >= filled; --i) {
+    const int32_t hole = losers_[static_cast<size_t>(i)];
+    if (--new_count_ != hole) move(new_count_, hole);
+  }
+}
+
+uint64_t Search::blocked_of(const Node& node) const {
+  if (!task_->closed) return node.children_in_beam;
+  uint64_t open = task_->lexicon->mask(node.lexeme);
+  return ~open | node.children_in_beam;
+}
+
+void Search::drop(int32_t slot) {
+  const uint32_t node = static_cast<uint32_t>(node_[static_cast<size_t>(slot)]);
+  trie_.slots()[node] = stride_ - 1;
+  const uint32_t parent = trie_[node].parent;
+  if (parent == kNone) return;
+  const uint64_t bit = uint64_t{1} << (trie_[node].column & 63);
+  trie_[parent].children_in_beam &= ~bit;
+  const int32_t above = trie_.slot(parent);
+  if (above != stride_ - 1) blocked_[static_cast<size_t>(above)] &= ~bit;
+}
+
+void Search::place(const Newcomer& newcomer, int32_t slot) {
+  const size_t s = static_cast<size_t>(slot);
+  const Node& node = trie_[newcomer.node];
+  Node& parent = trie_[node.parent];
+  const uint64_t bit = uint64_t{1} << (node.column & 63);
+  parent.children_in_beam |= bit;
+  const int32_t above = trie_.slot(node.parent);
+  if (above != stride_ - 1) blocked_[static_cast<size_t>(above)] |= bit;
+  trie_.slots()[newcomer.node] = slot;
+  new_mass_[s] = new_label_[s] = newcomer.value;
+  new_mass_[s + static_cast<size_t>(stride_)] = 0.0;
+  new_end_[s] = frame_ + 1;
+  last_[s] = node.column;
+  parent_[s] = static_cast<int32_t>(node.parent);
+  source_offset_[s] = node.column == parent.column ? stride_ : 0;
+  node_[s] = static_cast<int32_t>(newcomer.node);
+  blocked_[s] = blocked_of(node);
+  record_[s] = newcomer.record;
+  if (task_->unit != Unit::none)
+    factor_[s] = std::exp(node.language + ahead(node.lexeme) - parent.language - ahead(parent.lexeme));
+}
+
+void Search::move(int32_t from, int32_t to) {
+  const size_t f = static_cast<size_t>(from), t = static_cast<size_t>(to), stride = static_cast<size_t>(stride_);
+  trie_.slots()[static_cast<uint32_t>(node_[f])] = to;
+  new_mass_[t] = new_mass_[f];
+  new_mass_[t + stride] = new_mass_[f + stride];
+  new_label_[t] = new_label_[f];
+  new_end_[t] = new_end_[f];
+  last_[t] = last_[f];
+  parent_[t] = parent_[f];
+  source_offset_[t] = source_offset_[f];
+  node_[t] = node_[f];
+  blocked_[t] = blocked_[f];
+  record_[t] = record_[f];
+  factor_[t] = factor_[f];
+}
+
+void Search::swap_buffers() {
+  mass_.swap(new_mass_);
+  label_.swap(new_label_);
+  end_.swap(new_end_);
+  count_ = new_count_;
+}
+
+// Keeps the prefixes in the beam and those they begin with.
+void Search::collect_garbage() {
+  node_map_.assign(trie_.size(), 0);
+  record_map_.assign(records_.size(), 0);
+  for (size_t s = 0; s < static_cast<size_t>(count_); ++s) {
+    for (uint32_t n = static_cast<uint32_t>(node_[s]); n != kNone && !node_map_[n]; n = trie_[n].parent) node_map_[n] = 1;
+    for (uint32_t r = record_[s]; r != kNone && !record_map_[r]; r = records_[r].before) record_map_[r] = 1;
+  }
+  node_map_[0] = 1;
+  trie_.compact(node_map_);
+  records_.compact(record_map_);
+  std::fill(parent_.begin(), parent_.end(), 0);
+  for (size_t s = 0; s < static_cast<size_t>(count_); ++s) {
+    const uint32_t node = node_map_[static_cast<uint32_t>(node_[s])];
+    node_[s] = static_cast<int32_t>(node);
+    parent_[s] = trie_[node].parent == kNone ? 0 : static_cast<int32_t>(trie_[node].parent);
+    if (record_[s] != kNone) record_[s] = record_map_[record_[s]];
+  }
+  live_ = trie_.size() + records_.size();
+}
+
+size_t Search::memory() const { return trie_.memory() + records_.memory() + 2 * mass_.capacity() * sizeof(double); }
+
+}  // namespace ctc

@@ -1,0 +1,122 @@
+// Prefix beam search over CTC posteriors. docs/decoding.md says how it works; src/deepspeech2/ctc/reference.py is the
+// definition it equals.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels.h"
+#include "language.h"
+#include "lexicon.h"
+#include "scoring.h"
+#include "trie.h"
+
+namespace ctc {
+
+struct LabelTime {
+  int32_t column, start, end, reserved;
+  double acoustic, language;
+};
+
+struct Result {
+  std::string text;
+  double acoustic, language;
+  std::vector<LabelTime> labels;
+};
+
+struct Tally {
+  int64_t frames = 0, candidates = 0, merges = 0, created = 0, lookups = 0;
+};
+
+enum class RowFault { none, not_normalised, no_prefix_left };
+
+// One utterance at a time; `restart` makes it ready for the next and keeps the memory.
+class Search {
+ public:
+  Search(std::shared_ptr<const Task> task, std::unique_ptr<Language> language);
+
+  void restart(const Options& options, std::shared_ptr<const Weights> weights);
+  // One frame of columns() log-probabilities. After a fault the search must be restarted.
+  template <typename Number>
+  RowFault step(const Number* row);
+  // The hypotheses so far, best first; does not change the search.
+  std::vector<Result> finish();
+  const Tally& tally() const { return tally_; }
+  // Bytes held, for tests of bounded memory.
+  size_t memory() const;
+
+ private:
+  struct Newcomer {
+    double value;
+    uint32_t node, record;
+  };
+
+  RowFault frame();
+  void apply_cutoffs();
+  void rescale();
+  void stay();
+  void extend();
+  void extend_by(int column, double bound);
+  void keep_useful(int column, int found);
+  bool allowed(const Node& node, int column) const;
+  double entry_factor(int32_t slot, int column);
+  void prune();
+  void keep_candidates(double least);
+  void drop_equals(double least, int excess);
+  void choose();
+  void create();
+  uint32_t note(size_t source, uint32_t node, int column, double mass);
+  void reenter();
+  void recombine();
+  void drop(int32_t slot);
+  void place(const Newcomer& newcomer, int32_t slot);
+  void move(int32_t from, int32_t to);
+  void replace_losers();
+  void collect_garbage();
+  void swap_buffers();
+  void reserve(int beam_size);
+
+  void enter_language(Node& child, Node& parent, int column);
+  void end_word(Node& node);
+  double ahead(uint32_t lexeme) const { return weights_->ahead.empty() || lexeme == kOutside ? 0.0 : weights_->ahead[lexeme]; }
+  uint64_t blocked_of(const Node& node) const;
+  Scored ask(uint32_t state, uint32_t word);
+  double finish_language(uint32_t node, bool* whole);
+  Result result(int32_t slot, double acoustic, double language) const;
+
+  std::shared_ptr<const Task> task_;
+  std::shared_ptr<const Weights> weights_;
+  std::unique_ptr<Language> language_;
+  const Kernels& kernels_;
+  Options options_;
+  Tally tally_;
+
+  Trie trie_;
+  Records records_;
+  uint32_t live_ = 0;  // nodes and records the last collection left
+  std::vector<uint32_t> node_map_, record_map_;
+
+  // The beam: structure of arrays, `count_` slots. mass = [total + candidates | blank], stride_ apart.
+  int capacity_ = 0, stride_ = 0, count_ = 0, new_count_ = 0;
+  int32_t frame_ = 0;
+  int64_t shift_ = 0;   // numbers in the beam are probabilities times 2^shift
+  double largest_ = 1;  // of the totals
+  std::vector<double> mass_, new_mass_, label_, new_label_, factor_;
+  std::vector<int32_t> last_, parent_, source_offset_, end_, new_end_, node_;
+  std::vector<uint64_t> blocked_;
+  std::vector<uint32_t> record_;
+
+  // One frame's work.
+  std::vector<double> probability_, scratch_, ranked_;
+  std::vector<int32_t> symbols_, entered_, losers_;
+  int entered_count_ = 0, candidates_ = 0, losers_count_ = 0;
+  double threshold_ = 0, least_ = 0;
+  std::vector<int32_t> candidate_slot_, candidate_column_;
+  std::vector<Newcomer> newcomers_;
+  std::vector<std::pair<int32_t, uint32_t>> reentries_;
+  std::vector<uint32_t> futures_;
+};
+
+}  // namespace ctc

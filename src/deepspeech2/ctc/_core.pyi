@@ -1,0 +1,58 @@
+"""The native core; see native/bindings.cpp."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+def simd() -> str: ...
+
+class Unit:
+    none: ClassVar[Unit]
+    word: ClassVar[Unit]
+    label: ClassVar[Unit]
+
+class Compat:
+    none: ClassVar[Compat]
+    python: ClassVar[Compat]
+    baidu: ClassVar[Compat]
+
+class Options:
+    beam_size: int
+    n_best: int
+    cutoff_top_n: int
+    alpha: float
+    beta: float
+    cutoff_prob: float
+    beam_threshold: float
+    unknown_penalty: float
+    score_end: bool
+    lookahead: bool
+    recombine: bool
+    compat: Compat
+
+class Task:
+    columns: int
+    blank: int
+    delimiter: int
+    unit: Unit
+    has_model: bool
+    closed: bool
+    word_starts: bool
+    spelling: list[str]
+    model_word: list[int]
+    known: list[int]
+    bonus: list[float]
+    unigram: list[float]
+    def set_lexicon(self, labels: Sequence[str], words: Sequence[str]) -> None: ...
+
+Answer = tuple[int, int, list[tuple[str, float, float, bytes]], tuple[int, int, int, int, int]]
+
+class Decoder:
+    def __init__(self, task: Task, language: Any | None) -> None: ...
+    def set_options(self, options: Options) -> None: ...
+    def decode(self, rows: Any) -> Answer: ...
+
+class Stream:
+    def __init__(self, decoder: Decoder) -> None: ...
+    def push(self, rows: Any) -> tuple[int, int]: ...
+    def best(self) -> Answer: ...
+    def memory(self) -> int: ...

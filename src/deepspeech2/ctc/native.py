@@ -1,0 +1,111 @@
+"""Hands a decoder's alphabet, options and language model to the native core."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from deepspeech2.ctc import _core
+from deepspeech2.ctc.alphabet import WORD_START, Alphabet
+from deepspeech2.ctc.language_model import LanguageModel
+from deepspeech2.ctc.options import BeamOptions
+from deepspeech2.ctc.reference import MAX_THRESHOLD
+from deepspeech2.ctc.scoring import LabelScorer, Scorer, WordScorer
+
+UNKNOWN = 0xFFFFFFFF
+
+
+class LanguageSession:
+    """One utterance's dealings with a language model written in Python; the core speaks to it in numbers."""
+
+    def __init__(self, model: LanguageModel, words: Sequence[str]) -> None:
+        """Number the model's words; states are numbered as they come."""
+        self._model = model
+        self._words = words
+        self._number: dict[Hashable, int] = {}
+        self._states: list[Hashable] = []
+
+    def begin(self) -> int:
+        """The state after ``<s>``, for a new utterance."""
+        self._number.clear()
+        self._states.clear()
+        return self._numbered(self._model.begin())
+
+    def score(self, state: int, word: int) -> tuple[float, int]:
+        """log10 probability and next state."""
+        log10, after = self._model.score(self._states[state], "<unk>" if word == UNKNOWN else self._words[word])
+        return log10, self._numbered(after)
+
+    def score_end(self, state: int) -> float:
+        """log10 probability of ``</s>``."""
+        return self._model.score(self._states[state], "</s>")[0]
+
+    def _numbered(self, state: Hashable) -> int:
+        number = self._number.setdefault(state, len(self._states))
+        if number == len(self._states):
+            self._states.append(state)
+        return number
+
+
+def make_decoder(
+    alphabet: Alphabet, options: BeamOptions, model: LanguageModel | None, scorer: Scorer
+) -> _core.Decoder:
+    """Build a native decoder.
+
+    Args:
+        alphabet: The columns.
+        options: Its lexicon, hot words and mode are built in; the rest can be set anew.
+        model: The language model or None.
+        scorer: What `make_scorer` chose for them.
+
+    Returns:
+        The decoder, without options.
+    """
+    task = _core.Task()
+    task.columns = alphabet.columns
+    task.blank = alphabet.blank
+    task.delimiter = -1 if alphabet.delimiter_column is None else alphabet.delimiter_column
+    task.has_model = model is not None
+    task.word_starts = alphabet.has_word_starts
+    task.spelling = [label.replace(WORD_START, " ") if task.word_starts else label for label in alphabet.spelling]
+    language: Callable[[], LanguageSession] | None = None
+    if isinstance(scorer, LabelScorer):
+        assert model is not None
+        task.unit = _core.Unit.label
+        names = scorer.names
+        language = _number_words(task, model, names)
+    elif isinstance(scorer, WordScorer):
+        task.unit = _core.Unit.word
+        task.closed = scorer.closed
+        words = scorer.vocabulary()
+        letters = list(alphabet.spelling)
+        letters[task.delimiter] = ""
+        task.set_lexicon(letters, words)
+        task.bonus = [options.hotwords.get(word, 0.0) for word in words]
+        language = _number_words(task, model, words)
+    return _core.Decoder(task, language)
+
+
+def native_options(options: BeamOptions) -> _core.Options:
+    """The options in the core's terms."""
+    native = _core.Options()
+    for name in ("beam_size", "n_best", "cutoff_top_n", "score_end", "lookahead", "recombine"):
+        setattr(native, name, getattr(options, name))
+    for name in ("alpha", "beta", "cutoff_prob", "unknown_penalty"):
+        setattr(native, name, float(getattr(options, name)))
+    native.beam_threshold = min(options.beam_threshold, MAX_THRESHOLD)
+    native.compat = getattr(_core.Compat, options.compat or "none")
+    return native
+
+
+def _number_words(task: Any, model: LanguageModel | None, words: Sequence[str]) -> Callable[[], LanguageSession] | None:
+    if model is None:
+        return None
+    task.known = [word in model for word in words]
+    task.model_word = [number if known else UNKNOWN for number, known in enumerate(task.known)]
+    null = model.null()
+    task.unigram = [
+        model.score(null, word)[0] if known else -math.inf for word, known in zip(words, task.known, strict=True)
+    ]
+    return lambda: LanguageSession(model, words)
