@@ -3,11 +3,14 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
 
 #include <mutex>
 #include <unordered_map>
 
+#include "arpa.h"
+#include "ngram.h"
 #include "search.h"
 
 namespace nb = nanobind;
@@ -67,7 +70,10 @@ class Decoder {
     }
     nb::gil_scoped_acquire lock;
     std::unique_ptr<Language> language;
-    if (!language_.is_none()) language = std::make_unique<PythonLanguage>(language_());
+    std::shared_ptr<Ngram> ngram;
+    if (nb::try_cast(language_, ngram) && ngram)
+      language = std::make_unique<NgramLanguage>(ngram);
+    else if (!language_.is_none()) language = std::make_unique<PythonLanguage>(language_());
     return std::make_unique<Search>(task_, std::move(language));
   }
   void give_back(std::unique_ptr<Search> search) {
@@ -201,6 +207,44 @@ NB_MODULE(_core, m) {
       .def_rw("unigram", &Task::unigram)
       .def("set_lexicon", [](Task& task, const std::vector<std::string>& labels, const std::vector<std::string>& words) {
         task.lexicon = std::make_shared<const Lexicon>(labels, task.delimiter, words);
+      });
+
+  nb::class_<Ngram>(m, "Ngram")
+      .def_static("from_file", &Ngram::from_file, "path"_a, "source_size"_a, "source_time"_a)
+      .def("save", &Ngram::save, "path"_a, "source_size"_a, "source_time"_a)
+      .def_prop_ro("order", &Ngram::order)
+      .def_prop_ro("begin", &Ngram::begin)
+      .def_prop_ro("states", &Ngram::states)
+      .def("find", [](const Ngram& model, std::string_view word) -> int64_t {
+        const uint32_t id = model.find(word);
+        return id == kUnknownWord ? -1 : static_cast<int64_t>(id);
+      })
+      .def("words", [](const Ngram& model) {
+        nb::list words;
+        for (uint32_t id = 0; id < model.words(); ++id) {
+          const std::string_view word = model.word(id);
+          words.append(nb::steal<nb::object>(
+              PyUnicode_DecodeUTF8(word.data(), static_cast<Py_ssize_t>(word.size()), "surrogateescape")));
+        }
+        return words;
+      })
+      .def("score", [](const Ngram& model, uint32_t state, int64_t word) {
+        if (state >= model.states() || word >= static_cast<int64_t>(model.words()))
+          throw std::out_of_range("no such state or word");
+        const Scored scored = model.score(state, word < 0 ? kUnknownWord : static_cast<uint32_t>(word));
+        return nb::make_tuple(scored.log10, scored.state);
+      });
+
+  nb::class_<ArpaReader>(m, "ArpaReader")
+      .def(nb::init<>())
+      .def("feed", [](ArpaReader& reader, nb::bytes piece) {
+        const std::string_view view(piece.c_str(), piece.size());
+        nb::gil_scoped_release release;
+        reader.feed(view);
+      })
+      .def("finish", [](ArpaReader& reader) {
+        nb::gil_scoped_release release;
+        return Ngram::from_memory(reader.finish());
       });
 
   nb::class_<Decoder>(m, "Decoder")

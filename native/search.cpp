@@ -9,6 +9,7 @@ namespace {
 
 constexpr double kSumTolerance = 0.02;
 constexpr double kCutoffSlack = 1e-9;
+constexpr double kRange = 600.0;
 constexpr uint32_t kFirstCollection = 8192;
 
 }  // namespace
@@ -234,20 +235,26 @@ bool Search::allowed(const Node& node, int column) const {
   return task_->lexicon->child(node.lexeme, column) != kOutside;
 }
 
+// What an entry multiplies by. What would take a prefix out of the arithmetic's range is not entered at all.
 double Search::entry_factor(int32_t slot, int column) {
-  if (task_->unit == Unit::none) return 1.0;
+  const double added = entry_score(slot, column);
+  return added == 0.0 ? 1.0 : added < -kRange ? 0.0 : std::exp(added);
+}
+
+double Search::entry_score(int32_t slot, int column) {
+  if (task_->unit == Unit::none) return 0.0;
   Node& node = trie_[static_cast<uint32_t>(node_[static_cast<size_t>(slot)])];
   if (task_->unit == Unit::label) {
     const size_t c = static_cast<size_t>(column);
-    return std::exp(weigh(options_, ask(node.state, task_->model_word[c]).log10, node.words + 1, task_->known[c] != 0));
+    return weigh(options_, ask(node.state, task_->model_word[c]).log10, node.words + 1, task_->known[c] != 0);
   }
   if (column == task_->delimiter) {
-    if (node.lexeme == Lexicon::root()) return 1.0;
+    if (node.lexeme == Lexicon::root()) return 0.0;
     end_word(node);
-    return std::exp(node.word_end - ahead(node.lexeme));
+    return node.word_end - ahead(node.lexeme);
   }
-  if (weights_->ahead.empty()) return 1.0;
-  return std::exp(ahead(task_->lexicon->child(node.lexeme, column)) - ahead(node.lexeme));
+  if (weights_->ahead.empty()) return 0.0;
+  return ahead(task_->lexicon->child(node.lexeme, column)) - ahead(node.lexeme);
 }
 
 // Leaves the best beam_size of stays and candidates in play. Of equals the earlier stay: prefixes already in the

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from deepspeech2.ctc import _core
 from deepspeech2.ctc.alphabet import Alphabet
@@ -14,12 +14,12 @@ from deepspeech2.ctc.hypothesis import DecodeTally, Hypotheses, Hypothesis
 from deepspeech2.ctc.language_model import LanguageModel
 from deepspeech2.ctc.native import make_decoder, native_options
 from deepspeech2.ctc.options import BeamOptions
-from deepspeech2.ctc.posteriors import Matrix, as_matrix, check_rows, refuse_row
+from deepspeech2.ctc.posteriors import Matrix, as_matrix, check_rows, refuse_dead_end, refuse_row
 from deepspeech2.ctc.scoring import make_scorer
 from deepspeech2.ctc.transcript import PackedBoundaries, Transcript
-from deepspeech2.errors import OptionError, PosteriorsError
+from deepspeech2.errors import OptionError
 
-NOT_NORMALISED, NO_PREFIX_LEFT = 1, 2
+NOT_NORMALISED = 1  # the other fault is a row that leaves no prefix
 # What is compiled into a decoder's task; other options can change at any time.
 BUILT_IN = ("lexicon", "hotwords", "compat")
 
@@ -195,13 +195,10 @@ class BeamStream:
             raise OptionError("This stream is finished; begin another with decoder.stream().")
 
 
-def _refuse(fault: int, matrix: Matrix, row: int, first_row: int = 0) -> None:
+def _refuse(fault: int, matrix: Matrix, row: int, first_row: int = 0) -> NoReturn:
     if fault == NOT_NORMALISED:
         refuse_row(matrix, row, first_row)
-    raise PosteriorsError(
-        f"Row {row + first_row} of the posteriors leaves no prefix with a probability above zero: its symbols are "
-        "outside the lexicon or the cut-offs; allow other words with lexicon=False, or widen the cut-offs."
-    )
+    refuse_dead_end(row + first_row)
 
 
 def _restore(alphabet: Alphabet, options: BeamOptions, path: Path | None) -> BeamDecoder:

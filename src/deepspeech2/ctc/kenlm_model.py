@@ -22,7 +22,7 @@ class KenlmModel:
         """Open the file.
 
         Args:
-            path: A KenLM binary (or an ARPA file, which KenLM reads slowly).
+            path: A KenLM binary.
 
         Raises:
             LanguageModelError: `kenlm` is not installed, or it refuses the file.
@@ -38,7 +38,7 @@ class KenlmModel:
         self._kenlm: Any = kenlm
         try:
             self._model: Any = kenlm.Model(str(path))
-        except Exception as error:  # kenlm raises OSError, RuntimeError or plain Exception by turns
+        except Exception as error:  # kenlm raises several kinds
             reason = " ".join(str(error).split())
             raise LanguageModelError(f"{path}: kenlm cannot read this language model: {reason}") from None
         self.order: int = self._model.order

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from deepspeech2.errors import LanguageModelError, OptionError
+
+KENLM_MAGIC = b"mmap lm http://kheafield.com/code"
 
 Unit = Literal["word", "label"]
 
@@ -30,15 +32,15 @@ class LanguageModel(Protocol):
         """Whether the model knows the word."""
         ...
 
-    def begin(self) -> Hashable:
+    def begin(self) -> Any:
         """The state after ``<s>``."""
         ...
 
-    def null(self) -> Hashable:
+    def null(self) -> Any:
         """The state without any context."""
         ...
 
-    def score(self, state: Hashable, word: str) -> tuple[float, Hashable]:
+    def score(self, state: Any, word: str) -> tuple[float, Any]:
         """log10 P(word | state), that of ``<unk>`` for an unknown word, and the state after it."""
         ...
 
@@ -61,14 +63,15 @@ def load_language_model(path: str | Path) -> LanguageModel:
         >>> model = load_language_model("lm.arpa.gz")  # doctest: +SKIP
     """
     from deepspeech2.ctc.kenlm_model import KenlmModel
+    from deepspeech2.ctc.ngram_model import NgramModel
 
     path = Path(path)
     try:
         with path.open("rb") as file:
-            file.read(1)
+            head = file.read(len(KENLM_MAGIC))
     except OSError as error:
         raise LanguageModelError(f"{path}: cannot read the language model: {error.strerror}.") from None
-    return KenlmModel(path)
+    return KenlmModel(path) if head == KENLM_MAGIC else NgramModel(path)
 
 
 def unit_of(model: LanguageModel, labels: Sequence[str]) -> Unit:

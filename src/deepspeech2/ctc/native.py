@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from deepspeech2.ctc import _core
 from deepspeech2.ctc.alphabet import WORD_START, Alphabet
 from deepspeech2.ctc.language_model import LanguageModel
+from deepspeech2.ctc.ngram_model import NgramModel
 from deepspeech2.ctc.options import BeamOptions
 from deepspeech2.ctc.reference import MAX_THRESHOLD
 from deepspeech2.ctc.scoring import LabelScorer, Scorer, WordScorer
 
 UNKNOWN = 0xFFFFFFFF
+
+Language = _core.Ngram | Callable[[], Any] | None
 
 
 class LanguageSession:
@@ -69,7 +71,7 @@ def make_decoder(
     task.has_model = model is not None
     task.word_starts = alphabet.has_word_starts
     task.spelling = [label.replace(WORD_START, " ") if task.word_starts else label for label in alphabet.spelling]
-    language: Callable[[], LanguageSession] | None = None
+    language: Language = None
     if isinstance(scorer, LabelScorer):
         assert model is not None
         task.unit = _core.Unit.label
@@ -99,13 +101,15 @@ def native_options(options: BeamOptions) -> _core.Options:
     return native
 
 
-def _number_words(task: Any, model: LanguageModel | None, words: Sequence[str]) -> Callable[[], LanguageSession] | None:
+def _number_words(task: Any, model: LanguageModel | None, words: Sequence[str]) -> Language:
     if model is None:
         return None
     task.known = [word in model for word in words]
-    task.model_word = [number if known else UNKNOWN for number, known in enumerate(task.known)]
+    known = list(zip(words, task.known, strict=True))
     null = model.null()
-    task.unigram = [
-        model.score(null, word)[0] if known else -math.inf for word, known in zip(words, task.known, strict=True)
-    ]
+    task.unigram = [model.score(null, word)[0] for word in words]
+    if isinstance(model, NgramModel):
+        task.model_word = [model.number(word) if knows else UNKNOWN for word, knows in known]
+        return model.core
+    task.model_word = [number if knows else UNKNOWN for number, (_, knows) in enumerate(known)]
     return lambda: LanguageSession(model, words)

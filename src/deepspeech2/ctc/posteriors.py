@@ -111,3 +111,18 @@ def refuse_row(log_probs: Matrix, row: int, first_row: int = 0) -> NoReturn:
         f"The probabilities of {where} should add up to 1, but exp of them adds up to {total:.6g} "
         f"(largest value {values.max():.6g}); {hint}."
     )
+
+
+def refuse_dead_end(row: int) -> NoReturn:
+    """Raise the error for a row after which no prefix has a probability.
+
+    Args:
+        row: The row, counted from the beginning of the utterance.
+
+    Raises:
+        PosteriorsError: Always.
+    """
+    raise PosteriorsError(
+        f"Row {row} of the posteriors leaves no prefix with a probability above zero: its symbols are outside the "
+        "lexicon or the cut-offs; allow other words with lexicon=False, or widen the cut-offs."
+    )

@@ -17,7 +17,7 @@ from deepspeech2.ctc.alphabet import Alphabet
 from deepspeech2.ctc.hypothesis import DecodeTally, Hypotheses, Hypothesis
 from deepspeech2.ctc.language_model import LanguageModel
 from deepspeech2.ctc.options import BeamOptions
-from deepspeech2.ctc.posteriors import as_matrix, check_rows
+from deepspeech2.ctc.posteriors import as_matrix, check_rows, refuse_dead_end
 from deepspeech2.ctc.scoring import PrefixScore, make_scorer
 from deepspeech2.ctc.transcript import Boundary, Transcript
 
@@ -70,7 +70,7 @@ class Entry:
     @property
     def rank(self) -> float:
         """What the beam is sorted by."""
-        return self.acoustic + self.language.total + self.language.lookahead
+        return self.acoustic + self.language.rank
 
 
 class ReferenceDecoder:
@@ -122,11 +122,15 @@ class ReferenceDecoder:
                 if extended in after:
                     counts["merges"] += 1
                     after[extended] = _enter(after[extended], entry, column, frame, mass)
-                elif (language := self._scorer.extend(entry.language, column)) is not None:
+                elif (language := self._extended(entry.language, column)) is not None:
                     after[extended] = _enter(Entry(-math.inf, -math.inf, language), entry, column, frame, mass)
         kept = self._keep(after, frame)
         counts["created"] += len(kept.keys() - beam.keys())
         return kept
+
+    def _extended(self, prefix: PrefixScore, column: int) -> PrefixScore | None:
+        extended = self._scorer.extend(prefix, column)
+        return None if extended is None or extended.rank - prefix.rank < -MAX_THRESHOLD else extended
 
     def _symbols(self, row: Any) -> list[int]:
         """The columns the cut-offs leave, by descending probability, equal ones by column."""
@@ -142,17 +146,22 @@ class ReferenceDecoder:
 
     def _keep(self, candidates: dict[Prefix, Entry], frame: int) -> dict[Prefix, Entry]:
         ranks = {prefix: entry.rank for prefix, entry in candidates.items()}
+        if max(ranks.values()) == -math.inf:
+            refuse_dead_end(frame)
         floor = max(ranks.values()) - min(self.options.beam_threshold, MAX_THRESHOLD)
         # sorted is stable and the dictionary is in order of creation, so ties go to the older prefix.
         best = sorted((p for p in ranks if ranks[p] >= floor), key=lambda p: -ranks[p])[: self.options.beam_size]
         if self.options.recombine and self.language_model is not None:
-            best = list({_future(prefix, candidates[prefix]): prefix for prefix in reversed(best)}.values())
+            best = list({self._future(prefix, candidates[prefix]): prefix for prefix in reversed(best)}.values())
         chosen = set(best)
         return {
             prefix: replace(entry, end=frame + 1) if entry.label >= entry.blank else entry
             for prefix, entry in candidates.items()
             if prefix in chosen
         }
+
+    def _future(self, prefix: Prefix, entry: Entry) -> object:
+        return self._scorer.future(entry.language), prefix[-1:]
 
     def _finish(self, beam: dict[Prefix, Entry]) -> Iterator[Hypothesis]:
         ended = [(prefix, entry, *self._scorer.finish(entry.language)) for prefix, entry in beam.items()]
@@ -180,7 +189,3 @@ def _enter(target: Entry, source: Entry, column: int, frame: int, mass: float) -
     if mass > target.acoustic:
         trail = Trail(source.trail, column, frame, source.end, mass, target.language.total)
     return replace(target, label=log_add(target.label, mass), trail=trail)
-
-
-def _future(prefix: Prefix, entry: Entry) -> object:
-    return entry.language.state, entry.language.partial, prefix[-1:]

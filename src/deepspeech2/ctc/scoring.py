@@ -33,6 +33,11 @@ class PrefixScore:
     words: int = 0
     lookahead: float = 0.0
 
+    @property
+    def rank(self) -> float:
+        """What counts for the prefix's place in the beam."""
+        return self.total + self.lookahead
+
 
 class Scorer:
     """Scores prefixes; without a model and hot words it adds nothing."""
@@ -45,6 +50,10 @@ class Scorer:
         """The prefix with one more label, or None where the lexicon forbids it."""
         del column
         return prefix
+
+    def future(self, prefix: PrefixScore) -> object:
+        """Equal for prefixes that any continuation scores alike."""
+        return prefix.state
 
     def finish(self, prefix: PrefixScore) -> tuple[PrefixScore, bool]:
         """The prefix at the end of the audio, and whether its last word is a whole one."""
@@ -122,6 +131,11 @@ class WordScorer(Scorer):
             return None
         lookahead = self._lookahead[partial] if self._options.lookahead and self._model is not None else 0.0
         return replace(prefix, partial=partial, words=max(prefix.words, 1), lookahead=lookahead)
+
+    def future(self, prefix: PrefixScore) -> object:
+        """The state and the unfinished word; beginnings of no word of the list are never alike."""
+        outside = prefix.partial and prefix.partial not in self._lookahead
+        return object() if outside else (prefix.state, prefix.partial)
 
     def finish(self, prefix: PrefixScore) -> tuple[PrefixScore, bool]:
         """Score an unfinished last word, and ``</s>`` if asked."""

@@ -1,0 +1,148 @@
+"""Language models read from ARPA files by the native core, with a cache that makes the second time instant."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import tempfile
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+
+from deepspeech2.ctc import _core
+from deepspeech2.ctc.kenlm_model import MARKERS
+from deepspeech2.errors import LanguageModelError
+
+PIECE = 1 << 20
+
+
+class NgramModel:
+    """A backoff n-gram model of any order in a flat hash: some ten nanoseconds a query, equal to KenLM.
+
+    The parsed model is kept in a cache file that later runs map into memory. It is built anew when the ARPA file has
+    changed or the cache is damaged. Where no cache can be written, none is. Pickles by path.
+
+    Attributes:
+        path: The ARPA file.
+        order: The n of its n-grams.
+        core: The native model, for the native search.
+    """
+
+    def __init__(self, path: str | Path, *, cache: bool = True) -> None:
+        """Read an ARPA file, gzipped or not, or its cache.
+
+        Args:
+            path: The ARPA file.
+            cache: Whether to read and write the cache; see `cache_path`.
+
+        Raises:
+            LanguageModelError: The file is missing, cut short, or not ARPA; the message names the line.
+        """
+        self.path = Path(path)
+        self.core = self._open(cache)
+        self.order: int = self.core.order
+
+    def _open(self, cache: bool) -> _core.Ngram:
+        try:
+            status = self.path.stat()
+        except OSError as error:
+            raise LanguageModelError(f"{self.path}: cannot read the language model: {error.strerror}.") from None
+        target = cache_path(self.path)
+        if cache:
+            model = _core.Ngram.from_file(str(target), status.st_size, status.st_mtime_ns)
+            if model is not None:
+                return model
+        model = _parse(self.path)
+        if cache:
+            # A cache is a convenience: a read-only or full disk must not stop the decoding.
+            with suppress(OSError, RuntimeError):
+                _save(model, target, status)
+                # From now on share the pages of the file with other processes instead of holding a copy.
+                model = _core.Ngram.from_file(str(target), status.st_size, status.st_mtime_ns) or model
+        return model
+
+    @cached_property
+    def _words(self) -> tuple[str, ...]:
+        return tuple(word for word in self.core.words() if word not in MARKERS)
+
+    def words(self) -> Sequence[str]:
+        """The vocabulary without its markers."""
+        return self._words
+
+    def number(self, word: str) -> int:
+        """The core's number of a word, -1 for an unknown one."""
+        try:
+            return self.core.find(word)
+        except UnicodeEncodeError:
+            return -1
+
+    def __contains__(self, word: object) -> bool:
+        return isinstance(word, str) and word not in ("<unk>", "<UNK>") and self.number(word) >= 0
+
+    def begin(self) -> int:
+        """The state after ``<s>``."""
+        return self.core.begin
+
+    def null(self) -> int:
+        """The state without any context."""
+        return 0
+
+    def score(self, state: int, word: str) -> tuple[float, int]:
+        """log10 P(word | state) and the state after it."""
+        return self.core.score(state, self.number(word))
+
+    def __reduce__(self) -> tuple[type[NgramModel], tuple[Path]]:
+        return NgramModel, (self.path,)
+
+
+def cache_path(path: Path) -> Path:
+    """Where the parsed form of an ARPA file is kept.
+
+    In ``$DEEPSPEECH2_CACHE``, otherwise ``deepspeech2`` in ``$XDG_CACHE_HOME`` or ``~/.cache``, named for the file and
+    its full path.
+
+    Args:
+        path: The ARPA file.
+
+    Returns:
+        The cache file, which need not exist.
+    """
+    root = os.environ.get("DEEPSPEECH2_CACHE")
+    if not root:
+        base = os.environ.get("XDG_CACHE_HOME")
+        root = str((Path(base) if base else Path("~/.cache").expanduser()) / "deepspeech2")
+    digest = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
+    return Path(root) / f"{path.name}.{digest}.ngram"
+
+
+def _parse(path: Path) -> _core.Ngram:
+    reader = _core.ArpaReader()
+    try:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            read = gzip.GzipFile(fileobj=raw).read if packed else raw.read
+            while piece := read(PIECE):
+                reader.feed(piece)
+        return reader.finish()
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise LanguageModelError(f"{path}: the gzip file is damaged or was cut short: {error}.") from None
+    except OSError as error:
+        raise LanguageModelError(f"{path}: cannot read the language model: {error.strerror}.") from None
+    except ValueError as error:
+        raise LanguageModelError(f"{path}: {error}; check or rebuild the ARPA file.") from None
+
+
+def _save(model: _core.Ngram, target: Path, status: os.stat_result) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Written under another name in the same directory and renamed: a reader sees a whole file or none.
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    os.close(handle)
+    try:
+        model.save(temporary, status.st_size, status.st_mtime_ns)
+        Path(temporary).replace(target)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
