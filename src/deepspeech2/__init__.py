@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from deepspeech2.errors import DeepSpeech2Error as DeepSpeech2Error
     from deepspeech2.flops.counting import count as count
+    from deepspeech2.flops.counting import count_training as count_training
     from deepspeech2.flops.operations import OperationCount as OperationCount
     from deepspeech2.flops.registry import register_formula as register_formula
     from deepspeech2.flops.tally import Tally as Tally
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "DeepSpeech2Error": "deepspeech2.errors",
     "count": "deepspeech2.flops.counting",
+    "count_training": "deepspeech2.flops.counting",
     "OperationCount": "deepspeech2.flops.operations",
     "Tally": "deepspeech2.flops.tally",
     "register_formula": "deepspeech2.flops.registry",

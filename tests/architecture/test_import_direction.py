@@ -12,12 +12,13 @@ SOURCE = Path(__file__).parents[2] / "src" / "deepspeech2"
 ALLOWED = {
     "errors": set(),
     "units": set(),
-    "flops": {"flops", "errors", "units"},
-    "ctc": {"ctc", "errors", "units"},
-    "report": {"report", "flops", "errors", "units"},
-    "speech": {"speech", "ctc", "errors", "units"},
-    "cli": {"cli", "report", "speech", "flops", "ctc", "errors", "units"},
-    "__init__": {"errors", "units", "flops", "ctc", "report", "speech", "cli"},
+    "files": {"errors"},
+    "flops": {"flops", "errors", "units", "files"},
+    "ctc": {"ctc", "errors", "units", "files"},
+    "report": {"report", "flops", "errors", "units", "files"},
+    "speech": {"speech", "ctc", "errors", "units", "files"},
+    "cli": {"cli", "report", "speech", "flops", "ctc", "errors", "units", "files"},
+    "__init__": {"errors", "units", "files", "flops", "ctc", "report", "speech", "cli"},
 }
 DOORS = {"speech/operation_counts.py": {"flops"}}
 FORBIDDEN_LIBRARIES = {

@@ -13,7 +13,7 @@ app = App(
     name="ds2",
     help="DeepSpeech2 in PyTorch, with every floating-point operation accounted for.",
     version=lambda: version("deepspeech2"),
-    help_format="plaintext",
+    help_format="markdown",
 )
 # Commands are named by import path, so that `ds2 --help` imports none of their dependencies.
 app.command("deepspeech2.cli.flops:flops")

@@ -11,9 +11,9 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from deepspeech2.errors import CountingError, DataDependentError, InputError, UncountedOperatorError
 from deepspeech2.flops.closed_form import ClosedForm
-from deepspeech2.flops.dimensions import SymbolicInputs, resolve_dimensions
+from deepspeech2.flops.dimensions import resolve_dimensions
 from deepspeech2.flops.tally import Tally
-from deepspeech2.flops.tracer import FakeWorld, trace
+from deepspeech2.flops.tracer import FakeWorld, Training, trace
 
 
 @overload
@@ -88,6 +88,52 @@ def count(
     return derive(lambda world, a, k: _checked(_run(program, a, k, world), strict), args, kwargs, dimensions)
 
 
+def count_training(
+    module: torch.nn.Module,
+    inputs: Any,
+    *,
+    loss: Callable[[Any], torch.Tensor] | None = None,
+    optimiser: str | None = "adam",
+    strict: bool = False,
+) -> Tally:
+    """Count one training step: forward, backward and the optimiser's update, each a `phase` of the tally.
+
+    The module runs in training mode, whatever its own (which it keeps); gradients are taken of everything that
+    requires one, inputs included if they do. Recomputation under activation checkpointing counts in the backward
+    phase, where it happens. Gradient clipping, loss scaling and communication are not part of it.
+
+    Args:
+        module: the module to train.
+        inputs: example tensors, as for `count`.
+        loss: from the module's result to a scalar; its operations count. Without one, the gradients of the results
+            are taken as given.
+        optimiser: `sgd`, `sgd-momentum`, `adam`, `adamw` or None.
+        strict: raise instead of giving a lower bound.
+
+    Raises:
+        CountingError: no result depends on anything that requires a gradient.
+        InputError: the inputs do not fit the module.
+        OptionError: there is no such optimiser.
+        UncountedOperatorError: `strict` and some operator has no formula.
+
+    Example:
+        >>> import torch
+        >>> from deepspeech2 import count_training
+        >>> step = count_training(torch.nn.Linear(10, 3), torch.empty(2, 10), optimiser="sgd")
+        >>> step.phase("forward").macs, step.phase("backward").macs
+        (60, 60)
+    """
+    args, kwargs = _arguments(inputs)
+    modes = {child: child.training for child in module.modules()}
+    module.train()
+    try:
+        tally = _run(module, args, kwargs, FakeWorld.create(), Training(loss, optimiser))
+    finally:
+        for child, mode in modes.items():
+            child.training = mode
+    return _checked(tally, strict)
+
+
 def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(inputs, Mapping):
         return (), dict(inputs)
@@ -96,11 +142,17 @@ def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (inputs,), {}
 
 
-def _run(program: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], world: FakeWorld) -> Tally:
+def _run(
+    program: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    world: FakeWorld,
+    training: Training | None = None,
+) -> Tally:
     if not callable(program):
         raise InputError(f"expected a torch module or a function to count, found {type(program).__name__}")
     try:
-        return trace(program, args, kwargs, world).tally()
+        return trace(program, args, kwargs, world, training).tally()
     except (DataDependentOutputException, DynamicOutputShapeException, GuardOnDataDependentSymNode) as error:
         what = getattr(error, "func", None) or "a branch"
         raise DataDependentError(
@@ -141,6 +193,3 @@ def _checked(tally: Tally, strict: bool) -> Tally:
             "register a formula for it with register_formula, or count without strict for a lower bound"
         )
     return tally
-
-
-__all__ = ["SymbolicInputs", "count"]

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from deepspeech2.flops.formulas.optimisers import optimiser_step
 from deepspeech2.flops.operations import NOTHING, Number, OperationCount
 from deepspeech2.flops.registry import Call, TensorSpec, find_rule
 from deepspeech2.flops.tally import Layer, Tally, UnknownOperator
@@ -100,10 +101,24 @@ class Recorder:
             if id(parameter) in seen:
                 continue
             seen.add(id(parameter))
-            path = name
-            while path and path not in self._nodes:
-                path = path.rpartition(".")[0]
-            self._nodes[path].parameters += parameter.numel()
+            self._nearest(name).parameters += parameter.numel()
+
+    def step_optimiser(self, module: torch.nn.Module, optimiser: str) -> None:
+        """Count a step for every parameter that received a gradient, where the parameter lives."""
+        self.phase = "optimiser"
+        for name, parameter in module.named_parameters():
+            if parameter.grad is not None:
+                node = self._nearest(name)
+                row = node.rows.setdefault((self.phase, optimiser), _Row(optimiser, self._clock()))
+                row.calls += 1
+                row.shape = tuple(parameter.shape)
+                row.own = row.own + optimiser_step(optimiser, parameter.numel())
+
+    def _nearest(self, name: str) -> _Node:
+        """The module of this name, or the nearest one around it that ran."""
+        while name and name not in self._nodes:
+            name = name.rpartition(".")[0]
+        return self._nodes[name]
 
     def leave(self, shape: tuple[Number, ...] | None = None) -> None:
         """The module that was entered last ends its forward, with a result of this shape."""
@@ -169,7 +184,9 @@ class Recorder:
         return count
 
     def _add(self, call: Call, count: OperationCount, is_view: bool) -> None:
-        name = self.label or call.operator.partition("::")[2].strip("_")
+        # The backward pass is one call of the program; there, operators go by their own names.
+        label = self.label if self.phase == "forward" else None
+        name = label or call.operator.partition("::")[2].strip("_")
         node = self._owner()
         if is_view and count is NOTHING:
             return

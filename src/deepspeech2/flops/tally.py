@@ -220,15 +220,18 @@ class Tally:
 def _flatten(layer: Layer, depth: int | None) -> Iterator[Layer]:
     if depth is not None and depth <= 1:
         below = [row for _, row in layer.walk()]
-        yield replace(
-            layer,
-            parameters=sum(row.parameters for row in below),
-            calls=sum(row.calls for row in below),
-            own=layer.total,
-            bytes_read=sum(row.bytes_read for row in below),
-            bytes_written=sum(row.bytes_written for row in below),
-            children=(),
-        )
+        for phase in dict.fromkeys(row.phase for row in below):
+            rows = [row for row in below if row.phase == phase]
+            yield replace(
+                layer,
+                phase=phase,
+                parameters=sum(row.parameters for row in rows),
+                calls=sum(row.calls for row in rows),
+                own=total_of(row.own for row in rows),
+                bytes_read=sum(row.bytes_read for row in rows),
+                bytes_written=sum(row.bytes_written for row in rows),
+                children=(),
+            )
         return
     if not layer.children or layer.own or layer.parameters:
         yield replace(layer, children=())

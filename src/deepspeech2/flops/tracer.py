@@ -25,12 +25,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 import deepspeech2.flops.operators  # noqa: F401  (registers the formulas)
+from deepspeech2.errors import CountingError
 from deepspeech2.flops.expressions import SizeReader, dimension
 from deepspeech2.flops.functions import find_function_rule
 from deepspeech2.flops.recorder import Recorder, specification
 from deepspeech2.flops.registry import Call, find_rule, operator_name
 
-_QUESTIONS = {torch.ops.prim.device.default, torch.ops.aten.sym_size.int, torch.ops.aten.is_pinned.default}
+# Questions about a tensor, and the birth of constants, which fake tensors must see as real ones to keep their values.
+_UNSEEN = {
+    torch.ops.prim.device.default,
+    torch.ops.aten.sym_size.int,
+    torch.ops.aten.is_pinned.default,
+    torch.ops.aten.lift_fresh.default,
+    torch.ops.aten.lift_fresh_copy.default,
+}
 # Tensors of integers this small keep their values: a program may ask for them (lengths, table of positions).
 _MAX_CONSTANT = 4096
 
@@ -152,7 +160,7 @@ class _DispatchLevel(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in _QUESTIONS:
+        if func in _UNSEEN:
             return func(*args, **kwargs)
         if not isinstance(func, torch._ops.OpOverload):
             return self._higher_order(func, args, kwargs)
@@ -258,20 +266,41 @@ def _holds_tensors(value: Any) -> bool:
     return isinstance(value, list | tuple) and any(isinstance(item, torch.Tensor) for item in value)
 
 
-def trace(program: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], world: FakeWorld) -> Recorder:
-    """Run a program forward on fakes and record its calls.
+@dataclass(frozen=True)
+class Training:
+    """What a training step does around the forward pass.
+
+    Attributes:
+        loss: from what the program returns to a scalar, its operations counted; None starts the backward pass from
+            given gradients of all floating-point results, at no cost.
+        optimiser: `sgd`, `sgd-momentum`, `adam` or `adamw`; None for no step.
+    """
+
+    loss: Callable[[Any], torch.Tensor] | None = None
+    optimiser: str | None = "adam"
+
+
+def trace(
+    program: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    world: FakeWorld,
+    training: Training | None = None,
+) -> Recorder:
+    """Run a program on fakes and record its calls.
 
     Args:
         program: a module or any callable.
         args: positional arguments, fakes or real tensors.
         kwargs: keyword arguments.
         world: where the fakes live.
+        training: run backward and step the optimiser too; forward only when None.
     """
     recorder = Recorder()
     names: dict[int, str] = {}
     args, kwargs = world.fake_tree((args, dict(kwargs)))
     with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
+        stack.enter_context(torch.set_grad_enabled(training is not None))
         if isinstance(program, torch.nn.Module):
             for name, child in program.named_modules():
                 names.setdefault(id(child), name)
@@ -280,7 +309,24 @@ def trace(program: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[st
         stack.enter_context(world.mode)
         stack.enter_context(_DispatchLevel(recorder, world))
         stack.enter_context(_FunctionLevel(recorder, world))
-        program(*args, **kwargs)
+        results = program(*args, **kwargs)
+        if training is not None:
+            _backward(recorder, results, training)
+            if training.optimiser is not None and isinstance(program, torch.nn.Module):
+                recorder.step_optimiser(program, training.optimiser)
     if isinstance(program, torch.nn.Module):
         recorder.assign_parameters(program)
     return recorder
+
+
+def _backward(recorder: Recorder, results: Any, training: Training) -> None:
+    """Differentiate what the program returned with respect to everything that requires it."""
+    if training.loss is not None:
+        results = training.loss(results)
+    roots = [value for value in tree_flatten(results)[0] if isinstance(value, torch.Tensor) and value.requires_grad]
+    if not roots:
+        raise CountingError("nothing to train: no result depends on a parameter or input that requires a gradient")
+    with recorder.silence():
+        seeds = [torch.empty_like(root) for root in roots]
+    recorder.phase = "backward"
+    torch.autograd.backward(roots, seeds)

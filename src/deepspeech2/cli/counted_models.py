@@ -1,0 +1,227 @@
+"""What `ds2 flops` counts: finds the model and its input, and puts the report together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deepspeech2.errors import CheckpointError, InputError, OptionError
+from deepspeech2.flops.closed_form import ClosedForm
+from deepspeech2.flops.conventions import CONVENTIONS
+from deepspeech2.flops.counting import count, count_training
+from deepspeech2.flops.programs import is_torch_archive, load_program
+from deepspeech2.report.document import CountedInput, Report
+from deepspeech2.speech.audio import SAMPLE_RATE, WINDOW_SAMPLES
+from deepspeech2.speech.features import HOP_SAMPLES
+from deepspeech2.speech.network import DeepSpeech2
+from deepspeech2.speech.operation_counts import feature_operations
+from deepspeech2.speech.options import PRESETS
+
+_DEFAULT_SECONDS = 10.0
+# Characters a second of read English, the default for the labels of a training step.
+_LABELS_PER_SECOND = 14
+_SHAPE = re.compile(r"^(\d+(?:,\d+)*)?(?::(\w+))?$")
+_OUTPUT_LAYERS = ("output", "log_softmax")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A model and what to count it for.
+
+    Attributes:
+        name: what the user typed.
+        program: the model.
+        samples: samples of audio, None for models with explicit shapes.
+        inputs: example tensors on the meta device.
+        input: the same for the report.
+        strict: raise on operators without a formula.
+    """
+
+    name: str
+    program: Callable[..., Any]
+    samples: int | None
+    inputs: tuple[torch.Tensor, ...]
+    input: CountedInput
+    strict: bool
+
+
+def make_request(
+    model: str,
+    audio: Path | None,
+    *,
+    seconds: float | None,
+    frames: int | None,
+    batch: int,
+    shapes: tuple[str, ...],
+    strict: bool,
+) -> Request:
+    """Check the options and load the model.
+
+    Raises:
+        InputError: naming the option, the file or the model that is wrong.
+    """
+    given = [
+        name
+        for name, value in (("AUDIO", audio), ("--seconds", seconds), ("--frames", frames), ("--shape", shapes))
+        if value not in (None, ())
+    ]
+    if len(given) > 1:
+        raise OptionError(f"expected one of AUDIO, --seconds, --frames and --shape; found {' and '.join(given)}")
+    if batch < 1:
+        raise OptionError(f"--batch must be at least 1, found {batch}")
+    if shapes:
+        tensors = tuple(_tensor(text) for text in shapes)
+        described = CountedInput(None, None, batch, tuple(tuple(tensor.shape) for tensor in tensors))
+        return Request(model, find_model(model), None, tensors, described, strict)
+    samples, length, frames = _audio_length(audio, seconds, frames)
+    program = find_model(model)
+    features = torch.empty((batch, 161, frames), device="meta")
+    lengths = torch.full((batch,), frames, dtype=torch.int64)
+    described = CountedInput(length, frames, batch, ((batch, 161, frames), (batch,)))
+    return Request(model, program, samples, (features, lengths), described, strict)
+
+
+def _audio_length(audio: Path | None, seconds: float | None, frames: int | None) -> tuple[int, float, int]:
+    """Samples, seconds and frames of the utterance."""
+    if frames is not None:
+        if frames < 1:
+            raise OptionError(f"--frames must be at least 1, found {frames}")
+        samples = WINDOW_SAMPLES + HOP_SAMPLES * (frames - 1)
+        return samples, samples / SAMPLE_RATE, frames
+    if audio is not None:
+        from deepspeech2.speech.audio import load_audio
+
+        samples = load_audio(audio).size
+        length = samples / SAMPLE_RATE
+    else:
+        length = _DEFAULT_SECONDS if seconds is None else seconds
+        if not 0 < length < float("inf"):
+            raise OptionError(f"--seconds must be positive, found {seconds:g}")
+        samples = round(length * SAMPLE_RATE)
+    if samples < WINDOW_SAMPLES:
+        what = audio or f"--seconds {length:g}"
+        raise OptionError(
+            f"{what}: {samples} samples are shorter than one window of {WINDOW_SAMPLES} samples "
+            f"({1000 * WINDOW_SAMPLES / SAMPLE_RATE:g} ms); give longer audio"
+        )
+    return samples, length, (samples - WINDOW_SAMPLES) // HOP_SAMPLES + 1
+
+
+def _tensor(text: str) -> torch.Tensor:
+    match = _SHAPE.match(text.strip())
+    dtype = getattr(torch, match[2] or "float32", None) if match else None
+    if match is None or not isinstance(dtype, torch.dtype):
+        raise OptionError(f"--shape: expected sizes and an optional dtype, as in 1,80,3000 or 4:int64; found {text!r}")
+    sizes = [int(size) for size in match[1].split(",")] if match[1] else []
+    return torch.empty(sizes, dtype=dtype, device="meta")
+
+
+def find_model(name: str) -> Callable[..., Any]:
+    """A preset without weights in memory, or a model from a file.
+
+    Raises:
+        OptionError: neither a preset nor a file; names the nearest preset.
+        CheckpointError: the file is no model that can be counted.
+    """
+    path = Path(name)
+    if name in PRESETS:
+        from deepspeech2.speech.build import build_model
+
+        return build_model(name, device="meta")
+    if not path.exists():
+        near = get_close_matches(name, PRESETS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise OptionError(f"{name!r} is neither a preset ({', '.join(PRESETS)}) nor a file.{hint}")
+    if path.suffix == ".onnx":
+        raise CheckpointError(
+            f"{path}: ONNX files are not counted yet; export the model with torch.export.save instead"
+        )
+    if path.is_file() and is_torch_archive(path):
+        return load_program(path)
+    from deepspeech2.speech.checkpoints import load_model
+
+    return load_model(path)
+
+
+def count_model(
+    request: Request, convention: str, depth: int | None, training: tuple[str, int | None] | None
+) -> Report:
+    """Count a request; `training` is the optimiser and the number of labels of an utterance."""
+    if depth is not None and depth < 1:
+        raise OptionError(f"--depth must be at least 1, found {depth}")
+    if convention not in CONVENTIONS:
+        near = get_close_matches(convention, CONVENTIONS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise OptionError(f"unknown convention {convention!r}; expected one of {', '.join(CONVENTIONS)}.{hint}")
+    counting: Callable[..., Any] = partial(count, strict=request.strict)
+    if training is not None:
+        counting = _training_counter(request, *training)
+    tally = _with_fitting_inputs(request, counting)
+    is_speech = isinstance(request.program, DeepSpeech2)
+    features = {}
+    if is_speech and request.samples is not None:
+        steps = feature_operations(request.samples)
+        features = {name: operations * request.input.batch for name, operations in steps.items()}
+    return Report(
+        model=request.name,
+        input=request.input,
+        tally=tally,
+        convention=convention,
+        depth=depth,
+        features=features,
+        output_layers=_OUTPUT_LAYERS if is_speech else (),
+    )
+
+
+def _training_counter(request: Request, optimiser: str, label_length: int | None) -> Callable[..., Any]:
+    if not isinstance(request.program, torch.nn.Module):
+        raise OptionError(f"--training needs a module with parameters, and {request.name} has none")
+    if not isinstance(request.program, DeepSpeech2):
+        return partial(count_training, optimiser=optimiser, strict=request.strict)
+    from deepspeech2.speech.ctc_loss import ctc_losses
+
+    labels = label_length
+    if labels is None:
+        labels = max(1, round(_LABELS_PER_SECOND * (request.input.seconds or 1.0)))
+    if labels < 1:
+        raise OptionError(f"--label-length must be at least 1, found {labels}")
+    batch = request.input.batch
+    targets = torch.zeros((batch, labels), dtype=torch.int64)
+    lengths = torch.full((batch,), labels)
+
+    def loss(results: Any) -> torch.Tensor:
+        log_probs, output_frames = results
+        return ctc_losses(log_probs, output_frames, targets, lengths).sum()
+
+    return partial(count_training, loss=loss, optimiser=optimiser, strict=request.strict)
+
+
+def _with_fitting_inputs(request: Request, counting: Callable[..., Any]) -> Any:
+    """Count with features and frames, or with features alone for a program that takes only them."""
+    try:
+        return counting(request.program, request.inputs)
+    except InputError as error:
+        if isinstance(request.program, DeepSpeech2) or request.samples is None:
+            raise
+        try:
+            return counting(request.program, request.inputs[:1])
+        except InputError:
+            raise InputError(
+                f"{request.name} does not take spectrograms of shape {request.input.shapes[0]}; "
+                f"name its inputs with --shape ({error})"
+            ) from error
+
+
+def count_formula(request: Request) -> ClosedForm:
+    """The closed formula of a request in batch and time."""
+    if request.samples is None:
+        raise OptionError("--formula needs a model of spectrograms; use the Python interface for other models")
+    symbolic = {"batch": 0, "time": [(0, 2)]}
+    return count(request.program, request.inputs, symbolic=symbolic, strict=request.strict)

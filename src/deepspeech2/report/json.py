@@ -1,0 +1,75 @@
+"""The report as JSON, for programs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from deepspeech2.flops.operations import OperationCount
+from deepspeech2.flops.tally import Layer
+from deepspeech2.report.document import Report
+
+
+def render_json(report: Report) -> str:
+    """The report as one JSON object; the `own` counts of `layers` add up to `total`.
+
+    `total.flops` and `total.macs` are in the `standard` and `mac` conventions whatever the headline's convention is.
+    """
+    return json.dumps(to_document(report), indent=2)
+
+
+def to_document(report: Report) -> dict[str, Any]:
+    """The JSON object as Python containers."""
+    seconds = report.input.seconds
+    head = report.headline(report.total)
+    return {
+        "model": report.model,
+        "input": {
+            "seconds": seconds,
+            "frames": report.input.frames,
+            "batch": report.input.batch,
+            "shapes": [list(shape) for shape in report.input.shapes],
+        },
+        "convention": report.convention,
+        "headline": head,
+        "headline_per_second": head / (seconds * report.input.batch) if seconds else None,
+        "total": _amounts(report.total),
+        "parameters": report.tally.parameters,
+        "stages": {name: _amounts(count) for name, count in report.stages.items()},
+        "feature_steps": {name: _amounts(count) for name, count in report.features.items()},
+        "layers": [_row(report, row) for row in report.rows],
+        "complete": report.tally.complete,
+        "unknown": [
+            {"operator": one.operator, "calls": one.calls, "sites": list(one.sites), "reason": one.reason}
+            for one in report.tally.unknown
+        ],
+    }
+
+
+def _amounts(count: OperationCount) -> dict[str, Any]:
+    return {
+        "macs": count.macs,
+        "flops": count.total,
+        "padding_macs": count.padding_macs,
+        "kinds": count.kinds,
+        "modelled": count.modelled,
+        "integer_operations": count.integer,
+        "notebook": count.notebook,
+    }
+
+
+def _row(report: Report, row: Layer) -> dict[str, Any]:
+    head = report.headline(report.total)
+    return {
+        "name": row.name,
+        "operator": row.operator,
+        "phase": row.phase,
+        "output_shape": list(row.output_shape),
+        "parameters": row.parameters,
+        "calls": row.calls,
+        **_amounts(row.own),
+        "headline": report.headline(row.own),
+        "share": report.headline(row.own) / head if head else 0.0,
+        "bytes_read": row.bytes_read,
+        "bytes_written": row.bytes_written,
+    }

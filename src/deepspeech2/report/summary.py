@@ -1,0 +1,96 @@
+"""The lines under the table: totals, kinds, cost per second, padding, shares of the stages, what is unknown."""
+
+from __future__ import annotations
+
+from deepspeech2.flops.conventions import CONVENTIONS, UNITS, headline
+from deepspeech2.report.document import Report
+from deepspeech2.units import format_bytes, format_count, format_seconds, format_share
+
+
+def title(report: Report) -> str:
+    """One line: the model and what it was counted for."""
+    given = report.input
+    parts = []
+    if given.seconds is not None:
+        parts.append(f"{given.seconds:.3f} s of audio" if given.seconds < 60 else format_seconds(given.seconds))
+    if given.frames is not None:
+        parts.append(f"{given.frames} frames")
+    if given.frames is None and given.shapes:
+        parts.append("inputs " + ", ".join("x".join(map(str, shape)) or "scalar" for shape in given.shapes))
+    parts.append(f"batch {given.batch}")
+    return f"{report.model}: {', '.join(parts)}"
+
+
+def summary_lines(report: Report) -> list[tuple[str, str]]:
+    """Label and value of each line."""
+    return [
+        *_totals(report),
+        *_padding(report),
+        *_stages(report),
+        ("parameters", f"{report.tally.parameters:,}"),
+        ("memory traffic", _traffic(report)),
+        *_unknown(report),
+    ]
+
+
+def _bound(report: Report) -> str:
+    return "" if report.tally.complete else ">= "
+
+
+def _totals(report: Report) -> list[tuple[str, str]]:
+    head = report.headline(report.total)
+    lines = [("total", f"{_bound(report)}{format_count(head, report.unit)} ({head:,}), convention {report.convention}")]
+    if report.input.seconds:
+        per_second = head / (report.input.seconds * report.input.batch)
+        lines.append(("per second of audio", format_count(per_second, report.unit)))
+    others = [name for name in CONVENTIONS if name != report.convention]
+    figures = [f"{name} {format_count(float(headline(report.total, name)), UNITS[name])}" for name in others]
+    lines.append(("other conventions", ", ".join(figures)))
+    kinds = [f"{name} {format_count(float(amount))}" for name, amount in report.total.kinds.items() if amount]
+    lines.append(("kinds", ", ".join(kinds) or "none"))
+    phases = dict.fromkeys(row.phase for row in report.rows)
+    if len(phases) > 1:
+        figures = [f"{name} {format_count(report.headline(report.tally.phase(name)), report.unit)}" for name in phases]
+        lines.append(("phases", ", ".join(figures)))
+    return lines
+
+
+def _padding(report: Report) -> list[tuple[str, str]]:
+    macs, padding = report.total.macs, report.total.padding_macs
+    if not padding:
+        return []
+    share = format_share(float(padding), float(macs))
+    dense, inside = format_count(float(macs), "MAC"), format_count(float(macs - padding), "MAC")
+    return [
+        ("zero padding", f"{dense} with taps on padding ({macs:,}), {inside} without ({macs - padding:,}): {share}")
+    ]
+
+
+def _stages(report: Report) -> list[tuple[str, str]]:
+    stages = report.stages
+    if len(stages) < 2:
+        return []
+    whole = float(sum(count.total for count in stages.values()))
+    parts = []
+    for name, count in stages.items():
+        modelled = f", {format_count(float(count.modelled))} of it a model of the FFT" if count.modelled else ""
+        share = format_share(float(count.total), whole)
+        parts.append(f"{name} {share} ({format_count(float(count.total), 'FLOP')}{modelled})")
+    label = "stages" if "features" not in stages else "stages, features included"
+    return [(label, "; ".join(parts))]
+
+
+def _traffic(report: Report) -> str:
+    read, written = float(report.tally.bytes_read), float(report.tally.bytes_written)
+    moved = read + written
+    intensity = f", {float(report.total.total) / moved:.1f} FLOP per byte" if moved else ""
+    return (
+        f"{format_bytes(read)} read, {format_bytes(written)} written, operator by operator without a cache{intensity}"
+    )
+
+
+def _unknown(report: Report) -> list[tuple[str, str]]:
+    return [
+        ("not counted", f"{one.operator} ({one.reason}), {one.calls} calls, at {', '.join(one.sites[:3])}")
+        for one in report.tally.unknown
+    ]

@@ -1,0 +1,69 @@
+"""The report as a table for a terminal."""
+
+from __future__ import annotations
+
+import io
+import shutil
+
+from rich.console import Console
+from rich.table import Table
+
+from deepspeech2.flops.tally import Layer
+from deepspeech2.report.document import Report
+from deepspeech2.report.summary import summary_lines, title
+from deepspeech2.units import format_count, format_share
+
+_LEAST_WIDTH = 110
+
+
+def render_table(report: Report, *, colour: bool = False, width: int | None = None) -> str:
+    """The table as text, rows without arithmetic and parameters left out and mentioned.
+
+    Args:
+        report: what to show.
+        colour: emphasise with terminal colours.
+        width: columns of the terminal; found out when None, and at least 110 so that numbers stay whole.
+    """
+    columns = width or max(_LEAST_WIDTH, shutil.get_terminal_size((_LEAST_WIDTH, 24)).columns)
+    console = Console(file=io.StringIO(), force_terminal=colour, width=columns, highlight=False)
+    shown = [row for row in report.rows if row.own.total or row.own.macs or row.parameters]
+    console.print(_table(report, shown))
+    hidden = len(report.rows) - len(shown)
+    if hidden:
+        console.print(f"{hidden} rows compute nothing in floating point (masks, copies, lengths) and are not shown.")
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, value in summary_lines(report):
+        grid.add_row(label, value)
+    console.print()
+    console.print(grid)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def _table(report: Report, rows: list[Layer]) -> Table:
+    table = Table(title=title(report), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    phases = len({row.phase for row in rows}) > 1
+    table.add_column("layer", no_wrap=True)
+    if phases:
+        table.add_column("phase", no_wrap=True)
+    table.add_column("operator", no_wrap=True)
+    table.add_column("output shape", no_wrap=True)
+    for name in ("parameters", "MACs", report.unit if report.unit != "MAC" else "MACs counted", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    whole = report.headline(report.total)
+    for row in rows:
+        head = report.headline(row.own)
+        figures = [
+            f"{row.parameters:,}" if row.parameters else "",
+            format_count(float(row.own.macs)) if row.own.macs else "",
+            format_count(head) if head else "",
+            format_share(head, whole) if head else "",
+        ]
+        phase = [row.phase] if phases else []
+        table.add_row(row.name, *phase, row.operator, "x".join(map(str, row.output_shape)), *figures)
+    totals = [f"{report.tally.parameters:,}", format_count(float(report.total.macs)), format_count(whole), "100.00%"]
+    table.add_section()
+    table.add_row("total", *([""] if phases else []), "", "", *totals, style="bold")
+    return table
