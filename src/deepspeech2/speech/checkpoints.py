@@ -37,6 +37,7 @@ _VERSION = 1
 _HEADER_LIMIT = 4 << 20
 _LARGEST_SIZE = 1 << 24
 _FOLDER_FILES = ("params.pdparams", "params.tar.gz", "model.safetensors")
+_PICKLE = 0x80
 _NORMALIZER = "normalizer."
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -147,7 +148,7 @@ def checkpoint_kind(path: str | os.PathLike[str]) -> CheckpointKind:
         return "safetensors"
     if not start:
         raise CheckpointError(f"{file}: the file is empty")
-    hint = "; pickled files (.pt, .pth, .ckpt) are never opened" if start[:2] in (b"PK", b"\x80\x02") else ""
+    hint = "; pickled files (.pt, .pth, .ckpt) are never opened" if start[:2] == b"PK" or start[0] == _PICKLE else ""
     raise CheckpointError(
         f"{file}: not a checkpoint: expected a .safetensors of this package, or Baidu's params.tar.gz or "
         f"params.pdparams{hint}"
