@@ -40,7 +40,6 @@ def convert(
     """
     from deepspeech2.ctc.alphabet import Alphabet
     from deepspeech2.errors import CheckpointError, VocabularyError
-    from deepspeech2.speech.checkpoints import checkpoint_kind, load_model, save_model
 
     if target.suffix != ".safetensors":
         raise CheckpointError(f"{target}: expected a name that ends in .safetensors")
@@ -48,6 +47,9 @@ def convert(
         raise CheckpointError(f"{target}: no such folder to write to: {target.absolute().parent}")
     if target.exists() and source.exists() and target.samefile(source):
         raise CheckpointError(f"{target}: IN and OUT are the same file; give another name for OUT")
+
+    from deepspeech2.speech.checkpoints import checkpoint_kind, load_model, save_model
+
     alphabet = Alphabet.from_file(labels) if labels else None
     if alphabet and alphabet.blank != len(alphabet.labels):
         raise VocabularyError(f"{labels}: expected the blank as the last label, found it as label {alphabet.blank}")
