@@ -16,8 +16,8 @@ app = App(
     help_format="markdown",
 )
 # Commands are named by import path, so that `ds2 --help` imports none of their dependencies.
-app.command("deepspeech2.cli.flops:flops")
-app.command("deepspeech2.cli.convert:convert")
+app.command("deepspeech2.cli.flops:flops", help="Count the operations a model spends on an utterance.")
+app.command("deepspeech2.cli.convert:convert", help="Turn a checkpoint of Baidu's into one of this project.")
 
 
 def main(arguments: list[str] | None = None) -> None:
