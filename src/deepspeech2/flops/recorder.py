@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from deepspeech2.flops.formulas.optimisers import optimiser_step
+from deepspeech2.flops.known_values import known_value
 from deepspeech2.flops.operations import NOTHING, Number, OperationCount
 from deepspeech2.flops.registry import Call, TensorSpec, find_rule
 from deepspeech2.flops.tally import Layer, Tally, UnknownOperator
@@ -177,7 +178,7 @@ class Recorder:
             return NOTHING
         tensors = [*call.tensors, *call.outputs]
         if not any(tensor.is_floating for tensor in tensors):
-            return OperationCount(integer=count.total + count.integer)
+            return OperationCount(integer=count.total + count.integer, macs=count.macs)
         if any(tensor.dtype.is_complex for tensor in tensors) and call.operator not in _COMPLEX_AWARE:
             self.record_unknown(call.operator, "its formula counts real arithmetic, the tensors are complex")
             return NOTHING
@@ -286,4 +287,4 @@ def is_program_code(filename: str) -> bool:
 
 def specification(tensor: torch.Tensor, read_size: Any) -> TensorSpec:
     """What formulas may know of a tensor."""
-    return TensorSpec(tuple(map(read_size, tensor.shape)), tensor.dtype)
+    return TensorSpec(tuple(map(read_size, tensor.shape)), tensor.dtype, known_value(tensor))

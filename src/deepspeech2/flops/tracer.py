@@ -28,6 +28,7 @@ import deepspeech2.flops.operators  # noqa: F401  (registers the formulas)
 from deepspeech2.errors import CountingError
 from deepspeech2.flops.expressions import SizeReader, dimension
 from deepspeech2.flops.functions import find_function_rule
+from deepspeech2.flops.known_values import KnownValues
 from deepspeech2.flops.recorder import Recorder, specification
 from deepspeech2.flops.registry import Call, find_rule, operator_name
 
@@ -50,6 +51,7 @@ class FakeWorld:
     mode: FakeTensorMode
     read_size: SizeReader
     shapes: ShapeEnv | None = None
+    known: KnownValues | None = None
     _fakes: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
     @classmethod
@@ -57,7 +59,8 @@ class FakeWorld:
         """A world of integer sizes, or one whose sizes may be symbols."""
         # Equal hints share one symbol (duck shaping): the batch of every input is the same batch.
         shapes = ShapeEnv(specialize_zero_one=False, duck_shape=True) if symbolic else None
-        return cls(FakeTensorMode(allow_non_fake_inputs=True, shape_env=shapes), SizeReader(), shapes)
+        mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=shapes)
+        return cls(mode, SizeReader(), shapes, None if symbolic else KnownValues(mode))
 
     def fake(self, tensor: torch.Tensor) -> torch.Tensor:
         """The fake that stands for a tensor; the same one every time, without memory, on a device that computes."""
@@ -70,6 +73,14 @@ class FakeWorld:
         return known[1]
 
     def _make(self, tensor: torch.Tensor) -> torch.Tensor:
+        integers = not tensor.is_floating_point() and not tensor.is_complex()
+        if integers and self.known is not None and type(tensor) is torch.Tensor and tensor.device.type == "cpu":
+            fake = self._make_fake(tensor)
+            self.known.learn(fake, tensor.detach(), borrowed=True)
+            return fake
+        return self._make_fake(tensor)
+
+    def _make_fake(self, tensor: torch.Tensor) -> torch.Tensor:
         small_integers = not tensor.is_floating_point() and not tensor.is_complex() and tensor.numel() <= _MAX_CONSTANT
         if small_integers and type(tensor) is torch.Tensor and tensor.device.type == "cpu":
             converter = self.mode.fake_tensor_converter
@@ -172,7 +183,8 @@ class _DispatchLevel(TorchDispatchMode):
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
-        outputs = func(*args, **kwargs)
+        known = self.world.known
+        outputs = known.run(func, args, kwargs) if known is not None else func(*args, **kwargs)
         if not self.recorder.paused:
             call = self._call(func, args, kwargs, outputs)
             self.recorder.record(call, is_view=_is_view(func))
