@@ -24,13 +24,20 @@ def integer_mm() -> Program:
 
 @case(
     4 * 5 * 6,
-    integer=4 * 6 * (5 + 4),
-    kinds={"compare": 2 * 19 + 2 * 20, "add": 1 + 20 + 24, "divide": 2, "multiply": 20 + 24, "other": 20},
+    integer=4 * 6 * (5 + 4) + 6 + 24,
+    kinds={
+        "compare": 2 * 19 + 2 * 20,
+        "add": 1 + 20 + 24,
+        "divide": 3,
+        "multiply": 20 + 1 + 24,
+        "other": 1 + 20,
+    },
 )
 def int8_linear() -> Program:
-    """Minimum and maximum of 20 inputs (19 comparisons each), scale (max - min) / 255 and its reciprocal; each input
-    times that, rounded, plus the zero point, clamped on both sides; integer dot products of 5; each of 24 results
-    times a scale plus the bias.
+    """Minimum and maximum of 20 inputs (19 comparisons each); scale (max - min) / 255, its reciprocal, the zero point
+    round(min / scale); each input times the reciprocal, rounded, plus the zero point, clamped on both sides; integer
+    dot products of 5, less zero point times the sum of 6 weight rows; each of 24 results times the product of the two
+    scales, plus the bias.
     """
     return _dynamic(nn.Sequential(nn.Linear(5, 6))), (torch.randn(4, 5),)
 

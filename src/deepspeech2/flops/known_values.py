@@ -17,7 +17,6 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 _LIMIT = 1 << 20
 _ATTRIBUTE = "_known_value"
-_CONSTANTS = {torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default, torch.ops.aten.lift.default}
 _VALUE_DEPENDENT = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 
 
@@ -56,6 +55,12 @@ class KnownValues:
             if borrowed:
                 self._borrowed.add(_storage(value))
 
+    def learn_constant(self, fake: torch.Tensor, value: Any) -> None:
+        """A constant of the program is born, `torch.tensor([7, 3])`; a copy is kept, since the program may write it."""
+        if isinstance(value, torch.Tensor) and not isinstance(value, FakeTensor) and value.numel() <= _LIMIT:
+            with _disable_current_modes():
+                self.learn(fake, value.detach().clone())
+
     def run(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Call an operator on fakes; its results know their values if all its arguments do."""
         values = self._values(func, args, kwargs)
@@ -84,8 +89,6 @@ class KnownValues:
 
     def _values(self, func: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         """The arguments with values in place of fakes, or None if one is not known or the result is random."""
-        if func in _CONSTANTS:
-            return None
         name = func._opname
         if torch.Tag.nondeterministic_seeded in func.tags or name.startswith(("empty", "new_empty", "resize")):
             return None

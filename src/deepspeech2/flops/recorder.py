@@ -74,6 +74,8 @@ class Recorder:
         self._stack: list[_Node] = [self.root]
         self._nodes = {"": self.root}
         self._time = 0
+        self._times = 1
+        self._measured: list[OperationCount] | None = None
         self._unknown: dict[tuple[str, str], tuple[int, dict[str, None]]] = {}
         # Autograd numbers its nodes in order of creation: the module that was running when a number was reached
         # owns the backward computation of the nodes that follow.
@@ -156,6 +158,25 @@ class Recorder:
         finally:
             self.paused = before
 
+    @contextmanager
+    def repeated(self, times: int) -> Iterator[None]:
+        """What is recorded inside happens so many times."""
+        before, self._times = self._times, self._times * times
+        try:
+            yield
+        finally:
+            self._times = before
+
+    @contextmanager
+    def measured(self) -> Iterator[list[OperationCount]]:
+        """What is recorded inside goes to the list that is returned, not to the tally."""
+        before, counts = self._measured, []  # type: ignore[var-annotated]
+        self._measured = counts
+        try:
+            yield counts
+        finally:
+            self._measured = before
+
     def record(self, call: Call, *, is_view: bool = False, rule: Any = None) -> None:
         """Count one call."""
         if self.paused:
@@ -185,6 +206,9 @@ class Recorder:
         return count
 
     def _add(self, call: Call, count: OperationCount, is_view: bool) -> None:
+        if self._measured is not None:
+            self._measured.append(count * self._times)
+            return
         # The backward pass is one call of the program; there, operators go by their own names.
         label = self.label if self.phase == "forward" else None
         name = label or call.operator.partition("::")[2].strip("_")
@@ -194,13 +218,14 @@ class Recorder:
         row = node.rows.get((self.phase, name))
         if row is None:
             row = node.rows[self.phase, name] = _Row(name, self._clock())
-        row.calls += 1
+        times = self._times
+        row.calls += times
         if call.outputs:
             row.shape = call.outputs[0].shape
         if count is not NOTHING:
-            row.own = row.own + count
-        row.read = row.read + sum(tensor.bytes for tensor in call.tensors)
-        row.written = row.written + sum(tensor.bytes for tensor in call.outputs)
+            row.own = row.own + (count if times == 1 else count * times)
+        row.read = row.read + sum(tensor.bytes for tensor in call.tensors) * times
+        row.written = row.written + sum(tensor.bytes for tensor in call.outputs) * times
 
     def record_unknown(self, operator: str, reason: str) -> None:
         """Note an operator that cannot be counted, with the line of the program that called it."""

@@ -21,13 +21,15 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 import deepspeech2.flops.operators  # noqa: F401  (registers the formulas)
 from deepspeech2.errors import CountingError
+from deepspeech2.flops.decompositions import DECOMPOSITIONS
 from deepspeech2.flops.expressions import SizeReader, dimension
 from deepspeech2.flops.functions import find_function_rule
+from deepspeech2.flops.higher_order import HIGHER_ORDER
 from deepspeech2.flops.known_values import KnownValues
 from deepspeech2.flops.recorder import Recorder, specification
 from deepspeech2.flops.registry import Call, find_rule, operator_name
@@ -172,11 +174,20 @@ class _DispatchLevel(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func in _UNSEEN:
-            return func(*args, **kwargs)
+            result = func(*args, **kwargs)
+            if self.world.known is not None and isinstance(result, FakeTensor):
+                self.world.known.learn_constant(result, args[0])
+            return result
         if not isinstance(func, torch._ops.OpOverload):
             return self._higher_order(func, args, kwargs)
+        if _computes_sizes(func, args):
+            with _disable_current_modes():
+                return func(*args, **kwargs)
         with self.recorder.silence():
             args, kwargs = self.world.fake_tree((args, kwargs))
+        if func in DECOMPOSITIONS:
+            with self:
+                return DECOMPOSITIONS[func](*args, **kwargs)
         if find_rule(func) is None and func._can_decompose():
             # Only reached in inference mode, where composite operators arrive undecomposed.
             with self:
@@ -217,8 +228,24 @@ class _DispatchLevel(TorchDispatchMode):
         return value
 
     def _higher_order(self, func: Any, args: Any, kwargs: Any) -> Any:
-        self.recorder.record_unknown(str(func), "higher-order operator")
-        return func(*args, **kwargs)
+        handler = HIGHER_ORDER.get(func.name())
+        if handler is None:
+            self.recorder.record_unknown(func.name(), "higher-order operator")
+            return func(*args, **kwargs)
+        with self.recorder.silence():
+            args, kwargs = self.world.fake_tree((args, kwargs))
+        with self:
+            return handler(self.recorder, *args, **kwargs)
+
+
+def _computes_sizes(func: Any, args: Any) -> bool:
+    """Whether an operator is arithmetic on sizes, which traced TorchScript does on real integer scalars."""
+    tensors = [value for value in args if isinstance(value, torch.Tensor)]
+    if not tensors or func._schema.is_mutable:
+        return False
+    return all(
+        type(tensor) is torch.Tensor and tensor.dim() == 0 and not tensor.dtype.is_floating_point for tensor in tensors
+    )
 
 
 def _is_view(func: Any) -> bool:
@@ -308,10 +335,14 @@ def trace(
         world: where the fakes live.
         training: run backward and step the optimiser too; forward only when None.
     """
+    if isinstance(program, torch.export.ExportedProgram):
+        program = program.module()
     recorder = Recorder()
     names: dict[int, str] = {}
     args, kwargs = world.fake_tree((args, dict(kwargs)))
     with ExitStack() as stack:
+        # What torch.compile wrapped runs as it was written; nothing is compiled.
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(torch.set_grad_enabled(training is not None))
         if isinstance(program, torch.nn.Module):
             for name, child in program.named_modules():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import torch
+from torch.utils._python_dispatch import _disable_current_modes
+
 from deepspeech2.flops.formulas.attention import Attention, attention, attention_gradient
 from deepspeech2.flops.operations import Number, OperationCount
 from deepspeech2.flops.registry import Call, TensorSpec, register_formula
@@ -17,18 +20,39 @@ def _leading(tensor: TensorSpec) -> Number:
 def attention_sizes(call: Call) -> Attention:
     """Sizes of a call with `query`, `key`, `value` of (..., positions, size)."""
     query, key, value = call["query"], call["key"], call["value"]
-    bias = call.get("attn_mask")
-    if bias is None:
-        bias = call.get("attn_bias")
+    mask = call.get("attn_mask")
+    if mask is None:
+        mask = call.get("attn_bias")
+    heads = _leading(query if len(query.shape) >= len(key.shape) else key)
+    if mask is not None and mask.value is not None:
+        allowed, active = _allowed_pairs(mask.value, (heads, query.shape[-2], key.shape[-2]))
+    else:
+        # The values of the mask depend on a weight or an input: every pair counts.
+        allowed, active = None, None
     return Attention(
-        heads=_leading(query),
+        heads=heads,
         queries=query.shape[-2],
         keys=key.shape[-2],
         key_size=query.shape[-1],
         value_size=value.shape[-1],
         causal=bool(call.get("is_causal")),
-        bias=bias is not None and bias.is_floating,
+        bias=mask is not None and mask.is_floating,
+        allowed=allowed,
+        active=active,
     )
+
+
+def _allowed_pairs(mask: torch.Tensor, shape: tuple[Number, Number, Number]) -> tuple[int | None, int | None]:
+    """Pairs a mask allows and queries it leaves any key, over all heads; None for symbolic sizes."""
+    heads, queries, keys = shape
+    if not (isinstance(heads, int) and isinstance(queries, int) and isinstance(keys, int)):
+        return None, None
+    with _disable_current_modes():
+        allowed = mask if mask.dtype == torch.bool else mask != float("-inf")
+        rows = allowed.expand(*allowed.shape[:-1], keys) if allowed.dim() else allowed.expand(1, keys)
+        # The mask is broadcast over heads, and over queries where it has one row for all.
+        repeats = heads * queries // (rows.numel() // keys)
+        return int(rows.sum()) * repeats, int(rows.any(-1).sum()) * repeats
 
 
 @register_formula(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from deepspeech2.flops.formulas.products import dot_products, matrix_product
 from deepspeech2.flops.operations import Number, OperationCount
-from deepspeech2.flops.registry import Call, TensorSpec, register_formula
+from deepspeech2.flops.registry import Call, register_formula
 
 
 def _accumulated(product: OperationCount, elements: Number, call: Call) -> OperationCount:
@@ -89,23 +91,22 @@ def _linear(call: Call) -> OperationCount:
 
 @register_formula("aten::_trilinear")
 def _trilinear(call: Call) -> OperationCount:
-    # sum over sumdim of i1 * i2 * i3 after each is expanded by its own new axes: two products per element of the
-    # expanded shape, then the sum.
-    first: TensorSpec = call["i1"]
-    shape: list[Number] = list(first.shape)
-    for axis in sorted(call["expand1"]):
-        shape.insert(axis, 1)
-    others = []
-    for name, expand in (("i2", "expand2"), ("i3", "expand3")):
-        other = list(call[name].shape)
-        for axis in sorted(call[expand]):
-            other.insert(axis, 1)
-        others.append(other)
-    expanded: Number = 1
-    for sizes in zip(shape, *others, strict=True):
-        expanded = expanded * next((size for size in sizes if size != 1), 1)
-    outputs = call.output.elements
-    return OperationCount(multiply=2 * expanded, add=expanded - outputs, macs=expanded)
+    # As torch computes it: i1 with i2, summed over the axes i3 does not have, then with i3, summed over the others.
+    shapes = []
+    for number in ("1", "2", "3"):
+        shape: list[Number] = list(call[f"i{number}"].shape)
+        for axis in sorted(call[f"expand{number}"]):
+            shape.insert(axis, 1)
+        shapes.append(shape)
+    first, second, third = shapes
+    joined = [b if a == 1 else a for a, b in zip(first, second, strict=True)]
+    summed = [axis for axis in call["sumdim"] if axis in call["expand3"]]
+    partial = [1 if axis in summed else size for axis, size in enumerate(joined)]
+    mixed = [b if a == 1 else a for a, b in zip(partial, third, strict=True)]
+    count = dot_products(prod(partial), prod(joined[axis] for axis in summed))
+    return count + dot_products(
+        call.output.elements, prod(mixed[axis] for axis in call["sumdim"] if axis not in summed)
+    )
 
 
 @register_formula("aten::_cdist_forward")
