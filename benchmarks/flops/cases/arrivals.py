@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-
 from benchmarks.flops.cases.case import Program, case
+from torch import nn
 
 
 def _network() -> nn.Module:
@@ -177,7 +176,7 @@ def on_meta() -> Program:
 
 @case(7 * 2 * (5 * 8 + 8 * 8))
 def scan() -> Program:
-    """torch's scan: the body at each of seven steps."""
+    """Torch's scan: the body at each of seven steps."""
     from torch._higher_order_ops.scan import scan as over_time
 
     def program(x: torch.Tensor, w: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
@@ -198,3 +197,22 @@ def cond_of_equal_branches() -> Program:
         return torch.cond(x.sum() > 0, lambda x, w: x @ w, lambda x, w: x.flip(0) @ w, (x, w))
 
     return program, (torch.randn(4, 5), torch.randn(5, 6))
+
+
+@case(14 * 12 * 36 + 2 * 49 * 24 + 14 * 12 * 12 + 2 * 14 * 12 * 20)
+def scripted_transformer_layer() -> Program:
+    """Scripted, the layer takes torch's fused fast path."""
+    layer = nn.TransformerEncoderLayer(12, 3, 20, batch_first=True).eval()
+    return _quietly(torch.jit.script, layer), (torch.randn(2, 7, 12),)
+
+
+@case(5 * 4 * 8 * 8)
+def while_loop() -> Program:
+    """A while_loop over a counter that starts at 0 and stops at 5."""
+    from torch._higher_order_ops.while_loop import while_loop as loop
+
+    def program(h: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+        count = torch.zeros((), dtype=torch.int64)
+        return loop(lambda i, h, u: i < 5, lambda i, h, u: (i + 1, torch.tanh(h @ u), u.clone()), (count, h, u))[1]
+
+    return program, (torch.randn(4, 8), torch.randn(8, 8))

@@ -53,9 +53,7 @@ def case(
     def add(build: Callable[[], Program]) -> Callable[[], Program]:
         group = build.__module__.rpartition(".")[2]
         derivation = " ".join((build.__doc__ or "").split())
-        CASES.append(
-            Case(build.__name__.strip("_"), group, build, macs, kinds, modelled, integer, padding, derivation)
-        )
+        CASES.append(Case(build.__name__.strip("_"), group, build, macs, kinds, modelled, integer, padding, derivation))
         return build
 
     return add

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
-
 from benchmarks.flops.cases.case import Program, case
+from torch import nn
 
 
 def _dynamic(module: nn.Module) -> nn.Module:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
-
 from benchmarks.flops.cases.case import Program, case
+from torch import nn
 
 
 @case(kinds={"add": 20 + 19, "multiply": 20, "divide": 1})
@@ -48,8 +47,9 @@ def binary_cross_entropy() -> Program:
 )
 def ctc_loss_sum() -> Program:
     """2 samples, 6 frames, 3 labels: 5 steps over 7 states; per state and step two comparisons, three subtractions and
-    exponentials, two additions, a logarithm, two additions; at the end log(exp + exp) of two states with its maximum, negated: a
-    comparison, two subtractions and exponentials, an addition, a logarithm, an addition, a negation; one sum over the batch.
+    exponentials, two additions, a logarithm, two additions; at the end log(exp + exp) of two states with its maximum,
+    negated: a comparison, two subtractions and exponentials, an addition, a logarithm, an addition, a negation; one
+    sum over the batch.
     """
     return nn.CTCLoss(reduction="sum"), (
         torch.randn(6, 2, 5).log_softmax(-1),

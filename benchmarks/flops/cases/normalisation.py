@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
-
 from benchmarks.flops.cases.case import Program, case
+from torch import nn
 
 
 @case(kinds={"multiply": 4 + 120, "add": 2 * 4 + 120, "sqrt": 4, "divide": 4})

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
-
 from benchmarks.flops.cases.case import Program, case
+from torch import nn
 
 
 def _x() -> tuple[torch.Tensor]:
@@ -142,7 +141,7 @@ def broadcast_add() -> Program:
 
 @case(kinds={"add": 20, "multiply": 20})
 def scaled_add() -> Program:
-    """x + 2 * y."""
+    """X + 2 * y."""
 
     def program(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return torch.add(x, y, alpha=2)

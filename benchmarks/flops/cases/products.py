@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
+from benchmarks.flops.cases.case import Program, case
 from torch import nn
 from torch.nn import functional
-
-from benchmarks.flops.cases.case import Program, case
 
 
 @case(4 * 5 * 6, kinds={"multiply": 120, "add": 120})
@@ -63,7 +62,7 @@ def addmm() -> Program:
 
 @case(4 * 5 * 6, kinds={"multiply": 120 + 24 + 24, "add": 120})
 def addmm_scaled() -> Program:
-    """beta and alpha scale 24 elements each."""
+    """Beta and alpha scale 24 elements each."""
 
     def program(c: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return torch.addmm(c, a, b, beta=0.5, alpha=2.0)
@@ -219,7 +218,7 @@ def multi_dot() -> Program:
 
 @case(4 * 5 * 6 + 4 * 6 * 7)
 def matrix_chain() -> Program:
-    """a @ b @ c, from left to right as Python evaluates it."""
+    """A @ b @ c, from left to right as Python evaluates it."""
 
     def program(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         return a @ b @ c
@@ -263,7 +262,7 @@ def cdist_by_product() -> Program:
 
 @case(4 * 5 * 6)
 def functional_weight() -> Program:
-    """h @ W.t() written out, without any module."""
+    """H @ W.t() written out, without any module."""
 
     def program(h: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return h @ weight.t()
@@ -273,7 +272,7 @@ def functional_weight() -> Program:
 
 @case(4 * 5 * 6, kinds={"multiply": 120, "add": 120})
 def product_plus_bias() -> Program:
-    """x @ W + b counts as a fully connected layer does."""
+    """X @ W + b counts as a fully connected layer does."""
 
     def program(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         return x @ weight + bias

@@ -7,9 +7,8 @@ step included since the initial state is an argument. Sizes: 7 steps, 2 samples,
 from __future__ import annotations
 
 import torch
-from torch import nn
-
 from benchmarks.flops.cases.case import Program, case
+from torch import nn
 
 X = (7, 2, 5)
 

@@ -6,6 +6,7 @@ TorchScript and exported programs may hold these kernels; what they compute is c
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -16,7 +17,8 @@ _aten = torch.ops.aten
 
 def _heads(x: torch.Tensor, heads: int) -> torch.Tensor:
     """(batch, positions, size) to (batch, heads, positions, size / heads)."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    split: torch.Tensor = x.unflatten(-1, (heads, -1))
+    return split.transpose(1, 2)
 
 
 def _allowed(mask: torch.Tensor | None, mask_type: int | None) -> torch.Tensor | None:
@@ -28,82 +30,54 @@ def _allowed(mask: torch.Tensor | None, mask_type: int | None) -> torch.Tensor |
     return allowed[:, None, None, :] if mask_type == 1 else allowed
 
 
-def _multi_head_attention(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    embed_dim: int,
-    num_head: int,
-    qkv_weight: torch.Tensor,
-    qkv_bias: torch.Tensor,
-    proj_weight: torch.Tensor,
-    proj_bias: torch.Tensor,
-    mask: torch.Tensor | None = None,
-    need_weights: bool = True,
-    average_attn_weights: bool = True,
-    mask_type: int | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    weights = qkv_weight.chunk(3)
-    biases = qkv_bias.chunk(3)
-    inputs = (query, key, value)
-    q, k, v = (
-        _heads(functional.linear(x, w, b), num_head) for x, w, b in zip(inputs, weights, biases, strict=True)
-    )
-    allowed = _allowed(mask, mask_type)
-    if need_weights:
-        scores = (q * (embed_dim // num_head) ** -0.5) @ k.transpose(-2, -1)
+def _named(func: Any, args: Any, kwargs: Any) -> SimpleNamespace:
+    """The arguments of a call by the names of the operator's schema, defaults filled in."""
+    arguments = func._schema.arguments
+    values = {argument.name: argument.default_value for argument in arguments if argument.has_default_value()}
+    values.update(zip([argument.name for argument in arguments], args, strict=False))
+    return SimpleNamespace(**{**values, **kwargs})
+
+
+def _multi_head_attention(*args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    call = _named(_aten._native_multi_head_attention.default, args, kwargs)
+    heads = call.num_head
+    projections = zip((call.query, call.key, call.value), call.qkv_weight.chunk(3), call.qkv_bias.chunk(3), strict=True)
+    q, k, v = (_heads(functional.linear(x, weight, bias), heads) for x, weight, bias in projections)
+    allowed = _allowed(call.mask, call.mask_type)
+    if call.need_weights:
+        scores = (q * (call.embed_dim // heads) ** -0.5) @ k.transpose(-2, -1)
         if allowed is not None:
             scores = scores.masked_fill(allowed.logical_not(), float("-inf"))
         shares = torch.softmax(scores, dim=-1)
         mixed = shares @ v
-        returned = shares.mean(1) if average_attn_weights else shares
+        returned = shares.mean(1) if call.average_attn_weights else shares
     else:
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
-        returned = query.new_empty(0)
-    return functional.linear(mixed.transpose(1, 2).flatten(2), proj_weight, proj_bias), returned
+        returned = call.query.new_empty(0)
+    return functional.linear(mixed.transpose(1, 2).flatten(2), call.proj_weight, call.proj_bias), returned
 
 
-def _encoder_layer(
-    src: torch.Tensor,
-    embed_dim: int,
-    num_heads: int,
-    qkv_weight: torch.Tensor,
-    qkv_bias: torch.Tensor,
-    proj_weight: torch.Tensor,
-    proj_bias: torch.Tensor,
-    use_gelu: bool,
-    norm_first: bool,
-    eps: float,
-    norm_weight_1: torch.Tensor,
-    norm_bias_1: torch.Tensor,
-    norm_weight_2: torch.Tensor,
-    norm_bias_2: torch.Tensor,
-    ffn_weight_1: torch.Tensor,
-    ffn_bias_1: torch.Tensor,
-    ffn_weight_2: torch.Tensor,
-    ffn_bias_2: torch.Tensor,
-    mask: torch.Tensor | None = None,
-    mask_type: int | None = None,
-) -> torch.Tensor:
+def _encoder_layer(*args: Any, **kwargs: Any) -> torch.Tensor:
+    call = _named(_aten._transformer_encoder_layer_fwd.default, args, kwargs)
+
     def attend(x: torch.Tensor) -> torch.Tensor:
-        projections = (qkv_weight, qkv_bias, proj_weight, proj_bias)
-        return _multi_head_attention(
-            x, x, x, embed_dim, num_heads, *projections, mask, need_weights=False, mask_type=mask_type
-        )[0]
+        weights = (call.qkv_weight, call.qkv_bias, call.proj_weight, call.proj_bias)
+        options = {"mask": call.mask, "need_weights": False, "mask_type": call.mask_type}
+        return _multi_head_attention(x, x, x, call.embed_dim, call.num_heads, *weights, **options)[0]
 
     def feed_forward(x: torch.Tensor) -> torch.Tensor:
-        inner = functional.linear(x, ffn_weight_1, ffn_bias_1)
-        return functional.linear(
-            functional.gelu(inner) if use_gelu else functional.relu(inner), ffn_weight_2, ffn_bias_2
-        )
+        inner = functional.linear(x, call.ffn_weight_1, call.ffn_bias_1)
+        active = functional.gelu(inner) if call.use_gelu else functional.relu(inner)
+        return functional.linear(active, call.ffn_weight_2, call.ffn_bias_2)
 
     def first(x: torch.Tensor) -> torch.Tensor:
-        return functional.layer_norm(x, (embed_dim,), norm_weight_1, norm_bias_1, eps)
+        return functional.layer_norm(x, (call.embed_dim,), call.norm_weight_1, call.norm_bias_1, call.eps)
 
     def second(x: torch.Tensor) -> torch.Tensor:
-        return functional.layer_norm(x, (embed_dim,), norm_weight_2, norm_bias_2, eps)
+        return functional.layer_norm(x, (call.embed_dim,), call.norm_weight_2, call.norm_bias_2, call.eps)
 
-    if norm_first:
+    src: torch.Tensor = call.src
+    if call.norm_first:
         x = src + attend(first(src))
         return x + feed_forward(second(x))
     x = first(src + attend(src))

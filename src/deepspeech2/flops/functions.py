@@ -119,7 +119,7 @@ def _linear(
     return result
 
 
-@_rule(torch.linalg.vecdot, torch._C._linalg.linalg_vecdot)
+@_rule(torch.linalg.vecdot)
 def _vector_dots(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     # Below, a product and a sum, which would not be recognised as one dot product.
     with recorder.silence():
@@ -273,10 +273,11 @@ def _ctc(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: d
     batched = log_probs.dim() == 3
     steps, vocabulary = read_size(log_probs.shape[0]), read_size(log_probs.shape[-1])
     batch = read_size(log_probs.shape[1]) if batched else 1
-    lengths = known_integers(options["input_lengths"]), known_integers(options["target_lengths"])
-    if lengths[0] is not None and lengths[1] is not None:
+    frames, labels = known_integers(options["input_lengths"]), known_integers(options["target_lengths"])
+    samples: list[tuple[Number, Number, Number]]
+    if frames is not None and labels is not None:
         # Each sample at its own lengths.
-        samples = [(1, frames, labels) for frames, labels in zip(*lengths, strict=True)]
+        samples = [(1, length, size) for length, size in zip(frames, labels, strict=True)]
     else:
         samples = [(batch, steps, longest_label(tuple(map(read_size, targets.shape)), batch))]
     count = total_of(ctc_loss(*sample) for sample in samples) + reduced(batch, reduction)

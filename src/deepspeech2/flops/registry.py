@@ -1,7 +1,7 @@
 """Which formula counts which operator; the door through which other parts and users add their own.
 
-A rule sees a `Call`: names, shapes and dtypes; values only of masks and lengths. An operator without a rule is not free: it is collected
-and named in the tally.
+A rule sees a `Call`: names, shapes and dtypes; values only of masks and lengths. An operator without a
+rule is not free: it is collected and named in the tally.
 """
 
 from __future__ import annotations

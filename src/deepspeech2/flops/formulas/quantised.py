@@ -9,7 +9,7 @@ def dynamic_quantisation(elements: Number) -> OperationCount:
     """Quantise a tensor by its own range.
 
     Algorithm: minimum and maximum (elements - 1 comparisons each); scale = (max - min) / 255, its reciprocal, and
-    the zero point, round(min / scale); per element x * (1 / scale), rounded, plus the zero point, clamped on both sides.
+    the zero point, round(min / scale); per element x * (1 / scale), rounded, plus the zero point, clamped twice.
     """
     return OperationCount(
         compare=2 * (elements - 1) + 2 * elements,
@@ -23,9 +23,9 @@ def dynamic_quantisation(elements: Number) -> OperationCount:
 def quantised_product(samples: Number, inputs: Number, outputs: Number, *, bias: bool) -> OperationCount:
     """Integer dot products of quantised inputs with quantised weights, and their way back to floating point.
 
-    Algorithm: per output a dot product of integers (`inputs` products, `inputs` - 1 sums), less the zero point times the
-    sum of the weights (a product per weight row, a subtraction per output); then times the product of both scales (one
-    multiplication for all, one per output), plus the bias.
+    Algorithm: per output a dot product of integers (`inputs` products, `inputs` - 1 sums), less the zero point times
+    the sum of the weights (a product per weight row, a subtraction per output); then times the product of both scales
+    (one multiplication for all, one per output), plus the bias.
     """
     results = samples * outputs
     macs = results * inputs
