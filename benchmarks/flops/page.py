@@ -26,7 +26,7 @@ def write_page(results: dict[str, Any], path: Path) -> None:
     """Write the page for the results at hand."""
     counters = results["counters"]
     cases = [case for case in CASES if case.macs]
-    head = _HEAD.format(cases=len(CASES), rows=len(cases), tolerance=f"{TOLERANCE:.0%}", seconds=20)
+    head = _HEAD.format(cases=len(CASES), rows=len(cases), tolerance=f"{TOLERANCE:.0%}", seconds=10)
     parts = [head, _totals(counters, cases), _network_table(counters), _case_table(counters, cases)]
     machine = results["machine"]
     parts.append(f"Measured on {machine['processor']}, one thread, Python {machine['python']}.\n")
@@ -59,9 +59,7 @@ def _totals(counters: dict[str, Any], cases: list[Case]) -> str:
         verdicts = [verdict(case, rows.get(case.name), _all_operations(case)) for case in cases]
         tally = {kind: verdicts.count(kind) for kind in ("right", "0", "crash", "")}
         wrong = len(verdicts) - sum(tally.values())
-        lines.append(
-            f"| {name} | {entry['version']} | {tally['right']} | {wrong} | {tally['0']} | {tally['crash']} |"
-        )
+        lines.append(f"| {name} | {entry['version']} | {tally['right']} | {wrong} | {tally['0']} | {tally['crash']} |")
     return "## Micro-cases\n\n" + "\n".join(lines) + "\n"
 
 
@@ -101,8 +99,6 @@ def _case_table(counters: dict[str, Any], cases: list[Case]) -> str:
     names = list(counters)
     lines = ["## Every case", "", f"| case | MACs | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
     for case in cases:
-        cells = [
-            verdict(case, counters[name].get("cases", {}).get(case.name), _all_operations(case)) for name in names
-        ]
+        cells = [verdict(case, counters[name].get("cases", {}).get(case.name), _all_operations(case)) for name in names]
         lines.append(f"| {case.name} | {case.macs:,} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -15,7 +15,7 @@ import time
 import warnings
 from typing import Any
 
-CASE_SECONDS = 20
+CASE_SECONDS = 10
 REPEATS = 5
 MEMORY_BYTES = 12 << 30
 
@@ -66,7 +66,6 @@ def _isolated(case: Any, macs: Any) -> dict[str, Any]:
 
 def _attempt(case: Any, macs: Any) -> dict[str, Any]:
     import torch
-
     from benchmarks.peers.flops_interface import as_module
 
     torch.manual_seed(0)
@@ -81,7 +80,6 @@ def _attempt(case: Any, macs: Any) -> dict[str, Any]:
 
 def _network(name: str, macs: Any, preset: str, seconds: float) -> None:
     import torch
-
     from benchmarks.flops.networks import with_loops, with_operators
 
     # Frames of 20 ms every 10 ms: ten seconds are 999.

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from torch import nn
-
 from benchmarks.peers import flops_ptflops
+from torch import nn
 
 
 def macs(module: nn.Module, inputs: tuple[Any, ...]) -> float:

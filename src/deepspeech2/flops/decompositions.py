@@ -1,6 +1,7 @@
 """Fused kernels that stand for several operators, spelled out: torch's fast paths of attention and encoder layers.
 
-TorchScript and exported programs may hold these kernels; what they compute is counted as the operators they fuse.
+TorchScript and exported programs may hold these kernels; what they compute is counted as the operators they fuse. Any
+other operator without a formula is counted by torch's reference definition, where there is one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from torch._decomp import decomposition_table
 from torch.nn import functional
 
 _aten = torch.ops.aten
@@ -88,3 +90,17 @@ DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     _aten._native_multi_head_attention.default: _multi_head_attention,
     _aten._transformer_encoder_layer_fwd.default: _encoder_layer,
 }
+
+
+def reference_decomposition(func: Any) -> Callable[..., Any] | None:
+    """Torch's own definition of an operator by simpler ones, the algorithm an operator without a formula is counted by.
+
+    An operator that writes in place has the definition of the one that returns a new tensor.
+    """
+    found = decomposition_table.get(func)
+    if found is None and func._schema.is_mutable and func._opname.endswith("_"):
+        packet = getattr(getattr(torch.ops, func.namespace), func._opname[:-1], None)
+        functional_operator = getattr(packet, func._overloadname, None) if packet is not None else None
+        if functional_operator is not None:
+            found = decomposition_table.get(functional_operator)
+    return found

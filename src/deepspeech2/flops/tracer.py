@@ -26,7 +26,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 import deepspeech2.flops.operators  # noqa: F401  (registers the formulas)
 from deepspeech2.errors import CountingError
-from deepspeech2.flops.decompositions import DECOMPOSITIONS
+from deepspeech2.flops.decompositions import DECOMPOSITIONS, reference_decomposition
 from deepspeech2.flops.expressions import SizeReader, dimension
 from deepspeech2.flops.functions import find_function_rule
 from deepspeech2.flops.higher_order import HIGHER_ORDER
@@ -188,10 +188,8 @@ class _DispatchLevel(TorchDispatchMode):
         if func in DECOMPOSITIONS:
             with self:
                 return DECOMPOSITIONS[func](*args, **kwargs)
-        if find_rule(func) is None and func._can_decompose():
-            # Only reached in inference mode, where composite operators arrive undecomposed.
-            with self:
-                result = func.decompose(*args, **kwargs)
+        if find_rule(func) is None:
+            result = self._spelled_out(func, args, kwargs)
             if result is not NotImplemented:
                 return result
         known = self.world.known
@@ -200,6 +198,22 @@ class _DispatchLevel(TorchDispatchMode):
             call = self._call(func, args, kwargs, outputs)
             self.recorder.record(call, is_view=_is_view(func))
         return outputs
+
+    def _spelled_out(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """An operator without a rule as the operators it is made of, or NotImplemented."""
+        if func._can_decompose():
+            # Only reached in inference mode, where composite operators arrive undecomposed.
+            with self:
+                return func.decompose(*args, **kwargs)
+        reference = reference_decomposition(func)
+        if reference is None:
+            return NotImplemented
+        with self:
+            result = reference(*args, **kwargs)
+        if not func._schema.is_mutable or result is NotImplemented:
+            return result
+        # What was counted is the operator that returns a new tensor; the one that writes in place is still to run.
+        return func(*args, **kwargs)
 
     def _call(self, func: Any, args: Any, kwargs: Any, outputs: Any) -> Call:
         arguments = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from deepspeech2.flops.operators import (
     attention,
     convolutions,
+    linear_algebra,
     losses,
     moves,
     normalisation,
@@ -25,6 +26,7 @@ from deepspeech2.flops.operators import (
 FAMILIES = (
     attention,
     convolutions,
+    linear_algebra,
     losses,
     moves,
     normalisation,

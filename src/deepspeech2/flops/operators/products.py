@@ -59,6 +59,20 @@ def _addbmm(call: Call) -> OperationCount:
     return _accumulated(dot_products(rows * columns, batch * inner), rows * columns, call)
 
 
+@register_formula("aten::_int_mm")
+def _integer_mm(call: Call) -> OperationCount:
+    # 8-bit integers into 32: an integer product whatever the tensors' types.
+    return _mm(call)
+
+
+@register_formula("aten::_scaled_mm", "aten::_weight_int8pack_mm")
+def _scaled_mm(call: Call) -> OperationCount:
+    # Weights of few bits, arithmetic in floating point; every result times a scale.
+    inner = call["self"].shape[-1]
+    elements = call.output.elements
+    return dot_products(elements, inner, bias=call.get("bias") is not None) + OperationCount(multiply=elements)
+
+
 @register_formula("aten::mv")
 def _mv(call: Call) -> OperationCount:
     rows, inner = call["self"].shape
@@ -135,3 +149,28 @@ def _euclidean_distance(call: Call) -> OperationCount:
     product = dot_products(pairs, length + 2)
     scaled = OperationCount(multiply=call["x1"].elements)
     return product + norms * vectors + scaled + OperationCount(compare=pairs, sqrt=pairs)
+
+
+@register_formula("aten::_pdist_forward")
+def _pairwise_distance(call: Call) -> OperationCount:
+    if call["p"] != 2:
+        raise NotImplementedError(f"pairwise distances of norm {call['p']}")
+    pairs = call.output.elements
+    each = pairs * call["self"].last
+    return OperationCount(add=each + each - pairs, multiply=each, sqrt=pairs, macs=each)
+
+
+@register_formula("aten::_cdist_backward")
+def _cdist_backward(call: Call) -> OperationCount:
+    if call["p"] != 2:
+        raise NotImplementedError(f"gradient of distances of norm {call['p']}")
+    # g / d per pair; times the difference, added to the gradient of the point, per coordinate.
+    pairs = call["cdist"].elements
+    each = pairs * call["x1"].last
+    return OperationCount(divide=pairs, add=2 * each, multiply=each)
+
+
+@register_formula("aten::conv_tbc")
+def _time_batch_channels(call: Call) -> OperationCount:
+    taps, inputs, _ = call["weight"].shape
+    return dot_products(call.output.elements, taps * inputs, bias=True)
