@@ -6,9 +6,7 @@ import contextlib
 import importlib
 import io
 import json
-import os
 import resource
-import select
 import signal
 import sys
 import time
@@ -21,7 +19,7 @@ MEMORY_BYTES = 12 << 30
 
 
 def main() -> None:
-    """`worker cases COUNTER` or `worker network COUNTER PRESET SECONDS`."""
+    """`worker cases COUNTER FIRST` or `worker network COUNTER PRESET SECONDS`."""
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     import torch
@@ -31,37 +29,26 @@ def main() -> None:
 
     counter = importlib.import_module(f"benchmarks.peers.{COUNTERS[sys.argv[2]][0]}")
     if sys.argv[1] == "cases":
-        _cases(counter.macs)
+        _cases(counter.macs, int(sys.argv[3]))
     else:
         _network(sys.argv[2], counter.macs, sys.argv[3], float(sys.argv[4]))
 
 
-def _cases(macs: Any) -> None:
+def _cases(macs: Any, first: int) -> None:
+    """Every case from `first` on; its name is printed before its result, so that a dead process tells where it died."""
     from benchmarks.flops.cases import CASES
 
-    for case in CASES:
-        if case.macs:
-            print(json.dumps({"case": case.name, **_isolated(case, macs)}), flush=True)
+    signal.signal(signal.SIGALRM, _give_up)
+    for case in [case for case in CASES if case.macs][first:]:
+        print(json.dumps({"starts": case.name}), flush=True)
+        signal.alarm(CASE_SECONDS)
+        result = _attempt(case, macs)
+        signal.alarm(0)
+        print(json.dumps({"case": case.name, **result}), flush=True)
 
 
-def _isolated(case: Any, macs: Any) -> dict[str, Any]:
-    """Count one case in a forked child: a crash there is a result, not the end."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        os.write(writing, json.dumps(_attempt(case, macs)).encode())
-        os._exit(0)
-    os.close(writing)
-    ready, _, _ = select.select([reading], [], [], CASE_SECONDS)
-    if not ready:
-        os.kill(child, signal.SIGKILL)
-    with os.fdopen(reading) as stream:
-        text = stream.read()
-    _, status = os.waitpid(child, 0)
-    if text:
-        return json.loads(text)
-    return {"error": "no result in time" if not ready else f"the process died ({status})"}
+def _give_up(*_: Any) -> None:
+    raise TimeoutError(f"no result in {CASE_SECONDS} s")
 
 
 def _attempt(case: Any, macs: Any) -> dict[str, Any]:
