@@ -129,7 +129,7 @@ def page() -> str:
         "# The notebook's rules, its code, and the exact counts",
         "",
         "The question this project answers was first put in a notebook that carried a counter of its own. Its rules",
-        "are kept as the convention `notebook`, so that its figures can be compared; `standard` counts what is computed.",
+        "are kept as the convention `notebook`, to compare its figures; `standard` counts what is computed.",
         "Figures are for ten seconds (999 frames, 333 after the first convolution) and batch 1, from the formulas of",
         "`deepspeech2.flops.formulas`; this page is written by `python docs/generators/notebook.py`.",
         "",
