@@ -25,7 +25,7 @@ ROUNDS = 3
 def ours(cell, size, batch, frames, train):
     """A task that runs our recurrence."""
     module = (SimpleRecurrence if cell == "simple" else GRURecurrence)(size, reverse=False)
-    x = 0.1 * torch.randn(batch, frames, size * (1 if cell == "simple" else 3), requires_grad=train)
+    x = (0.1 * torch.randn(batch, frames, size * (1 if cell == "simple" else 3))).requires_grad_(train)
     lengths = torch.full((batch,), frames)
     return lambda: run(module(x, lengths) if train else forward_only(module, x, lengths), train)
 
@@ -36,7 +36,7 @@ def peer(cell, size, batch, frames, train):
         module = torch.nn.RNN(1, size, nonlinearity="relu", batch_first=True)
     else:
         module = torch.nn.GRU(1, size, batch_first=True)
-    x = 0.1 * torch.randn(batch, frames, 1, requires_grad=train)
+    x = (0.1 * torch.randn(batch, frames, 1)).requires_grad_(train)
     return lambda: run(module(x)[0] if train else forward_only(module, x), train)
 
 

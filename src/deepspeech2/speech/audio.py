@@ -93,6 +93,14 @@ def check_samples(samples: NDArray[Any], name: str, minimum: int = WINDOW_SAMPLE
         raise AudioError(f"{name}: the audio is silent: all {samples.size} samples are zero")
 
 
+class _ForwardReader(soundfile.SoundFile):  # type: ignore[misc]
+    """Reads on from where it stands; soundfile seeks after every read, and in MP3 files that damages what follows."""
+
+    def seekable(self) -> bool:
+        """Say no, so that no read seeks; `seek` itself works as ever."""
+        return False
+
+
 def _name(source: str | os.PathLike[str] | BinaryIO) -> str:
     return str(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "audio stream"))
 
@@ -107,10 +115,9 @@ def _read_mono(
         if not path.is_file():
             raise AudioError(f"{name}: not a file; expected a WAV, FLAC, OGG or MP3 file")
     try:
-        with soundfile.SoundFile(source) as audio:
+        with _ForwardReader(source) as audio:
             rate = int(audio.samplerate)
-            if offset_seconds:
-                audio.seek(min(round(offset_seconds * rate), audio.frames))
+            _skip(audio, round(offset_seconds * rate))
             wanted = None if duration_seconds is None else round(duration_seconds * rate)
             blocks = []
             while wanted is None or wanted > 0:
@@ -124,6 +131,15 @@ def _read_mono(
             f"{name}: cannot be read as audio ({_one_line(error)}); expected a WAV, FLAC, OGG or MP3 file"
         ) from error
     return (np.concatenate(blocks) if blocks else np.zeros(0, np.float32)), rate
+
+
+def _skip(audio: _ForwardReader, samples: int) -> None:
+    if audio.format != "MP3":
+        audio.seek(min(samples, audio.frames))
+        return
+    # libsndfile lands next to the wanted sample of an MP3 file.
+    while samples > 0 and (read := len(audio.read(min(samples, _BLOCK_SAMPLES)))):
+        samples -= read
 
 
 def _one_line(error: Exception) -> str:
