@@ -21,7 +21,9 @@ WINDOW_SAMPLES = 320
 """Samples of one analysis window (20 ms); audio shorter than this has no frame."""
 
 # A header may announce any number of samples, so audio is read in blocks and only what is there takes memory.
-_BLOCK_SAMPLES = 1 << 18
+_BLOCK_VALUES = 1 << 18
+# Below this a file is not speech but a damaged header, and resampling would multiply it without bound.
+_LOWEST_RATE = 1000
 
 
 def load_audio(
@@ -117,15 +119,20 @@ def _read_mono(
     try:
         with _ForwardReader(source) as audio:
             rate = int(audio.samplerate)
+            if rate < _LOWEST_RATE:
+                raise AudioError(f"{name}: expected a sampling rate of at least {_LOWEST_RATE} Hz, found {rate} Hz")
+            step = _BLOCK_VALUES // audio.channels
             _skip(audio, round(offset_seconds * rate))
             wanted = None if duration_seconds is None else round(duration_seconds * rate)
             blocks = []
             while wanted is None or wanted > 0:
-                block = audio.read(min(_BLOCK_SAMPLES, wanted or _BLOCK_SAMPLES), dtype="float32", always_2d=True)
+                block = audio.read(min(step, wanted or step), dtype="float32", always_2d=True)
                 if not len(block):
                     break
                 blocks.append(block.mean(axis=1))
                 wanted = None if wanted is None else wanted - len(block)
+    except AudioError:
+        raise
     except (soundfile.SoundFileError, OSError, TypeError, ValueError, RuntimeError) as error:
         raise AudioError(
             f"{name}: cannot be read as audio ({_one_line(error)}); expected a WAV, FLAC, OGG or MP3 file"
@@ -138,7 +145,8 @@ def _skip(audio: _ForwardReader, samples: int) -> None:
         audio.seek(min(samples, audio.frames))
         return
     # libsndfile lands next to the wanted sample of an MP3 file.
-    while samples > 0 and (read := len(audio.read(min(samples, _BLOCK_SAMPLES)))):
+    step = _BLOCK_VALUES // audio.channels
+    while samples > 0 and (read := len(audio.read(min(samples, step), dtype="float32"))):
         samples -= read
 
 
