@@ -1,6 +1,7 @@
 """Any damaged audio file either gives finite samples or raises an AudioError of one line."""
 
 import io
+from functools import cache
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from deepspeech2.speech.audio import load_audio
 FORMATS = {"WAV": "FLOAT", "FLAC": "PCM_16", "OGG": "VORBIS"}
 
 
-@pytest.fixture(scope="module")
+@cache
 def originals():
     samples = np.random.default_rng(0).uniform(-0.5, 0.5, 8000)
     contents = {}
@@ -32,8 +33,8 @@ def originals():
     flips=st.binary(max_size=8),
     cut=st.one_of(st.none(), st.floats(0, 1)),
 )
-def test_damaged_files(originals, name, place, flips, cut) -> None:
-    content = bytearray(originals[name])
+def test_damaged_files(name, place, flips, cut) -> None:
+    content = bytearray(originals()[name])
     start = place if isinstance(place, int) else int(place * len(content))
     content[start : start + len(flips)] = flips
     if cut is not None:

@@ -66,6 +66,7 @@ def load_audio(
     check_samples(samples, name, minimum=math.ceil(WINDOW_SAMPLES * native_rate / SAMPLE_RATE))
     if native_rate != sample_rate:
         samples = soxr.resample(samples, native_rate, sample_rate).astype(np.float32, copy=False)
+        check_samples(samples, name, minimum=1)  # values near the largest float32 overflow
     return samples
 
 
@@ -117,7 +118,8 @@ def _read_mono(
         if not path.is_file():
             raise AudioError(f"{name}: not a file; expected a WAV, FLAC, OGG or MP3 file")
     try:
-        with _ForwardReader(source) as audio:
+        # What is no number is named later, by `check_samples`.
+        with _ForwardReader(source) as audio, np.errstate(invalid="ignore", over="ignore"):
             rate = int(audio.samplerate)
             if rate < _LOWEST_RATE:
                 raise AudioError(f"{name}: expected a sampling rate of at least {_LOWEST_RATE} Hz, found {rate} Hz")
