@@ -9,7 +9,6 @@ namespace {
 
 constexpr double kSumTolerance = 0.02;
 constexpr double kCutoffSlack = 1e-9;
-constexpr double kRange = 600.0;
 constexpr uint32_t kFirstCollection = 32768;
 
 int slack(int beam_size) { return std::max(beam_size / 4, 32); }
@@ -242,26 +241,22 @@ bool Search::allowed(const NodeLanguage& node, int column) const {
   return task_->lexicon->child(node.lexeme, column) != kOutside;
 }
 
-// What an entry multiplies by. What would take a prefix out of the arithmetic's range is not entered at all.
 double Search::entry_factor(int32_t slot, int column) {
-  const double added = entry_score(slot, column);
-  return added == 0.0 ? 1.0 : added < -kRange ? 0.0 : std::exp(added);
-}
-
-double Search::entry_score(int32_t slot, int column) {
-  if (task_->unit == Unit::none) return 0.0;
+  if (task_->unit == Unit::none) return 1.0;
   NodeLanguage& node = trie_.language(static_cast<uint32_t>(node_[static_cast<size_t>(slot)]));
   if (task_->unit == Unit::label) {
     const size_t c = static_cast<size_t>(column);
-    return weigh(options_, ask(node.state, task_->model_word[c]).log10, node.words + 1, task_->known[c] != 0);
+    const double log10 = ask(node.state, task_->model_word[c]).log10;
+    return factor_of(weigh(options_, log10, node.words + 1, task_->known[c] != 0));
   }
   if (column == task_->delimiter) {
-    if (node.lexeme == Lexicon::root()) return 0.0;
+    if (node.lexeme == Lexicon::root()) return 1.0;
     end_word(node);
-    return node.word_end - ahead(node.lexeme);
+    return node.word_end_factor;
   }
-  if (weights_->ahead.empty()) return 0.0;
-  return ahead(task_->lexicon->child(node.lexeme, column)) - ahead(node.lexeme);
+  if (weights_->ahead.empty()) return 1.0;
+  const uint32_t child = task_->lexicon->child(node.lexeme, column);
+  return weights_->step.empty() ? factor_of(ahead(child) - ahead(node.lexeme)) : weights_->step[child];
 }
 
 // Leaves the best beam_size of stays and candidates in play. Of equals the earlier stay: prefixes already in the
@@ -480,8 +475,7 @@ void Search::place(const Newcomer& newcomer, int32_t slot) {
   record_[s] = newcomer.record;
   if (task_->unit == Unit::none) return;
   const NodeLanguage &now = trie_.language(newcomer.node), &before = trie_.language(node.parent);
-  const double added = now.total - before.total + (ahead(now.lexeme) - ahead(before.lexeme));
-  factor_[s] = added == 0.0 ? 1.0 : std::exp(added);
+  factor_[s] = factor_of(now.total - before.total + (ahead(now.lexeme) - ahead(before.lexeme)));
 }
 
 void Search::move(int32_t from, int32_t to) {

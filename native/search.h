@@ -62,7 +62,6 @@ class Search {
   void keep_useful(int column, int found);
   bool allowed(const NodeLanguage& node, int column) const;
   double entry_factor(int32_t slot, int column);
-  double entry_score(int32_t slot, int column);
   void prune();
   void keep_candidates(double least);
   void drop_equals(double least, int excess);

@@ -8,7 +8,7 @@ namespace ctc {
 
 namespace {
 constexpr double kLn2 = 0.6931471805599453;
-}
+}  // namespace
 
 Scored Search::ask(uint32_t state, uint32_t word) {
   ++tally_.lookups;
@@ -28,6 +28,7 @@ void Search::end_word(NodeLanguage& node) {
     state = scored.state;
   }
   node.word_end = added;
+  node.word_end_factor = factor_of(added - ahead(node.lexeme));
   node.word_end_state = state;
 }
 

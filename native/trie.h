@@ -26,6 +26,7 @@ struct NodeLanguage {
   uint32_t state = 0;           // after the last finished word
   double total = 0.0;           // everything added so far
   double word_end = 0.0;        // what ending the word here adds, once asked
+  double word_end_factor = 0.0;  // and what its probability is multiplied by, look-ahead taken back
   uint32_t word_end_state = kNone;  // kNone: not yet asked
   uint32_t words = 0;
 };
