@@ -121,7 +121,7 @@ def proves(scalar_run, same_count) -> Callable[..., None]:
         results = result if isinstance(result, tuple) else (result,)
         expected = equals if isinstance(equals, tuple) else (equals,)
         for ours, theirs in zip(results, expected, strict=True):
-            theirs = np.asarray(theirs, dtype=float)
-            np.testing.assert_allclose(np.asarray(ours, dtype=float).reshape(theirs.shape), theirs, 1e-9, 1e-9)
+            wanted = np.asarray(theirs, dtype=float)
+            np.testing.assert_allclose(np.asarray(ours, dtype=float).reshape(wanted.shape), wanted, 1e-9, 1e-9)
 
     return check

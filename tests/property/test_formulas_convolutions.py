@@ -138,8 +138,7 @@ def loop_scatter(scalars, x, weight, bias=None, *, case):
     """Transposed convolution of `x`, shaped as the output of `case`, onto an area with its padding around it."""
     zero = scalars.constant(0)
     padded = {}
-    image = np.empty((case.samples, case.channels_in, *case.size), object)
-    image.fill(zero)
+    image = scalars.array(np.zeros((case.samples, case.channels_in, *case.size)))
     for sample, *output in np.ndindex(case.samples, *case.output_size):
         for channel, target, index in grouped_channels(case):
             for tap in product(*map(range, case.kernel)):
