@@ -62,22 +62,12 @@ def test_lengths_shorter_than_the_kernels(tiny, time) -> None:
 @pytest.mark.parametrize("preset", ["default", "librispeech", "aishell", "baidu-en8k"])
 def test_published_models(preset) -> None:
     model = build_model(preset, device="meta")
-    formula = count(model, example(model.options, 2, 100), symbolic={"batch": ..., "time": ...}, strict=True)
+    formula = count(model, example(model.options, 2, 200), symbolic={"batch": ..., "time": ...}, strict=True)
     for batch, time in [(1, 1), (3, 5), (1, 12), (4, 998), (1, 360_000)]:
         assert_equal_everywhere(model, formula, batch, time)
     hour = formula.at("mac", batch=1, time=360_000)
     assert hour == count(model, example(model.options, 1, 360_000)).macs
     assert formula.at("mac", batch=7, time=999) == 7 * formula.at("mac", batch=1, time=999)
-
-
-@pytest.mark.parametrize(("batch", "time"), [(2, 7), (3, 7), (2, FREQUENCIES)])
-def test_time_is_the_last_axis_of_the_features_whatever_the_example(batch, time) -> None:
-    """Shorter than the frequencies, as many output frames as utterances, as many frames as frequencies."""
-    model = build_model(TINY["shared"], device="meta")
-    features, frames = example(model.options, batch, time), torch.full((batch,), time)
-    expected = count(model, example(model.options, 1, 999)).macs
-    for inputs in (features, {"features": features}, (features, frames), {"features": features, "frames": frames}):
-        assert count(model, inputs, symbolic={"batch": ..., "time": ...}).at("mac", batch=1, time=999) == expected
 
 
 def test_the_formula_printed_as_python_computes_the_same(tiny) -> None:
