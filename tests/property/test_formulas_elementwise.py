@@ -182,3 +182,8 @@ def test_softmaxes_and_their_gradients(proves, rows, length, seed) -> None:
         proves(forward(rows, length), loop, x.detach(), equals=y)
         proves(backward(rows, length), gradient_loop, y, grad, equals=gradient)
         assert forward(rows, length).notebook == (3 * length - 1) * rows
+
+
+def test_a_softmax_over_nothing_costs_nothing() -> None:
+    for formula in (softmax, log_softmax, softmax_gradient, log_softmax_gradient):
+        assert not formula(3, 0)
