@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import shutil
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +38,7 @@ def load_sentences(folder: Path, name: str) -> Sentences:
     if rows.dtype != np.float32:
         rows = rows.astype(np.float64)
         rows = (rows - np.logaddexp.reduce(rows, axis=1, keepdims=True)).astype(np.float32)
-    parts = zip(offsets[:-1], offsets[1:], strict=True)
-    return Sentences([np.ascontiguousarray(rows[start:stop]) for start, stop in parts], transcripts)
+    return Sentences([np.ascontiguousarray(rows[start:stop]) for start, stop in pairwise(offsets)], transcripts)
 
 
 def plain_arpa(model: Path) -> Path:
