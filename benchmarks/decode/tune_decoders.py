@@ -24,9 +24,9 @@ from benchmarks.decode.inputs import CACHE, DEFAULT_EMISSIONS, DEFAULT_MODEL, HE
 from benchmarks.decode.run import Worker
 from benchmarks.decode.summary import write_json
 
-ALPHAS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
-BETAS = (-2.0, 0.0, 2.0, 4.0)
-STEP = (0.25, 1.0)  # of the finer grid, around the best
+ALPHAS = (0.2, 0.4, 0.6, 0.8, 1.0)
+BETAS = (-1.0, 0.0, 1.0, 2.0)
+STEP = (0.1, 0.5)  # of the finer grid, around the best
 SLOW_BEAM, SLOW_SENTENCES = 16, 20
 
 
@@ -49,7 +49,7 @@ def error_rates(entry: Entry, options: argparse.Namespace, alpha: float, beta: f
         said += texts[:count]
         heard += answer["texts"]
     worker.stop()
-    return 100 * jiwer.wer(said, heard), each
+    return round(100 * jiwer.wer(said, heard), 3), each
 
 
 def tune(entry: Entry, options: argparse.Namespace) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def tune(entry: Entry, options: argparse.Namespace) -> dict[str, Any]:
 
     alpha, beta = best_of(list(product(ALPHAS, BETAS)))
     offsets = product((-STEP[0], 0.0, STEP[0]), (-STEP[1], 0.0, STEP[1]))
-    alpha, beta = best_of([(alpha + first, beta + second) for first, second in offsets])
+    alpha, beta = best_of([(round(alpha + first, 3), beta + second) for first, second in offsets])
     scale = math.log(10) if entry.name.startswith("flashlight") else 1.0
     lowest = {name: min(each[name] for _, each in found.values()) for name in SETS}
     return {
