@@ -253,7 +253,7 @@ def _search_with_progress(search: Any, evaluate: Any, options: TuningOptions, lo
 
 
 def _draw(tried: dict[Point, TuningResult], options: TuningOptions, path: Path) -> None:
-    from deepspeech2.ctc.tuning import level_of
+    from deepspeech2.ctc.tuning import best_of, level_of
     from deepspeech2.report.heat_map import Cell, HeatMapLabels, render_heat_map
 
     first, second = options.steps
@@ -261,7 +261,8 @@ def _draw(tried: dict[Point, TuningResult], options: TuningOptions, path: Path) 
     for result in tried.values():
         scale = 2 ** level_of(result.point, options)
         cells.append(Cell(result.alpha, result.beta, first / scale, second / scale, 100 * result.wer))
-    picture = render_heat_map(cells, HeatMapLabels("Word error rate, percent", "alpha", "beta", "%"))
+    best = best_of(tried.values()).point
+    picture = render_heat_map(cells, best, HeatMapLabels("Word error rate, percent", "alpha", "beta", "%"))
     part = path.with_name(path.name + ".part")
     try:
         part.write_text(picture, encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,17 @@ from deepspeech2.errors import PosteriorsError
 
 # Names with a meaning of their own in an .npz file; every other array is an utterance.
 RESERVED = frozenset({"offsets", "transcripts", "labels"})
-_UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError)
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,72 +82,72 @@ def read_posteriors(path: str | Path) -> PosteriorsFile:
         PosteriorsError: The file is missing, neither .npy nor .npz, corrupt, or its offsets do not fit.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            magic = file.read(6)
-        readable = magic.startswith((b"PK", b"\x93NUMPY"))
-        content = np.load(path, allow_pickle=False, mmap_mode="r") if readable else None
-    except FileNotFoundError:
-        raise PosteriorsError(f"{path}: no such file; expected .npy or .npz posteriors.") from None
-    except _UNREADABLE as error:
-        raise PosteriorsError(f"{path}: cannot be read as .npy or .npz posteriors: {_line(error)}.") from None
-    if content is None:
-        raise PosteriorsError(f"{path}: neither .npy nor .npz, for it begins with {magic!r}.")
-    if isinstance(content, np.ndarray):
-        return PosteriorsFile(path, (Utterance(path.stem, lambda: content),))
-    names = [name for name in content.files if name not in RESERVED]
+    stored = _open(path)
+    if isinstance(stored, np.ndarray):
+        return PosteriorsFile(path, (Utterance(path.stem, lambda: stored),))
+    names = [name for name in stored if name not in RESERVED]
     if not names:
-        raise PosteriorsError(f"{path}: holds no posteriors, only {_names(content.files)}.")
-    labels = _strings(path, content, "labels")
-    transcripts = _strings(path, content, "transcripts")
-    if "offsets" in content.files:
-        utterances = _stacked(path, content)
+        raise PosteriorsError(f"{path}: holds no posteriors, only {_names(stored)}.")
+    labels = _strings(path, "labels") if "labels" in stored else None
+    transcripts = _strings(path, "transcripts") if "transcripts" in stored else None
+    if "offsets" in stored:
+        utterances = _stacked(path, stored)
     else:
-        several = len(names) > 1
+        start = f"{path.stem}/" if len(names) > 1 else ""
         utterances = tuple(
-            Utterance(f"{path.stem}/{name}" if several else path.stem, _reader(path, content, name)) for name in names
+            Utterance(f"{start}{name}" if start else path.stem, partial(_array, path, name)) for name in names
         )
     if transcripts is not None and len(transcripts) != len(utterances):
         raise PosteriorsError(f"{path}: {len(transcripts)} transcripts for {len(utterances)} utterances.")
     return PosteriorsFile(path, utterances, labels, transcripts)
 
 
-def _stacked(path: Path, content: Any) -> tuple[Utterance, ...]:
-    if "log_probs" not in content.files:
-        raise PosteriorsError(f"{path}: has offsets but no log_probs they cut up, only {_names(content.files)}.")
-    rows = _reader(path, content, "log_probs")()
-    offsets = _reader(path, content, "offsets")()
-    rising = (
-        offsets.ndim == 1 and len(offsets) > 1 and offsets.dtype.kind in "iu" and bool(np.all(np.diff(offsets) >= 0))
-    )
+def _open(path: Path) -> NDArray[Any] | list[str]:
+    """Return the array of an .npy file, or the names in an .npz file."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(6)
+            file.seek(0)
+            if magic.startswith((b"PK", b"\x93NUMPY")):
+                content = np.load(file, allow_pickle=False)
+                return content if isinstance(content, np.ndarray) else list(content.files)
+    except FileNotFoundError:
+        raise PosteriorsError(f"{path}: no such file; expected .npy or .npz posteriors.") from None
+    except _UNREADABLE as error:
+        raise PosteriorsError(f"{path}: cannot be read as .npy or .npz posteriors: {_line(error)}.") from None
+    raise PosteriorsError(f"{path}: neither .npy nor .npz, for it begins with {magic!r}.")
+
+
+def _array(path: Path, name: str) -> NDArray[Any]:
+    # The file is opened for each array: no handle stays open, and of a large file only what is needed is in memory.
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            array: NDArray[Any] = content[name]
+    except _UNREADABLE as error:
+        raise PosteriorsError(f"{path}: array {name!r} cannot be read: {_line(error)}.") from None
+    return array
+
+
+def _stacked(path: Path, stored: list[str]) -> tuple[Utterance, ...]:
+    if "log_probs" not in stored:
+        raise PosteriorsError(f"{path}: has offsets but no log_probs they cut up, only {_names(stored)}.")
+    rows, offsets = _array(path, "log_probs"), _array(path, "offsets")
+    whole = offsets.ndim == 1 and len(offsets) > 1 and offsets.dtype.kind in "iu"
+    rising = whole and bool(np.all(offsets[1:] >= offsets[:-1]))
     if not rising or rows.ndim != 2 or int(offsets[0]) != 0 or int(offsets[-1]) != len(rows):
         shape = "x".join(map(str, rows.shape))
         raise PosteriorsError(
             f"{path}: offsets must be whole numbers rising from 0 to the {len(rows) if rows.ndim else 0} rows of "
             f"log_probs ({shape}), but are {offsets.dtype} {np.array2string(offsets.ravel()[:4], separator=', ')}..."
         )
-    cuts = [int(offset) for offset in offsets]
     return tuple(
-        Utterance(f"{path.stem}/{index}", partial(rows.__getitem__, slice(start, stop)))
-        for index, (start, stop) in enumerate(pairwise(cuts))
+        Utterance(f"{path.stem}/{index}", partial(rows.__getitem__, slice(int(start), int(stop))))
+        for index, (start, stop) in enumerate(pairwise(offsets))
     )
 
 
-def _reader(path: Path, content: Any, name: str) -> Callable[[], NDArray[Any]]:
-    def load() -> NDArray[Any]:
-        try:
-            array: NDArray[Any] = content[name]
-        except _UNREADABLE as error:
-            raise PosteriorsError(f"{path}: array {name!r} cannot be read: {_line(error)}.") from None
-        return array
-
-    return load
-
-
-def _strings(path: Path, content: Any, name: str) -> tuple[str, ...] | None:
-    if name not in content.files:
-        return None
-    array = _reader(path, content, name)()
+def _strings(path: Path, name: str) -> tuple[str, ...]:
+    array = _array(path, name)
     if array.dtype.kind != "U":
         raise PosteriorsError(f"{path}: {name} must be strings, but is {array.dtype}.")
     # One string of single-character labels is as good as an array of them.

@@ -48,11 +48,12 @@ class HeatMapLabels:
     unit: str = ""
 
 
-def render_heat_map(cells: Sequence[Cell], labels: HeatMapLabels) -> str:
-    """Draw the cells, large ones first, each with its value; the cell of the lowest value is framed.
+def render_heat_map(cells: Sequence[Cell], best: tuple[float, float], labels: HeatMapLabels) -> str:
+    """Draw the cells, large ones first, each with its value.
 
     Args:
         cells: At least one cell.
+        best: The point to frame, in the size of the smallest cell: a large one may be covered in part.
         labels: Title and names.
 
     Returns:
@@ -64,7 +65,6 @@ def render_heat_map(cells: Sequence[Cell], labels: HeatMapLabels) -> str:
     high = max(cell.y + cell.height / 2 for cell in cells)
     across, down = PLOT_WIDTH / (right - left), PLOT_HEIGHT / (high - low)
     values = [cell.value for cell in cells]
-    best = min(cells, key=lambda cell: cell.value)
 
     def box(cell: Cell) -> tuple[float, float, float, float]:
         x = LEFT + (cell.x - cell.width / 2 - left) * across
@@ -84,7 +84,8 @@ def render_heat_map(cells: Sequence[Cell], labels: HeatMapLabels) -> str:
     bounds = min(values), max(values)
     by_size = sorted(cells, key=lambda cell: -cell.width * cell.height)
     parts += [_cell(cell, box(cell), bounds, labels) for cell in by_size]
-    x, y, box_width, box_height = box(best)
+    smallest = min(cells, key=lambda cell: cell.width * cell.height)
+    x, y, box_width, box_height = box(Cell(*best, smallest.width, smallest.height, 0.0))
     parts.append(
         f'<rect class="best" x="{x:.1f}" y="{y:.1f}" width="{box_width:.1f}" height="{box_height:.1f}" '
         'fill="none" stroke="#0b5fa5" stroke-width="3"/>'
