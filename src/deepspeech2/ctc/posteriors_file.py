@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -18,17 +16,6 @@ from deepspeech2.errors import PosteriorsError
 
 # Names with a meaning of their own in an .npz file; every other array is an utterance.
 RESERVED = frozenset({"offsets", "transcripts", "labels"})
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    EOFError,
-    KeyError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +100,7 @@ def _open(path: Path) -> NDArray[Any] | list[str]:
                 return content if isinstance(content, np.ndarray) else list(content.files)
     except FileNotFoundError:
         raise PosteriorsError(f"{path}: no such file; expected .npy or .npz posteriors.") from None
-    except _UNREADABLE as error:
+    except Exception as error:  # of a damaged file numpy lets errors of tokenize, zipfile, zlib and others through
         raise PosteriorsError(f"{path}: cannot be read as .npy or .npz posteriors: {_line(error)}.") from None
     raise PosteriorsError(f"{path}: neither .npy nor .npz, for it begins with {magic!r}.")
 
@@ -123,7 +110,7 @@ def _array(path: Path, name: str) -> NDArray[Any]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             array: NDArray[Any] = content[name]
-    except _UNREADABLE as error:
+    except Exception as error:
         raise PosteriorsError(f"{path}: array {name!r} cannot be read: {_line(error)}.") from None
     return array
 
