@@ -17,6 +17,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.decode.decoders import ENTRIES, SETTINGS, Entry
@@ -40,17 +41,21 @@ BLOCK = 5
 class Worker:
     """The other end of worker.py."""
 
-    def __init__(self, entry: Entry, options: argparse.Namespace, weights: dict[str, Any]) -> None:
+    def __init__(self, entry: Entry, options: argparse.Namespace, weights: dict[str, Any], name: str) -> None:
         self.entry = entry
+        self.set = name  # one process for each set, for their weights differ and some decoders take them once only
         self.error = ""
         self.facts: dict[str, Any] = {}
         self.process: subprocess.Popen[str] | None = None
         self.options = options
-        chosen = weights.get(entry.weights or entry.name, {"alpha": 0.0, "beta": 0.0})
+        chosen = weights.get(entry.weights or entry.name, {}).get(name, {"alpha": 0.0, "beta": 0.0})
+        if entry.setting == "none":
+            chosen = {"alpha": 0.0, "beta": 0.0}
         self.setup = {
             "adapter": entry.adapter,
             "model": str(options.arpa) if entry.setting == "model" else None,
             "emissions": str(options.emissions),
+            "set": name,
             "alpha": chosen["alpha"],
             "beta": chosen["beta"],
         }
@@ -94,8 +99,9 @@ def plan(options: argparse.Namespace, workers: list[Worker], sentences: int) -> 
     steps = []
     for beam, repeat, name in product(options.beams, range(options.repeats), SETS):
         for block in range(0, sentences, BLOCK):
-            turn = (block // BLOCK + repeat) % len(workers)  # nobody is always first
-            for worker in workers[turn:] + workers[:turn]:
+            here = [worker for worker in workers if worker.set == name]
+            turn = (block // BLOCK + repeat) % len(here)  # nobody is always first
+            for worker in here[turn:] + here[:turn]:
                 limit = worker.entry.limit(beam, sentences)
                 if repeat < worker.entry.repetitions(beam, options.repeats) and block < limit:
                     wanted = list(range(block, min(block + BLOCK, limit)))
@@ -121,10 +127,10 @@ def run(options: argparse.Namespace) -> None:
     keys = {json.dumps(record["key"], sort_keys=True) for record in done}
     sentences = min(options.sentences, *(len(part.log_probs) for part in data.values()))
     facts: dict[str, Any] = {}
-    with saved.open("a") as log, Progress(disable=not sys.stderr.isatty()) as progress:
+    with saved.open("a") as log, Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         for setting in SETTINGS:
             chosen = [e for e in ENTRIES if e.setting == setting and (not options.only or e.name in options.only)]
-            workers = [Worker(entry, options, weights) for entry in chosen]
+            workers = [Worker(entry, options, weights, name) for entry, name in product(chosen, SETS)]
             for worker, request in progress.track(plan(options, workers, sentences), description=setting):
                 key = {"decoder": worker.entry.name, "setting": setting, "setup": worker.setup, **request}
                 if worker.error or json.dumps(key, sort_keys=True) in keys:
@@ -132,7 +138,7 @@ def run(options: argparse.Namespace) -> None:
                 if worker.process is None:
                     worker.start()
                     facts[f"{worker.entry.name}/{setting}"] = worker.facts or {"error": worker.error}
-                    print(worker.entry.name, setting, worker.error or worker.facts, file=sys.stderr)
+                    progress.console.print(worker.entry.name, setting, worker.set, worker.error or worker.facts)
                     if worker.error:
                         continue
                     # Not recorded: the first sentence pays for imports and caches.

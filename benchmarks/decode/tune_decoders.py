@@ -1,10 +1,9 @@
-"""Find alpha and beta of every decoder of the benchmark, on one grid, and write weights.json.
+"""Find alpha and beta of every decoder of the benchmark, for each set, and write weights.json.
 
     python -m benchmarks.decode.tune_decoders [--emissions FOLDER] [--language-model FILE] [--only NAME ...]
 
-Every decoder gets the same treatment: beam 100, the word error rate of the easy and the hard set together, a coarse
-grid, then a finer one around its best point. The sentences are those of the benchmark, so the error rates compare
-searches and say nothing of new speech.
+Every decoder gets the same treatment, the search of `ds2 tune`, at beam 100. The sentences are those of the benchmark
+itself, so that every decoder is seen at its best: the error rates compare searches and say nothing of new speech.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import argparse
 import json
 import math
 import sys
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,59 +21,38 @@ from benchmarks.decode.decoders import ENTRIES, Entry
 from benchmarks.decode.inputs import CACHE, DEFAULT_EMISSIONS, DEFAULT_MODEL, HERE, SETS, load_sentences, plain_arpa
 from benchmarks.decode.run import Worker
 from benchmarks.decode.summary import write_json
+from deepspeech2.ctc.tuning import TuningOptions, TuningResult, best_of, search
 
-ALPHAS = (0.2, 0.4, 0.6, 0.8, 1.0)
-BETAS = (-1.0, 0.0, 1.0, 2.0)
-STEP = (0.1, 0.5)  # of the finer grid, around the best
-SLOW_BEAM, SLOW_SENTENCES = 16, 20
+GRID = TuningOptions(alpha=(0.3, 0.7), beta=(0.5, 2.5), alphas=3, betas=3, refinements=1)
+BEAM = 100
+SLOW_SENTENCES = 6
 
 
-def error_rates(entry: Entry, options: argparse.Namespace, alpha: float, beta: float) -> tuple[float, dict[str, float]]:
-    """Return the word error rate of both sets together, and of each, in percent."""
-    # flashlight takes log10 probabilities as they are.
-    scale = math.log(10) if entry.name.startswith("flashlight") else 1.0
-    weights = {entry.name: {"alpha": alpha * scale, "beta": beta}}
-    worker = Worker(entry, options, weights)
+def evaluate(entry: Entry, options: argparse.Namespace, name: str, alpha: float, beta: float) -> TuningResult:
+    """Decode one set with one pair of weights."""
+    worker = Worker(entry, options, {entry.name: {name: {"alpha": alpha * unit(entry), "beta": beta}}}, name)
     worker.start()
     if worker.error:
         raise RuntimeError(f"{entry.name}: {worker.error}")
-    said, heard, each = [], [], {}
-    for name in SETS:
-        texts = load_sentences(options.emissions, name).transcripts
-        count = SLOW_SENTENCES if entry.sentences else len(texts)
-        request = {"set": name, "beam": SLOW_BEAM if entry.sentences else 100, "sentences": list(range(count))}
-        answer = worker.ask(request)
-        each[name] = round(100 * jiwer.wer(texts[:count], answer["texts"]), 3)
-        said += texts[:count]
-        heard += answer["texts"]
+    texts = load_sentences(options.emissions, name).transcripts
+    said = texts[: SLOW_SENTENCES if entry.sentences else len(texts)]
+    heard = worker.ask({"set": name, "beam": BEAM, "sentences": list(range(len(said)))})["texts"]
     worker.stop()
-    return round(100 * jiwer.wer(said, heard), 3), each
+    result = TuningResult(alpha, beta, jiwer.wer(said, heard), jiwer.cer(said, heard))
+    print(entry.name, name, result, file=sys.stderr)
+    return result
 
 
-def tune(entry: Entry, options: argparse.Namespace) -> dict[str, Any]:
-    """Search the two grids."""
-    found: dict[tuple[float, float], tuple[float, dict[str, float]]] = {}
+def unit(entry: Entry) -> float:
+    """Return what alpha in nats is multiplied with for this decoder: flashlight takes log10 as it is."""
+    return math.log(10) if entry.name.startswith("flashlight") else 1.0
 
-    def best_of(points: list[tuple[float, float]]) -> tuple[float, float]:
-        for point in points:
-            if point not in found:
-                found[point] = error_rates(entry, options, *point)
-                print(entry.name, point, found[point], file=sys.stderr)
-        return min(found, key=lambda point: (found[point][0], point))
 
-    alpha, beta = best_of(list(product(ALPHAS, BETAS)))
-    offsets = product((-STEP[0], 0.0, STEP[0]), (-STEP[1], 0.0, STEP[1]))
-    alpha, beta = best_of([(round(alpha + first, 3), beta + second) for first, second in offsets])
-    scale = math.log(10) if entry.name.startswith("flashlight") else 1.0
-    lowest = {name: min(each[name] for _, each in found.values()) for name in SETS}
-    return {
-        "alpha": alpha * scale,
-        "beta": beta,
-        "wer": found[alpha, beta][1],
-        "lowest_wer_of_the_grid": lowest,
-        "beam": SLOW_BEAM if entry.sentences else 100,
-        "points": len(found),
-    }
+def tune(entry: Entry, options: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Search one set."""
+    tried = search(lambda alpha, beta: evaluate(entry, options, name, alpha, beta), GRID)
+    best = best_of(tried.values())
+    return {"alpha": best.alpha * unit(entry), "beta": best.beta, "wer": round(100 * best.wer, 3), "points": len(tried)}
 
 
 def main() -> None:
@@ -91,7 +68,7 @@ def main() -> None:
     for entry in ENTRIES:
         wanted = not options.only or entry.name in options.only
         if entry.setting == "model" and wanted and not entry.weights:
-            tuned = tune(entry, options)
+            tuned = {name: tune(entry, options, name) for name in SETS}
             content = json.loads(path.read_text())
             content["weights"][entry.name] = tuned
             write_json(path, content)

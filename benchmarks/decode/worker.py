@@ -14,7 +14,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from benchmarks.decode.inputs import LABELS, SETS, load_sentences, read_words
+from benchmarks.decode.inputs import LABELS, load_sentences, read_words
 from benchmarks.peers.ctc_interface import DecoderSetup
 
 if TYPE_CHECKING:
@@ -76,11 +76,11 @@ def main() -> None:
         "loaded_bytes": peak_bytes(),
     }
     print(json.dumps(ready), file=answers, flush=True)
-    folder = Path(request["emissions"])
-    prepared = {name: [decoder.prepare(x) for x in load_sentences(folder, name).log_probs] for name in SETS}
+    sentences = load_sentences(Path(request["emissions"]), request["set"])
+    prepared = [decoder.prepare(log_probs) for log_probs in sentences.log_probs]
     for line in sys.stdin:
         request = json.loads(line)
-        print(json.dumps(decode(decoder, prepared[request["set"]], request)), file=answers, flush=True)
+        print(json.dumps(decode(decoder, prepared, request)), file=answers, flush=True)
 
 
 if __name__ == "__main__":
