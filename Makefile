@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test
+.PHONY: help setup demo test bench-decode
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -22,3 +22,7 @@ test: setup ## every check: lint, format, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+bench-decode: setup ## compare the decoder with its peers, in one run (ARGS="--help" lists the options)
+	@grep -v '^#' benchmarks/peers/ctc-requirements.txt | xargs -n 1 -t $(BIN)/pip install --quiet --no-deps || true
+	$(BIN)/python -m benchmarks.decode.run $(ARGS)
