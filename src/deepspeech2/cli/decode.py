@@ -238,7 +238,18 @@ def _text(name: str, hypotheses: list[Hypothesis], result: OutputChoices) -> str
 def _json(name: str, frames: int, hypotheses: list[Hypothesis], result: OutputChoices) -> str:
     import msgspec
 
-    content: dict[str, Any] = {"name": name, "frames": frames, **msgspec.to_builtins(hypotheses[0])}
+    content: dict[str, Any] = {"name": name, "frames": frames, **_fields(hypotheses[0])}
     if result.n_best > 1:
-        content["hypotheses"] = msgspec.to_builtins(list(hypotheses))
+        content["hypotheses"] = [_fields(hypothesis) for hypothesis in hypotheses]
     return msgspec.json.encode(content).decode() + "\n"
+
+
+def _fields(hypothesis: Hypothesis) -> dict[str, Any]:
+    return {
+        "text": hypothesis.text,
+        "score": hypothesis.score,
+        "acoustic_score": hypothesis.acoustic_score,
+        "language_model_score": hypothesis.language_model_score,
+        "words": hypothesis.words,
+        "characters": hypothesis.characters,
+    }
