@@ -21,9 +21,10 @@ HEAD = """# Decoder benchmark
 
 Written by `python -m benchmarks.decode.report` from `benchmarks/results/decode.json`; do not edit.
 
-{frames} of {sentences} simulated sentences, 29 symbols; the character error rate of the best path is 10% in *easy* and
-21% in *hard*. All decoders ran in one run, in turn on blocks of five sentences, each in a process of its own with one
-thread, on {machine}. Times are processor time, the fastest of {repeats} repetitions of each sentence, without loading.
+{frames} of {sentences} simulated sentences,
+29 symbols; the character error rate of the best path is 10% in *easy* and 21% in *hard*. All decoders ran in one run,
+in turn on blocks of five sentences, each in a process of its own with one thread, on {machine}. Times are processor time without loading, the median of {repeats} repetitions
+of each sentence (slow decoders fewer: see `repeats` in the results).
 Posteriors are handed over in the form each decoder wants, converted outside the measured time.
 """
 TAIL = """

@@ -3,7 +3,7 @@
     python -m benchmarks.decode.run [--emissions FOLDER] [--language-model FILE] [--output FILE]
 
 Every answer is saved as it comes, so that a run that was stopped goes on where it was; `--fresh` starts anew.
-Times are processor time (one thread): of several repetitions of a sentence the fastest counts.
+Times are processor time (one thread), the median of the repetitions of each sentence.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, default=HERE / "weights.json", help="alpha and beta of each decoder")
     parser.add_argument("--output", type=Path, default=CACHE / "decode.json", help="where the summary is written")
     parser.add_argument("--beams", type=int, nargs="+", default=list(BEAMS))
-    parser.add_argument("--repeats", type=int, default=3, help="times each sentence is decoded; the fastest counts")
+    parser.add_argument("--repeats", type=int, default=3, help="times each sentence is decoded; the median counts")
     parser.add_argument("--sentences", type=int, default=50, help="sentences of each set")
     parser.add_argument("--only", nargs="+", default=[], help="names of decoders")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run saved")
