@@ -21,10 +21,11 @@ HEAD = """# Decoder benchmark
 
 Written by `python -m benchmarks.decode.report` from `benchmarks/results/decode.json`; do not edit.
 
-{frames} of {sentences} simulated sentences,
-29 symbols; the character error rate of the best path is 10% in *easy* and 21% in *hard*. All decoders ran in one run,
-in turn on blocks of five sentences, each in a process of its own with one thread, on {machine}. Times are processor time without loading, the median of {repeats} repetitions
-of each sentence (slow decoders fewer: see `repeats` in the results).
+{frames} of {sentences} simulated sentences, 29 symbols;
+the character error rate of the best path is 10% in *easy* and 21% in *hard*. All decoders ran in one run, in turn on
+blocks of five sentences, each in a process of its own with one thread, on {machine}.
+Times are processor time without loading, the median of {repeats} repetitions of each sentence (slow decoders fewer:
+`repeats` in the results). Ratios are of these times.
 Posteriors are handed over in the form each decoder wants, converted outside the measured time.
 """
 TAIL = """
@@ -149,7 +150,7 @@ def memory_table(rows: list[dict[str, Any]]) -> str:
     lines = []
     for setting in TITLES:
         here = [row for row in rows if row["setting"] == setting]
-        for decoder in order(here):
+        for decoder in order(here) if here else ():
             own = [row for row in here if row["decoder"] == decoder]
             peaks = [[row["peak_bytes"] for row in own if row["beam"] == beam] for beam in beams]
             load = max(row["load_seconds"] for row in own)
