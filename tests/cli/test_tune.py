@@ -55,6 +55,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEEPSPEECH2_CACHE", str(tmp_path / "cache"))
     matrices = [spoken(text, margin) for text, margin, _ in UTTERANCES]
     offsets = np.cumsum([0, *map(len, matrices)])
     Path("lm.arpa").write_text(ARPA)
