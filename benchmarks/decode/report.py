@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+LONG = ROOT / "benchmarks" / "results" / "decode_long.json"
 RESULTS = ROOT / "benchmarks" / "results" / "decode.json"
 PAGE = ROOT / "docs" / "decoding-benchmark.md"
 TITLES = {
@@ -27,6 +28,12 @@ blocks of five sentences, each in a process of its own with one thread, on {mach
 Times are processor time without loading, the median of {repeats} repetitions of each sentence (slow decoders fewer:
 `repeats` in the results). Ratios are of these times.
 Posteriors are handed over in the form each decoder wants, converted outside the measured time.
+"""
+LONG_HEAD = """
+## Long audio
+
+The easy set as one utterance, cut to ever more frames (`benchmarks/decode/long_audio.py`), beam 100: microseconds a
+frame, and the peak memory of the process in MiB, which holds the posteriors as well (2.3 MiB for 20,000 frames).
 """
 TAIL = """
 ## What was compared
@@ -69,10 +76,11 @@ def main() -> None:
     page = Path(sys.argv[2]) if len(sys.argv) > 2 else PAGE
     content = json.loads(results.read_text())
     page.parent.mkdir(exist_ok=True)
-    page.write_text(lay_out(content))
+    long_audio = json.loads(LONG.read_text())["rows"] if LONG.exists() else []
+    page.write_text(lay_out(content, long_audio))
 
 
-def lay_out(content: dict[str, Any]) -> str:
+def lay_out(content: dict[str, Any], long_audio: list[dict[str, Any]]) -> str:
     """Return the page."""
     rows, inputs = content["rows"], content["inputs"]
     sets = sorted({row["set"] for row in rows})
@@ -87,6 +95,8 @@ def lay_out(content: dict[str, Any]) -> str:
         here = [row for row in rows if row["setting"] == setting]
         if here:
             parts += [f"\n## {title}\n", time_table(here), ratio_table(here)]
+    if long_audio:
+        parts += [LONG_HEAD, long_table(long_audio)]
     parts += ["\n## Memory\n", memory_table(rows), "\n## Versions and weights\n", version_table(rows)]
     if content["not_run"]:
         parts += ["\nDid not run: " + "; ".join(f"{name} ({why})" for name, why in content["not_run"].items()) + "."]
@@ -157,6 +167,21 @@ def memory_table(rows: list[dict[str, Any]]) -> str:
             cells = [f"{max(peak) / 2**20:.0f}" if peak else "" for peak in peaks]
             lines.append([decoder, "3-gram" if setting == "model" else "none", f"{load:.2f}", *cells])
     return table(["decoder", "model", "seconds to load", *(f"MiB, beam {beam}" for beam in beams)], lines)
+
+
+def long_table(rows: list[dict[str, Any]]) -> str:
+    """Cost of a frame and memory, by length."""
+    found = {(row["decoder"], row["setting"], row["frames"]): row for row in rows}
+    lengths = sorted({row["frames"] for row in rows})
+    lines = []
+    for decoder, setting in dict.fromkeys((row["decoder"], row["setting"]) for row in rows):
+        line = [decoder, "3-gram" if setting == "model" else "none"]
+        for frames in lengths:
+            row = found.get((decoder, setting, frames))
+            text = f"{figure(row['microseconds_per_frame'])} ({row['peak_bytes'] / 2**20:.0f})" if row else ""
+            line.append("failed" if row and row["failures"] else text)
+        lines.append(line)
+    return table(["microseconds a frame (MiB)", "model", *(f"{frames:,} frames" for frames in lengths)], lines)
 
 
 def version_table(rows: list[dict[str, Any]]) -> str:

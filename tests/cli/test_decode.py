@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deepspeech2.cli.main import main
-from deepspeech2.ctc import Alphabet, BeamDecoder, BeamOptions
+from deepspeech2.ctc import Alphabet, BeamDecoder, BeamOptions, GreedyDecoder
 
 LABELS = "abcdefghijklmnopqrstuvwxyz' "
 
@@ -93,6 +93,36 @@ def test_output_is_written_whole(capsys, several: Path, tmp_path: Path) -> None:
     assert (status, out, err) == (0, "", "")
     assert (tmp_path / "out.txt").read_text() == "set/first\thello there\nset/second\tit's me\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.txt", "set.npz"]
+
+
+def test_an_interruption_keeps_what_was_done_apart(
+    capsys, several: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode_batch, calls = GreedyDecoder.decode_batch, []
+
+    def interrupted(self, matrices):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return decode_batch(self, matrices)
+
+    monkeypatch.setattr(GreedyDecoder, "decode_batch", interrupted)
+    names = [tmp_path / f"{name}.npy" for name in "abcdefghijk"]
+    for name in names:
+        np.save(name, spoken(name.stem))
+    (tmp_path / "out.txt").write_text("from before\n")
+    status, _, err = run(capsys, *names, "--greedy", "--threads", 1, "--output", tmp_path / "out.txt")
+    assert status == 130
+    assert "8 of 11 utterances are in" in err
+    assert (tmp_path / "out.txt").read_text() == "from before\n"
+    assert (tmp_path / "out.txt.part").read_text() == "".join(f"{name}\t{name}\n" for name in "abcdefgh")
+
+
+def test_order_does_not_depend_on_threads(capsys, tmp_path: Path) -> None:
+    texts = [("ab " * (1 + 7 * number % 5)).strip() + chr(ord("c") + number) for number in range(20)]
+    np.savez(tmp_path / "x.npz", **{f"u{number}": spoken(text) for number, text in enumerate(texts)})
+    _, out, _ = run(capsys, tmp_path / "x.npz", "--beam-size", 4, "--threads", 3)
+    assert out == "".join(f"x/u{number}\t{text}\n" for number, text in enumerate(texts))
 
 
 def test_labels_come_from_the_file_and_the_option_goes_first(capsys, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_slow_decoders_say_on_how_many_sentences() -> None:
         "machine": {"processor": ["a processor"]},
         "not_run": {},
     }
-    page = lay_out(content)
+    page = lay_out(content, [])
     assert "| few | 0.01 (0.00) [1] |" in page
     assert "| all | 0.005 (50.00) |" in page
 
@@ -116,7 +116,8 @@ def test_shipped_emissions_are_distributions_of_fifty_sentences() -> None:
 def test_pruning_keeps_the_words_and_still_sums_to_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     orders = read_arpa(DEFAULT_MODEL)
     frequent = sorted(orders[0], key=lambda key: -orders[0][key][0])
-    words = [word for (word,) in frequent if word not in ("<s>", "<unk>")][:60] + ["<unk>"]
+    known = [word for (word,) in frequent if word not in ("<s>", "<unk>")]
+    words = [*known[:60], "<unk>"]
     small = [{key: value for key, value in table.items() if all(w in (*words, "<s>") for w in key)} for table in orders]
     mass = sum(10 ** small[0][(word,)][0] for word in words)
     small[0] = {key: (score - np.log10(mass), weight) for key, (score, weight) in small[0].items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -85,7 +84,7 @@ def decode(
             a-z, apostrophe, space).
         threads: Utterances decoded at the same time (default: one for each processor).
     """
-    from deepspeech2.cli.posteriors_input import open_posteriors
+    from deepspeech2.cli.posteriors_input import default_threads, open_posteriors
 
     search, result = search or SearchChoices(), result or OutputChoices()
     if not posteriors:
@@ -94,7 +93,7 @@ def decode(
         raise OptionError(f"--threads must be at least 1, but is {threads}.")
     source = open_posteriors(posteriors, labels)
     decoder = build_decoder(source, search, result.n_best)
-    return _write_all(source, decoder, result, threads or len(os.sched_getaffinity(0)))
+    return _write_all(source, decoder, result, threads or default_threads())
 
 
 def build_decoder(source: PosteriorsInput, search: SearchChoices, n_best: int = 1) -> BeamDecoder | GreedyDecoder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -204,9 +203,12 @@ def _evaluator(
     """Build the decoder once; return what decodes everything with given weights and counts the errors."""
     import jiwer
 
+    from deepspeech2.cli.posteriors_input import default_threads
     from deepspeech2.ctc import BeamDecoder
     from deepspeech2.ctc.tuning import TuningResult
 
+    if how.threads is not None and how.threads < 1:
+        raise OptionError(f"--threads must be at least 1, but is {how.threads}.")
     decoder = build_decoder(source, SearchChoices(lm=lm, beam_size=how.beam_size, fast=how.fast))
     assert isinstance(decoder, BeamDecoder)
     matrices = []
@@ -215,7 +217,7 @@ def _evaluator(
             matrices.append(source.matrix(utterance))
         except PosteriorsError as error:
             raise PosteriorsError(f"{utterance.name}: {error}") from None
-    threads = how.threads or len(os.sched_getaffinity(0))
+    threads = how.threads or default_threads()
 
     def evaluate(alpha: float, beta: float) -> TuningResult:
         decoder.reset(alpha=alpha, beta=beta)
