@@ -8,10 +8,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).parents[2]
 LONG = ROOT / "benchmarks" / "results" / "decode_long.json"
+OPTIONS = ROOT / "benchmarks" / "results" / "decode_options.json"
 RESULTS = ROOT / "benchmarks" / "results" / "decode.json"
 PAGE = ROOT / "docs" / "decoding-benchmark.md"
 TITLES = {
@@ -34,6 +38,12 @@ LONG_HEAD = """
 
 The easy set as one utterance, cut to ever more frames (`benchmarks/decode/long_audio.py`), beam 100: microseconds a
 frame, and the peak memory of the process in MiB, which holds the posteriors as well (2.3 MiB for 20,000 frames).
+"""
+OPTIONS_HEAD = """
+## What an option costs
+
+deepspeech2 with the 3-gram on *easy*, beam 100, each option alone against none of them, in turn on each sentence
+(`benchmarks/decode/options_cost.py`).
 """
 TAIL = """
 ## What was compared
@@ -77,10 +87,13 @@ def main() -> None:
     content = json.loads(results.read_text())
     page.parent.mkdir(exist_ok=True)
     long_audio = json.loads(LONG.read_text())["rows"] if LONG.exists() else []
-    page.write_text(lay_out(content, long_audio))
+    options = json.loads(OPTIONS.read_text())["rows"] if OPTIONS.exists() else []
+    page.write_text(lay_out(content, long_audio, options))
 
 
-def lay_out(content: dict[str, Any], long_audio: list[dict[str, Any]]) -> str:
+def lay_out(
+    content: dict[str, Any], long_audio: Sequence[dict[str, Any]] = (), options: Sequence[dict[str, Any]] = ()
+) -> str:
     """Return the page."""
     rows, inputs = content["rows"], content["inputs"]
     sets = sorted({row["set"] for row in rows})
@@ -97,6 +110,8 @@ def lay_out(content: dict[str, Any], long_audio: list[dict[str, Any]]) -> str:
             parts += [f"\n## {title}\n", time_table(here), ratio_table(here)]
     if long_audio:
         parts += [LONG_HEAD, long_table(long_audio)]
+    if options:
+        parts += [OPTIONS_HEAD, options_table(options)]
     parts += ["\n## Memory\n", memory_table(rows), "\n## Versions and weights\n", version_table(rows)]
     if content["not_run"]:
         parts += ["\nDid not run: " + "; ".join(f"{name} ({why})" for name, why in content["not_run"].items()) + "."]
@@ -169,7 +184,7 @@ def memory_table(rows: list[dict[str, Any]]) -> str:
     return table(["decoder", "model", "seconds to load", *(f"MiB, beam {beam}" for beam in beams)], lines)
 
 
-def long_table(rows: list[dict[str, Any]]) -> str:
+def long_table(rows: Sequence[dict[str, Any]]) -> str:
     """Cost of a frame and memory, by length."""
     found = {(row["decoder"], row["setting"], row["frames"]): row for row in rows}
     lengths = sorted({row["frames"] for row in rows})
@@ -182,6 +197,20 @@ def long_table(rows: list[dict[str, Any]]) -> str:
             line.append("failed" if row and row["failures"] else text)
         lines.append(line)
     return table(["microseconds a frame (MiB)", "model", *(f"{frames:,} frames" for frames in lengths)], lines)
+
+
+def options_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Cost of each option against none."""
+    lines = [
+        [
+            row["variant"],
+            figure(row["microseconds_per_frame"]),
+            f"{100 * (row['times_nothing'] - 1):+.0f}%",
+            f"{row['wer']:.2f}",
+        ]
+        for row in rows
+    ]
+    return table(["option", "microseconds a frame", "against nothing", "WER %"], lines)
 
 
 def version_table(rows: list[dict[str, Any]]) -> str:

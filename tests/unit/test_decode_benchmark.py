@@ -99,7 +99,7 @@ def test_slow_decoders_say_on_how_many_sentences() -> None:
         "machine": {"processor": ["a processor"]},
         "not_run": {},
     }
-    page = lay_out(content, [])
+    page = lay_out(content)
     assert "| few | 0.01 (0.00) [1] |" in page
     assert "| all | 0.005 (50.00) |" in page
 
