@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from deepspeech2.flops.tally import Tally as Tally
     from deepspeech2.speech.audio import load_audio as load_audio
     from deepspeech2.speech.build import build_model as build_model
+    from deepspeech2.speech.checkpoints import load_model as load_model
+    from deepspeech2.speech.checkpoints import save_model as save_model
     from deepspeech2.speech.ctc_loss import ctc_losses as ctc_losses
     from deepspeech2.speech.features import Normalizer as Normalizer
     from deepspeech2.speech.features import spectrogram as spectrogram
@@ -35,6 +37,8 @@ _HOMES = {
     "register_formula": "deepspeech2.flops.registry",
     "load_audio": "deepspeech2.speech.audio",
     "build_model": "deepspeech2.speech.build",
+    "load_model": "deepspeech2.speech.checkpoints",
+    "save_model": "deepspeech2.speech.checkpoints",
     "ctc_losses": "deepspeech2.speech.ctc_loss",
     "Normalizer": "deepspeech2.speech.features",
     "spectrogram": "deepspeech2.speech.features",

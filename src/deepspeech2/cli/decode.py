@@ -72,9 +72,11 @@ def decode(
     named on standard error and the others go on; the exit status is then 1.
 
     For example:
-      ds2 decode utterance.npy
-      ds2 decode dev.npz --lm lm.arpa.gz --alpha 1.2 --beta 0.8 --output dev.txt
-      ds2 decode dev.npz --lm lm.klm --hotword Kronstadt=4 --format json --n-best 5
+    ```
+    ds2 decode utterance.npy
+    ds2 decode dev.npz --lm lm.arpa.gz --alpha 0.7 --beta 1.5 --output dev.txt
+    ds2 decode dev.npz --lm lm.klm --hotword Kronstadt=4 --format json --n-best 5
+    ```
 
     Args:
         posteriors: .npz or .npy files.

@@ -69,8 +69,10 @@ def tune(
     goes on where it was when the same command is given again.
 
     For example:
-      ds2 tune dev.npz --references dev.txt --lm lm.arpa.gz
-      ds2 tune dev.npz --lm lm.klm --alpha 0.2 1.4 --beta 0 3 --picture tuning.svg
+    ```
+    ds2 tune dev.npz --references dev.txt --lm lm.arpa.gz
+    ds2 tune dev.npz --lm lm.klm --alpha 0.2 1.4 --beta 0 3 --picture tuning.svg
+    ```
 
     Args:
         posteriors: .npz or .npy files, as for ds2 decode.

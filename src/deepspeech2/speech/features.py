@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ MAXIMUM_GAIN_DECIBELS = 300.0
 """The level of quieter audio is raised by no more than this."""
 
 _FLOOR = 1e-14
+_NORMALIZER_BYTES = 1 << 20
 # Frames transformed at a time: an hour of audio needs tens of megabytes here, not gigabytes.
 _CHUNK_FRAMES = 4096
 
@@ -160,8 +162,15 @@ class Normalizer:
         if not Path(path).is_file():
             raise CheckpointError(f"{path}: no such file; expected an .npz with the arrays mean and std")
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return cls(arrays["mean"], arrays["std"])
+            with Path(path).open("rb") as file, zipfile.ZipFile(file) as archive:
+                content = sum(entry.file_size for entry in archive.infolist())
+                if content > _NORMALIZER_BYTES:
+                    raise CheckpointError(f"{path}: {content} bytes are too many for a normalizer")
+                file.seek(0)
+                with np.load(file, allow_pickle=False) as arrays:
+                    return cls(arrays["mean"], arrays["std"])
+        except CheckpointError:
+            raise
         except InputError as error:
             raise CheckpointError(f"{path}: {error}") from error
         except Exception as error:  # numpy raises many kinds on a damaged archive

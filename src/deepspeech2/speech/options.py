@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from deepspeech2.ctc.alphabet import Alphabet
 from deepspeech2.errors import OptionError, VocabularyError
 
 ENGLISH_LABELS = ("'", " ", *"abcdefghijklmnopqrstuvwxyz")
@@ -120,8 +120,8 @@ def preset(name: str) -> NetworkOptions:
     if name in PRESETS:
         return PRESETS[name]
     near = difflib.get_close_matches(name.lower(), PRESETS, n=1, cutoff=0.4)
-    suggestion = f"; did you mean {near[0]!r}?" if near else ""
-    raise OptionError(f"unknown preset {name!r}{suggestion} Presets: {', '.join(PRESETS)}.")
+    suggestion = f"did you mean {near[0]!r}? " if near else ""
+    raise OptionError(f"unknown preset {name!r}; {suggestion}The presets are {', '.join(PRESETS)}.")
 
 
 def check_labels(labels: tuple[str, ...] | None, vocab_size: int) -> None:
@@ -136,8 +136,4 @@ def check_labels(labels: tuple[str, ...] | None, vocab_size: int) -> None:
         raise VocabularyError(
             f"labels: expected {vocab_size} symbols for this network (the blank is not listed), found {len(labels)}"
         )
-    repeated = [label for label, times in Counter(labels).items() if times > 1]
-    if repeated:
-        raise VocabularyError(f"labels: expected different symbols, found {repeated[0]!r} more than once")
-    if "" in labels:
-        raise VocabularyError(f"labels: symbol {labels.index('')} is empty")
+    Alphabet(labels)
