@@ -10,11 +10,12 @@ std::shared_ptr<const Weights> make_weights(const Task& task, const Options& opt
   weights->options = options;
   double bonus = 0.0;
   for (double b : task.bonus) bonus = std::max(bonus, b);
-  // log10 P is at most 0, alpha at least 0. The Python original's word count has no bound.
+  // log10 P is at most 0, alpha at least 0, and a delimiter that ends no word adds nothing. The Python original's word
+  // count has no bound.
   const double beta = task.has_model ? options.beta : 0.0;
   weights->largest_factor = options.compat == Compat::python && beta > 0
                                 ? std::numeric_limits<double>::infinity()
-                                : std::exp(bonus + (options.compat == Compat::python ? 0.0 : beta));
+                                : std::exp(bonus + (options.compat == Compat::python ? 0.0 : std::max(beta, 0.0)));
   if (options.lookahead && task.has_model && task.unit == Unit::word) {
     Options without_beta = options;
     without_beta.beta = 0.0;
