@@ -72,8 +72,9 @@ class FakeWorld:
     def _make(self, tensor: torch.Tensor) -> torch.Tensor:
         small_integers = not tensor.is_floating_point() and not tensor.is_complex() and tensor.numel() <= _MAX_CONSTANT
         if small_integers and type(tensor) is torch.Tensor and tensor.device.type == "cpu":
+            # A copy: an in-place operator computes on the constant itself (batch norm counts its batches).
             converter = self.mode.fake_tensor_converter
-            return converter.from_real_tensor(self.mode, tensor.detach(), make_constant=True)
+            return converter.from_real_tensor(self.mode, tensor.detach().clone(), make_constant=True)
         device = "cpu" if tensor.device.type == "meta" else tensor.device
         with self.mode:
             strided = tensor.layout == torch.strided and not tensor.is_quantized
