@@ -27,7 +27,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 import deepspeech2.flops.operators  # noqa: F401  (registers the formulas)
 from deepspeech2.errors import CountingError
 from deepspeech2.flops.decompositions import DECOMPOSITIONS, reference_decomposition
-from deepspeech2.flops.expressions import SizeReader, dimension
+from deepspeech2.flops.expressions import SizeReader, dimension, plain_sympy
 from deepspeech2.flops.functions import find_function_rule
 from deepspeech2.flops.higher_order import HIGHER_ORDER
 from deepspeech2.flops.known_values import KnownValues
@@ -85,8 +85,9 @@ class FakeWorld:
     def _make_fake(self, tensor: torch.Tensor) -> torch.Tensor:
         small_integers = not tensor.is_floating_point() and not tensor.is_complex() and tensor.numel() <= _MAX_CONSTANT
         if small_integers and type(tensor) is torch.Tensor and tensor.device.type == "cpu":
+            # A copy: an in-place operator computes on the constant itself (batch norm counts its batches).
             converter = self.mode.fake_tensor_converter
-            return converter.from_real_tensor(self.mode, tensor.detach(), make_constant=True)
+            return converter.from_real_tensor(self.mode, tensor.detach().clone(), make_constant=True)
         device = "cpu" if tensor.device.type == "meta" else tensor.device
         with self.mode:
             strided = tensor.layout == torch.strided and not tensor.is_quantized
@@ -113,15 +114,23 @@ class FakeWorld:
             self.read_size.names[symbol] = dimension(name)
         return fake.requires_grad_(tensor.requires_grad)
 
-    def fixed_symbols(self) -> dict[str, sympy.Expr]:
-        """Dimensions that the program turned out to fix, and what to."""
+    def fixed_dimensions(self) -> dict[str, str]:
+        """Dimensions whose value the program turned out to use (a Python loop over them does), and the equation."""
         if self.shapes is None:
             return {}
-        return {
-            self.read_size.names[symbol].name: value
+        names = self.read_size.names
+        found = {
+            names[symbol].name: f"{names[symbol].name} = {value}"
             for symbol, value in self.shapes.replacements.items()
-            if symbol in self.read_size.names
+            if symbol in names
         }
+        for guard in self.shapes.guards:
+            # The loop may run over a size that follows from the dimension.
+            condition = plain_sympy(guard.expr).xreplace(names)
+            if isinstance(condition, sympy.Eq) and any(side.is_Integer and side > 1 for side in condition.args):
+                for symbol in condition.free_symbols:
+                    found.setdefault(symbol.name, f"{condition.lhs} = {condition.rhs}")
+        return found
 
 
 class _FunctionLevel(TorchFunctionMode):

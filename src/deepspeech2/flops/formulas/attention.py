@@ -21,6 +21,7 @@ class Attention:
         bias: a mask is added to the scores.
         allowed: where a mask's values are known, the (query, key) pairs it allows, over all heads.
         active: and the queries that see any key, over all heads.
+        seen: and the keys that any query sees, over all heads.
     """
 
     heads: Number
@@ -32,6 +33,7 @@ class Attention:
     bias: bool = False
     allowed: Number | None = None
     active: Number | None = None
+    seen: Number | None = None
 
     @property
     def all_pairs(self) -> Number:
@@ -44,6 +46,11 @@ class Attention:
         return self.heads * self.queries if self.active is None else self.active
 
     @property
+    def columns(self) -> Number:
+        """Keys that some query sees, over all heads."""
+        return self.heads * self.keys_seen if self.seen is None else self.seen
+
+    @property
     def pairs(self) -> Number:
         """(query, key) pairs that are allowed to meet in one head, by causality alone."""
         if not self.causal:
@@ -52,6 +59,13 @@ class Attention:
             return _half(self.queries * (self.queries + 1))
         short = min(self.queries, self.keys)
         return _half(short * (short + 1)) + (self.queries - short) * self.keys
+
+    @property
+    def keys_seen(self) -> Number:
+        """Keys of one head that some query may see: a causal mask hides those behind the last query."""
+        if not self.causal or self.queries == self.keys:
+            return self.keys
+        return min(self.queries, self.keys)
 
 
 def _half(even: Number) -> Number:
@@ -83,11 +97,12 @@ def attention_gradient(sizes: Attention) -> OperationCount:
     """Gradient of `attention` with respect to query, key and value; probabilities are recomputed from q and k.
 
     Algorithm: scores and softmax again (as forward, without the mixing); dV = P^T dO; dP = dO V^T;
-    dS = P * (dP - rowsum(dP * P)) * scale; dQ = dS K; dK = dS^T Q. Five products over allowed pairs.
+    dS = P * (dP - rowsum(dP * P)) * scale; dQ = dS K; dK = dS^T Q. Five products over allowed pairs; a key
+    that no query sees has a gradient of zero and costs nothing.
     """
     pairs = sizes.all_pairs
     rows = sizes.rows
-    keys = sizes.heads * sizes.keys
+    keys = sizes.columns
     scores = pairs * sizes.key_size
     mixing = pairs * sizes.value_size
     recomputed = OperationCount(

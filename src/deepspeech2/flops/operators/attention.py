@@ -25,10 +25,10 @@ def attention_sizes(call: Call) -> Attention:
         mask = call.get("attn_bias")
     heads = _leading(query if len(query.shape) >= len(key.shape) else key)
     if mask is not None and mask.value is not None:
-        allowed, active = _allowed_pairs(mask.value, (heads, query.shape[-2], key.shape[-2]))
+        allowed, active, seen = _allowed_pairs(mask.value, (heads, query.shape[-2], key.shape[-2]))
     else:
         # The values of the mask depend on a weight or an input: every pair counts.
-        allowed, active = None, None
+        allowed, active, seen = None, None, None
     return Attention(
         heads=heads,
         queries=query.shape[-2],
@@ -39,20 +39,25 @@ def attention_sizes(call: Call) -> Attention:
         bias=mask is not None and mask.is_floating,
         allowed=allowed,
         active=active,
+        seen=seen,
     )
 
 
-def _allowed_pairs(mask: torch.Tensor, shape: tuple[Number, Number, Number]) -> tuple[int | None, int | None]:
-    """Pairs a mask allows and queries it leaves any key, over all heads; None for symbolic sizes."""
+def _allowed_pairs(
+    mask: torch.Tensor, shape: tuple[Number, Number, Number]
+) -> tuple[int | None, int | None, int | None]:
+    """Pairs a mask allows, queries it leaves any key, keys it leaves any query, over all heads; None for symbols."""
     heads, queries, keys = shape
-    if not (isinstance(heads, int) and isinstance(queries, int) and isinstance(keys, int)):
-        return None, None
+    if not (isinstance(heads, int) and isinstance(queries, int) and isinstance(keys, int)) or not queries * keys:
+        return None, None, None
     with _disable_current_modes():
         allowed = mask if mask.dtype == torch.bool else mask != float("-inf")
-        rows = allowed.expand(*allowed.shape[:-1], keys) if allowed.dim() else allowed.expand(1, keys)
-        # The mask is broadcast over heads, and over queries where it has one row for all.
-        repeats = heads * queries // (rows.numel() // keys)
-        return int(rows.sum()) * repeats, int(rows.any(-1).sum()) * repeats
+        allowed = allowed.expand(*allowed.shape[:-2], queries, keys)
+        # The mask is broadcast over heads.
+        repeats = heads * queries * keys // allowed.numel()
+        counts = (allowed.sum(), allowed.any(-1).sum(), allowed.any(-2).sum())
+        pairs, active, seen = (int(value) * repeats for value in counts)
+        return pairs, active, seen
 
 
 @register_formula(
