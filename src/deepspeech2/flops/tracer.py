@@ -78,7 +78,8 @@ class FakeWorld:
         integers = not tensor.is_floating_point() and not tensor.is_complex()
         if integers and self.known is not None and type(tensor) is torch.Tensor and tensor.device.type == "cpu":
             fake = self._make_fake(tensor)
-            self.known.learn(fake, tensor.detach(), borrowed=True)
+            with _disable_current_modes():
+                self.known.learn(fake, tensor.detach(), borrowed=True)
             return fake
         return self._make_fake(tensor)
 
@@ -87,7 +88,9 @@ class FakeWorld:
         if small_integers and type(tensor) is torch.Tensor and tensor.device.type == "cpu":
             # A copy: an in-place operator computes on the constant itself (batch norm counts its batches).
             converter = self.mode.fake_tensor_converter
-            return converter.from_real_tensor(self.mode, tensor.detach().clone(), make_constant=True)
+            with _disable_current_modes():
+                constant = tensor.detach().clone()
+            return converter.from_real_tensor(self.mode, constant, make_constant=True)
         device = "cpu" if tensor.device.type == "meta" else tensor.device
         with self.mode:
             strided = tensor.layout == torch.strided and not tensor.is_quantized
