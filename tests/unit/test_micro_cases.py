@@ -15,7 +15,9 @@ def test_the_table_is_large_and_its_names_differ() -> None:
 
 
 # torch warns of its own: of TorchScript, of recurrent layers in exports, of even kernels with padding "same".
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*during export", "ignore:Using padding='same'")
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore:.*during export", "ignore:Using padding='same'", "ignore:Using `torch.compile"
+)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.group}-{case.name}")
 def test_counts_what_was_derived_by_hand(case) -> None:
     torch.manual_seed(0)
