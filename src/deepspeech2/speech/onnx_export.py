@@ -92,9 +92,7 @@ def build_onnx(model: DeepSpeech2) -> onnx.ModelProto:
             helper.make_tensor_value_info("frames", _INT64, ["batch"]),
         ],
         [
-            helper.make_tensor_value_info(
-                "log_probs", _FLOAT, ["batch", "output_time", model.options.vocab_size + 1]
-            ),
+            helper.make_tensor_value_info("log_probs", _FLOAT, ["batch", "output_time", model.options.vocab_size + 1]),
             helper.make_tensor_value_info("output_frames", _INT64, ["batch"]),
         ],
         graph.weights,
