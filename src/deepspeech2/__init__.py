@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from deepspeech2.speech.ctc_loss import ctc_losses as ctc_losses
     from deepspeech2.speech.features import Normalizer as Normalizer
     from deepspeech2.speech.features import spectrogram as spectrogram
+    from deepspeech2.speech.network import DeepSpeech2 as DeepSpeech2
     from deepspeech2.speech.onnx_export import export_onnx as export_onnx
     from deepspeech2.speech.onnx_export import export_program as export_program
-    from deepspeech2.speech.network import DeepSpeech2 as DeepSpeech2
     from deepspeech2.speech.options import ConvolutionOptions as ConvolutionOptions
     from deepspeech2.speech.options import NetworkOptions as NetworkOptions
 

@@ -32,7 +32,7 @@ def count_if(walker: Walker, node: Any, inputs: list[Value | None], scope: Scope
     results = [
         one if one.shape == other.shape else Value(None) for one, other in zip(both[0][0], both[1][0], strict=False)
     ]
-    cheaper = 0 if costs[0].total <= costs[1].total else 1  # type: ignore[operator]
+    cheaper = 0 if costs[0].total <= costs[1].total else 1
     return [replace(one, data=None, fixed=False) for one in results], both[cheaper][1]
 
 
@@ -57,9 +57,9 @@ def count_scan(walker: Walker, node: Any, inputs: list[Value | None], scope: Sco
         if value is None or value.shape is None or not -len(value.shape) <= axis < len(value.shape):
             slices.append(NOTHING_KNOWN)
             continue
-        axis %= len(value.shape)
-        trips = value.shape[axis]
-        slices.append(tensor_value(value.element_type, value.shape[:axis] + value.shape[axis + 1 :]))
+        sizes = list(value.shape)
+        trips = sizes.pop(axis)
+        slices.append(tensor_value(value.element_type, tuple(sizes)))
     if trips is None:
         walker.note_unknown("onnx::Scan", "how often it runs depends on values", place.path)
         return [NOTHING_KNOWN] * len(node.output), []

@@ -15,12 +15,13 @@ from deepspeech2.errors import InputError
 from deepspeech2.flops.onnx_graphs.values import MOST_KNOWN, Value, constant_value, tensor_value, value_of_type
 
 # Operators that shape arithmetic is made of; others are never computed.
-_FOLDED = frozenset(
-    """Abs Add And Cast CastLike Ceil Concat ConstantOfShape CumSum Div Equal Expand Floor Gather GatherElements
+_SHAPE_ARITHMETIC = """
+    Abs Add And Cast CastLike Ceil Concat ConstantOfShape CumSum Div Equal Expand Floor Gather GatherElements
     GatherND Greater GreaterOrEqual Identity Less LessOrEqual Max Min Mod Mul Neg NonZero Not Or Pow Range ReduceMax
     ReduceMin ReduceProd ReduceSum Reshape ScatterElements ScatterND Sign Slice Split Sqrt Squeeze Sub Sum Tile Transpose
-    Trilu Unsqueeze Where Xor Round Reciprocal Flatten""".split()
-)
+    Trilu Unsqueeze Where Xor Round Reciprocal Flatten
+"""
+_FOLDED = frozenset(_SHAPE_ARITHMETIC.split())
 # A weight this small is a scale or a limit; arithmetic on larger floating-point constants is counted.
 _SMALL_FLOAT = 16
 _CONSTANT_ATTRIBUTES = {"value_float": 1, "value_int": 7, "value_floats": 1, "value_ints": 7}
@@ -106,7 +107,7 @@ class ShapeInference:
             or not known
             or not given
             # NonZero of a known tensor: its size is known once computed, and no larger than its input.
-            or any(size is None and node.op_type != "NonZero" or (size or 0) > MOST_KNOWN for size in sizes)
+            or any((size is None and node.op_type != "NonZero") or (size or 0) > MOST_KNOWN for size in sizes)
         ):
             return results
         floating = any(value.spec.is_floating for value in [*given, *results] if value.shape is not None)

@@ -19,9 +19,11 @@ _MOST_VISITS = 500_000
 _DEEPEST = 48
 _MOST_SITES = 8
 # Rows of these are left out: they change how numbers are looked at.
-_VIEWS = frozenset("Constant Shape Size Identity Reshape Squeeze Unsqueeze Flatten Dropout Cast CastLike".split())
-# Inputs of batch normalisation that are statistics, not parameters.
-_STATISTICS = {"BatchNormalization": (3, 4)}
+_VIEWS = frozenset(
+    {"Constant", "Shape", "Size", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Dropout", "Cast"}
+)
+# Inputs that hold statistics or initial states, not parameters.
+_NO_PARAMETERS = {"BatchNormalization": (3, 4), "RNN": (5,), "GRU": (5,), "LSTM": (5, 6)}
 
 Scope = ChainMap[str, Value]
 
@@ -180,7 +182,7 @@ class Walker:
         """Parameters among the inputs that no earlier node has used."""
         total = 0
         for index, value in enumerate(inputs):
-            if value is None or id(value) in self._parameters_seen or index in _STATISTICS.get(node.op_type, ()):
+            if value is None or id(value) in self._parameters_seen or index in _NO_PARAMETERS.get(node.op_type, ()):
                 continue
             if value.is_weight:
                 self._parameters_seen.add(id(value))
@@ -198,24 +200,22 @@ class Walker:
             return NOTHING  # arithmetic on shapes and constants
         call = self._call(operator, node, inputs, results)
         try:
-            count: OperationCount = rule(call)
+            return _of_kind(call, rule(call))
         except NotImplementedError as error:
-            self.note_unknown(operator, str(error), name)
-            return NOTHING
-        except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError, AssertionError) as error:
+            reason = str(error)
+        except (
+            KeyError,
+            IndexError,
+            TypeError,
+            ValueError,
+            ZeroDivisionError,
+            AttributeError,
+            AssertionError,
+        ) as error:
             missing = any(one is not None and one.shape is None for one in [*inputs, *results])
             reason = "a size it needs depends on values" if missing else f"unusual inputs or attributes ({error})"
-            self.note_unknown(operator, reason, name)
-            return NOTHING
-        if not count:
-            return NOTHING
-        tensors = [*call.tensors, *call.outputs]
-        if any(one.dtype.is_complex for one in tensors) and node.op_type not in ("DFT", "STFT"):
-            self.note_unknown(operator, "its formula counts real arithmetic, the tensors are complex", name)
-            return NOTHING
-        if not any(one.is_floating for one in tensors):
-            return OperationCount(integer=count.total + count.integer)
-        return count
+        self.note_unknown(operator, reason, name)
+        return NOTHING
 
     def _call(self, operator: str, node: Any, inputs: list[Value | None], results: list[Value]) -> Call:
         """A node as formulas see it: inputs by the names of the operator's definition, attributes, known values."""
@@ -274,6 +274,22 @@ class Walker:
         results = [scope.get(key, NOTHING_KNOWN) for key in function.output]
         shape = next((one.shape for one in results if one.shape is not None), ())
         return results, [Layer(name, node.op_type, "forward", shape, children=tuple(layers))] if layers else []
+
+
+def _of_kind(call: Call, count: OperationCount) -> OperationCount:
+    """The count, as integer operations where no tensor is floating-point.
+
+    Raises:
+        NotImplementedError: the tensors are complex.
+    """
+    if not count:
+        return NOTHING
+    tensors = [*call.tensors, *call.outputs]
+    if any(one.dtype.is_complex for one in tensors):
+        raise NotImplementedError("its formula counts real arithmetic, the tensors are complex")
+    if not any(one.is_floating for one in tensors):
+        return OperationCount(integer=count.total + count.integer)
+    return count
 
 
 def attributes_of(node: Any) -> dict[str, Any]:

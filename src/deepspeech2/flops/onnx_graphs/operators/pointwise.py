@@ -178,5 +178,5 @@ def _softmax(call: Call) -> OperationCount:
 def _dynamic_quantise(call: Call) -> OperationCount:
     # Smallest and largest value, one scale and zero point, then as QuantizeLinear.
     elements = call["x"].elements
-    each = _Each(divide=1, other=1, compare=2, integer=1) * elements
+    each: OperationCount = _Each(divide=1, other=1, compare=2, integer=1) * elements
     return each + OperationCount(compare=2 * (elements - 1) + 2 + 2, add=2, divide=2, other=1)

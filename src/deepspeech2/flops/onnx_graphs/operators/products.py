@@ -45,9 +45,9 @@ def _einsum(call: Call) -> OperationCount:
     terms, output = einsum_terms(call["equation"], [tensor.shape for tensor in operands])
     count = NOTHING
     left = terms[0]
-    for index, right in enumerate(terms[1:], start=2):
+    for index, term in enumerate(terms[1:], start=2):
         later = set(output).union(*terms[index:]) if index < len(terms) else set(output)
-        left, right, added = _summed(left, right, later)
+        left, right, added = _summed(left, term, later)
         count = count + added
         joined = {**left, **{label: max(size, left.get(label, 1)) for label, size in right.items()}}
         kept = {label: size for label, size in joined.items() if label in later}

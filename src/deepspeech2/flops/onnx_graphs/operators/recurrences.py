@@ -59,7 +59,7 @@ def _recurrent_layer(call: Call) -> OperationCount:
     gates = _GATES[kind] * cells
     bias = call.get("B") is not None
     products = dot_products(gates, data.shape[-1], bias=bias) + dot_products(gates, size, bias=bias)
-    count = (products + _GLUE[kind] * cells) * directions
+    count: OperationCount = (products + _GLUE[kind] * cells) * directions
     for activation, uses in _activations(call, kind, int(directions)):
         count = count + activation * (uses * cells)
         if call.get("clip"):
