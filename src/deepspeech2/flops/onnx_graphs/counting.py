@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,37 @@ import torch
 
 from deepspeech2.errors import InputError, UncountedOperatorError
 from deepspeech2.flops.onnx_graphs.reading import read_onnx
-from deepspeech2.flops.onnx_graphs.values import MOST_KNOWN, Value, tensor_value
+from deepspeech2.flops.onnx_graphs.values import MOST_KNOWN, Value, tensor_value, value_of_type
 from deepspeech2.flops.onnx_graphs.walking import Place, Walker
 from deepspeech2.flops.tally import Tally
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """An ONNX file that has been read and is ready to be counted for any inputs.
+
+    Attributes:
+        model: the `onnx.ModelProto`, without the values of large tensors.
+    """
+
+    model: Any
+
+    @classmethod
+    def read(cls, path: Path) -> OnnxFile:
+        """Read a file; raises what `count_onnx` raises of files."""
+        return cls(read_onnx(path))
+
+    @property
+    def fixed_inputs(self) -> tuple[tuple[int, ...], ...] | None:
+        """Shapes of the inputs, if the file fixes them all."""
+        weights = {one.name for one in self.model.graph.initializer}
+        wanted = [one for one in self.model.graph.input if one.name not in weights]
+        shapes = [value_of_type(one.type).shape for one in wanted]
+        return None if None in shapes else tuple(shape for shape in shapes if shape is not None)
+
+    def count(self, inputs: Any = None, *, strict: bool = False) -> Tally:
+        """As `count_onnx`; raises what that raises of inputs."""
+        return _count_model(self.model, inputs, strict)
 
 
 def count_onnx(path: str | os.PathLike[str], inputs: Any = None, *, strict: bool = False) -> Tally:
@@ -48,16 +77,10 @@ def count_onnx(path: str | os.PathLike[str], inputs: Any = None, *, strict: bool
     Example:
         ``count_onnx("encoder.onnx", [(1, 80, 3000)]).macs``
     """
-    return count_onnx_model(read_onnx(Path(path)), inputs, strict=strict)
+    return OnnxFile.read(Path(path)).count(inputs, strict=strict)
 
 
-def count_onnx_model(model: Any, inputs: Any = None, *, strict: bool = False) -> Tally:
-    """As `count_onnx`, for an `onnx.ModelProto` in memory.
-
-    Raises:
-        InputError: as `count_onnx`.
-        UncountedOperatorError: as `count_onnx`.
-    """
+def _count_model(model: Any, inputs: Any, strict: bool) -> Tally:
     weights = {one.name for one in model.graph.initializer}
     wanted = [one for one in model.graph.input if one.name not in weights]
     given, sizes = _bound(wanted, _by_name(wanted, inputs))

@@ -18,8 +18,8 @@ from deepspeech2.flops.onnx_graphs.values import MOST_KNOWN, Value, constant_val
 _SHAPE_ARITHMETIC = """
     Abs Add And Cast CastLike Ceil Concat ConstantOfShape CumSum Div Equal Expand Floor Gather GatherElements
     GatherND Greater GreaterOrEqual Identity Less LessOrEqual Max Min Mod Mul Neg NonZero Not Or Pow Range ReduceMax
-    ReduceMin ReduceProd ReduceSum Reshape ScatterElements ScatterND Sign Slice Split Sqrt Squeeze Sub Sum Tile Transpose
-    Trilu Unsqueeze Where Xor Round Reciprocal Flatten
+    ReduceMin ReduceProd ReduceSum Reshape ScatterElements ScatterND Sign Slice Split Sqrt Squeeze Sub Sum Tile
+    Transpose Reciprocal Flatten Trilu Unsqueeze Where Xor Round
 """
 _FOLDED = frozenset(_SHAPE_ARITHMETIC.split())
 # A weight this small is a scale or a limit; arithmetic on larger floating-point constants is counted.
@@ -126,12 +126,13 @@ class ShapeInference:
         from onnx import helper
         from onnx.reference import ReferenceEvaluator
 
-        names = list(dict.fromkeys(name for name in node.input if name))
-        function = helper.make_function("folded", "node", names, list(node.output), [node], self._imports)
+        names = [name for name in dict.fromkeys(node.input) if name]
+        ends = [[helper.make_empty_tensor_value_info(name) for name in some] for some in (names, node.output)]
+        graph = helper.make_graph([node], "folded", *ends)
         feeds = {name: value.data for name, value in zip(node.input, inputs, strict=True) if value is not None}
         try:
             with np.errstate(all="ignore"):
-                return [np.asarray(result) for result in ReferenceEvaluator(function).run(None, feeds)]
+                return [np.asarray(result) for result in ReferenceEvaluator(graph, opsets=self.opsets).run(None, feeds)]
         except Exception:  # whatever the reason, the value is merely not known
             return None
 

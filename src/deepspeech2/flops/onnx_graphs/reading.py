@@ -53,17 +53,24 @@ def read_onnx(path: Path) -> Any:
         OptionError: the package onnx is missing.
     """
     onnx = require_onnx()
+    slim, reason = b"", ""
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            view = memoryview(content)
+        if path.stat().st_size == 0:
+            raise CheckpointError(f"{path}: expected an ONNX model, found an empty file")
+        with (
+            path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+            memoryview(content) as view,
+        ):
             try:
                 slim = bytes(_without_weights(view, "model", 0))
-            finally:
-                view.release()
+            except ValueError as error:
+                # Raised outside: a traceback would keep views of the mapping, which then cannot be closed.
+                reason = str(error)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path}: expected an ONNX model, found {error or 'an empty file'}") from error
+    if reason:
+        raise CheckpointError(f"{path}: expected an ONNX model, found {reason}")
     if len(slim) > _LARGEST_GRAPH:
         raise CheckpointError(
             f"{path}: the graph alone, without weights, takes {len(slim):,} bytes; at most {_LARGEST_GRAPH:,} are read"
