@@ -114,6 +114,7 @@ def test_labels_and_normalizer_travel_in_the_metadata() -> None:
 
 
 def test_a_model_without_weights_is_refused(tmp_path) -> None:
-    with pytest.raises(OptionError, match="no weights"):
-        export_onnx(build_model("default", device="meta"), tmp_path / "model.onnx")
+    for export in (export_onnx, export_program):
+        with pytest.raises(OptionError, match="no weights"):
+            export(build_model("default", device="meta"), tmp_path / "model")
     assert not list(tmp_path.iterdir())

@@ -77,9 +77,8 @@ def build_onnx(model: DeepSpeech2) -> onnx.ModelProto:
     except ImportError as error:
         raise OptionError("ONNX export needs the package onnx: pip install 'deepspeech2[onnx]'") from error
     size = 4 * sum(tensor.numel() for tensor in model.state_dict().values())
-    if any(tensor.is_meta for tensor in model.state_dict().values()):
-        raise OptionError("export: the model has no weights (it is on the meta device); load or build it on the CPU")
-    if 2 * size > _LARGEST:  # a shared projection is written once for each direction
+    _check_weights(model)
+    if size * (2 if model.options.shared else 1) > _LARGEST:  # a shared projection is written for each direction
         raise OptionError(f"export: {size:,} bytes of weights exceed what one ONNX file holds; export a .pt2 instead")
     graph = _Graph(helper)
     _write_network(graph, model)
@@ -113,8 +112,9 @@ def export_program(model: DeepSpeech2, path: str | os.PathLike[str]) -> None:
         path: The file to write; it appears complete or not at all.
 
     Raises:
-        OptionError: The file cannot be written.
+        OptionError: The model has no weights (it is on the meta device), or the file cannot be written.
     """
+    _check_weights(model)
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -126,6 +126,11 @@ def export_program(model: DeepSpeech2, path: str | os.PathLike[str]) -> None:
             module.training = training
     with replacing(path, "wb") as file:
         torch.export.save(program, file)
+
+
+def _check_weights(model: DeepSpeech2) -> None:
+    if any(tensor.is_meta for tensor in model.state_dict().values()):
+        raise OptionError("export: the model has no weights (it is on the meta device); load or build it on the CPU")
 
 
 def _metadata(model: DeepSpeech2) -> dict[str, str]:
