@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from deepspeech2.errors import InputError, UncountedOperatorError
+from deepspeech2.errors import CheckpointError, DeepSpeech2Error, InputError, UncountedOperatorError
 from deepspeech2.flops.onnx_graphs.reading import read_onnx
 from deepspeech2.flops.onnx_graphs.values import MOST_KNOWN, Value, tensor_value, value_of_type
 from deepspeech2.flops.onnx_graphs.walking import Place, Walker
 from deepspeech2.flops.tally import Tally
+
+_SIGNS_OF_DAMAGE = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError, AssertionError)
 
 
 @dataclass(frozen=True)
@@ -24,15 +26,17 @@ class OnnxFile:
     """An ONNX file that has been read and is ready to be counted for any inputs.
 
     Attributes:
+        path: the file.
         model: the `onnx.ModelProto`, without the values of large tensors.
     """
 
+    path: Path
     model: Any
 
     @classmethod
     def read(cls, path: Path) -> OnnxFile:
         """Read a file; raises what `count_onnx` raises of files."""
-        return cls(read_onnx(path))
+        return cls(path, read_onnx(path))
 
     @property
     def fixed_inputs(self) -> tuple[tuple[int, ...], ...] | None:
@@ -44,7 +48,16 @@ class OnnxFile:
 
     def count(self, inputs: Any = None, *, strict: bool = False) -> Tally:
         """As `count_onnx`; raises what that raises of inputs."""
-        return _count_model(self.model, inputs, strict)
+        try:
+            return _count_model(self.model, inputs, strict)
+        except DeepSpeech2Error:
+            raise
+        except _SIGNS_OF_DAMAGE as error:
+            # Whatever a graph may hold where another type, name or number belongs.
+            reason = " ".join(str(error).split())[:120] or type(error).__name__
+            raise CheckpointError(
+                f"{self.path}: expected a valid ONNX graph, found a damaged one ({reason})"
+            ) from error
 
 
 def count_onnx(path: str | os.PathLike[str], inputs: Any = None, *, strict: bool = False) -> Tally:
