@@ -31,3 +31,6 @@ sanitize: setup ## fuzz the native core under the address and undefined-behaviou
 bench-decode: setup ## compare the decoder with its peers, in one run (ARGS="--help" lists the options)
 	@grep -v '^#' benchmarks/peers/ctc-requirements.txt | xargs -n 1 -t $(BIN)/pip install --quiet --no-deps || true
 	$(BIN)/python -m benchmarks.decode.run $(ARGS)
+
+bench-flops: setup ## compare the counter with its peers (ARGS="--help" lists the options)
+	$(BIN)/pip install -q -c constraints.txt -r benchmarks/peers/flops-requirements.txt && $(BIN)/pip install -q --no-deps --upgrade --target benchmarks/peers/.thop thop && $(BIN)/python -m benchmarks.flops.run $(ARGS)

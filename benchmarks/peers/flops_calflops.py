@@ -5,8 +5,10 @@ from typing import Any
 from calflops import calculate_flops
 from torch import nn
 
+from benchmarks.peers.flops_interface import anchored
+
 
 def macs(module: nn.Module, inputs: tuple[Any, ...]) -> float:
     """One per multiply-accumulate."""
-    _, counted, _ = calculate_flops(module, args=list(inputs), print_results=False, output_as_string=False)
+    _, counted, _ = calculate_flops(anchored(module), args=list(inputs), print_results=False, output_as_string=False)
     return float(counted)

@@ -13,7 +13,9 @@ if "torchvision" not in sys.modules:
     sys.modules["torchvision"].models = sys.modules["torchvision.models"]  # type: ignore[attr-defined]
 from flopth import flopth
 
+from benchmarks.peers.flops_interface import anchored
+
 
 def macs(module: nn.Module, inputs: tuple[Any, ...]) -> float:
     """Its "flops" are multiply-accumulates."""
-    return float(flopth(module, inputs=inputs, bare_number=True)[0])
+    return float(flopth(anchored(module), inputs=inputs, bare_number=True)[0])

@@ -57,3 +57,10 @@ def as_module(program: Callable[..., Any]) -> nn.Module:
     if isinstance(program, torch.export.ExportedProgram):
         return program.module()
     return program if isinstance(program, nn.Module) else FunctionModule(program)
+
+
+def anchored(module: nn.Module) -> nn.Module:
+    """The module with one parameter at least, for counters that look for the device of the first."""
+    if not isinstance(module, torch.jit.ScriptModule) and next(module.parameters(), None) is None:
+        module.register_parameter("anchor", nn.Parameter(torch.zeros(())))
+    return module

@@ -14,6 +14,7 @@ from deepspeech2.errors import DeepSpeech2Error
 COMMANDS = {
     "flops": "Count the operations a model spends on an utterance.",
     "convert": "Turn a checkpoint of Baidu's into one of this project.",
+    "export": "Write a model as ONNX or as a torch.export program.",
     "decode": "Decode CTC posteriors into text.",
     "tune": "Find the alpha and beta of a language model on a development set.",
 }
