@@ -57,8 +57,9 @@ def _cases(name: str) -> dict[str, Any]:
         started = [row["starts"] for row in lines if "starts" in row]
         if not started:
             break
-        if started[-1] not in rows:
-            rows[started[-1]] = {"error": "the process died"}
+        rows.update(
+            {started_case: {"error": "the process died"} for started_case in started if started_case not in rows}
+        )
     return rows
 
 
