@@ -15,7 +15,7 @@ setup: .venv/installed ## make the virtual environment and install the package i
 	@touch $@
 
 demo: setup ## count what DeepSpeech2 spends on ten seconds of real speech
-	$(BIN)/ds2 flops default examples/clip_10s.flac
+	$(BIN)/ds2 flops librispeech examples/clip_10s.flac
 
 test: setup ## every check: lint, format, types, tests
 	$(BIN)/ruff check .

@@ -10,11 +10,12 @@ std::shared_ptr<const Weights> make_weights(const Task& task, const Options& opt
   weights->options = options;
   double bonus = 0.0;
   for (double b : task.bonus) bonus = std::max(bonus, b);
-  // log10 P is at most 0, alpha at least 0. The Python original's word count has no bound.
+  // log10 P is at most 0, alpha at least 0, and a delimiter that ends no word adds nothing. The Python original's word
+  // count has no bound.
   const double beta = task.has_model ? options.beta : 0.0;
   weights->largest_factor = options.compat == Compat::python && beta > 0
                                 ? std::numeric_limits<double>::infinity()
-                                : std::exp(bonus + (options.compat == Compat::python ? 0.0 : beta));
+                                : std::exp(bonus + (options.compat == Compat::python ? 0.0 : std::max(beta, 0.0)));
   if (options.lookahead && task.has_model && task.unit == Unit::word) {
     Options without_beta = options;
     without_beta.beta = 0.0;
@@ -26,6 +27,12 @@ std::shared_ptr<const Weights> make_weights(const Task& task, const Options& opt
     double largest = 0.0;
     for (double a : weights->ahead) largest = std::max(largest, a);
     weights->largest_step = std::exp(largest);
+    if (task.lexicon->is_tree()) {
+      const auto parents = task.lexicon->parents();
+      weights->step.resize(parents.size());
+      for (size_t i = 0; i < parents.size(); ++i)
+        weights->step[i] = std::exp(weights->ahead[i] - weights->ahead[parents[i]]);
+    }
   }
   return weights;
 }

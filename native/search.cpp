@@ -9,8 +9,8 @@ namespace {
 
 constexpr double kSumTolerance = 0.02;
 constexpr double kCutoffSlack = 1e-9;
-constexpr double kRange = 600.0;
-constexpr uint32_t kFirstCollection = 8192;
+constexpr double kSmallest = 1e-305;  // a prefix below is as good as impossible
+constexpr uint32_t kFirstCollection = 32768;
 
 int slack(int beam_size) { return std::max(beam_size / 4, 32); }
 
@@ -37,17 +37,18 @@ void Search::reserve(int beam_size) {
   factor_.assign(slots, 1.0);
   blocked_.assign(slots, 0);
   record_.assign(slots, kNone);
-  for (auto* values : {&candidate_slot_, &candidate_column_})
+  for (auto* values : {&candidate_slot_, &candidate_column_, &candidate_future_})
     values->assign(static_cast<size_t>(room), 0);
   scratch_.resize(3 * (std::max(stride, probability_.size()) + kPadding));
 }
 
 void Search::restart(const Options& options, std::shared_ptr<const Weights> weights) {
   options_ = options;
+  recombining_ = options.recombine && task_->has_model;
   weights_ = std::move(weights);
   reserve(options.beam_size);
   tally_ = {};
-  trie_.restart(task_->columns, stride_ - 1);
+  trie_.restart(task_->columns, stride_ - 1, task_->unit != Unit::none);
   records_.restart();
   frame_ = 0;
   shift_ = 0;
@@ -66,8 +67,8 @@ void Search::restart(const Options& options, std::shared_ptr<const Weights> weig
   record_[0] = kNone;
   factor_[0] = 1.0;
   trie_.slots()[0] = 0;
-  trie_[0].state = task_->has_model ? language_->begin() : 0;
-  blocked_[0] = blocked_of(trie_[0]);
+  if (task_->has_model) trie_.language(0).state = language_->begin();
+  blocked_[0] = blocked_of(0);
 }
 
 template <typename Number>
@@ -95,7 +96,6 @@ RowFault Search::frame() {
   if (!(largest_ > 0.0)) return RowFault::no_prefix_left;
   create();
   reenter();
-  if (options_.recombine && task_->has_model) recombine();
   replace_losers();
   swap_buffers();
   if (trie_.size() + records_.size() > static_cast<uint32_t>(kFirstCollection) + 2 * live_) collect_garbage();
@@ -169,6 +169,7 @@ void Search::extend() {
   const double before = largest_;
   largest_ = largest;
   candidates_ = 0;
+  if (recombining_) begin_futures();
   const double reach = std::exp(-options_.beam_threshold);
   // A candidate must beat the worst of a full beam and come within reach of the best; both only grow from here.
   threshold_ = std::max(count_ >= options_.beam_size ? smallest : 0.0, largest * reach * (1 - 1e-12));
@@ -207,7 +208,7 @@ void Search::extend_by(int column, double bound) {
       new_mass_.data() + base, candidate_slot_.data() + candidates_);
   const bool plain = task_->unit == Unit::none ||
                      (task_->unit == Unit::word && column != task_->delimiter && weights_->ahead.empty());
-  if (wide || !plain) {
+  if (wide || !plain || recombining_) {
     keep_useful(column, found);
     return;
   }
@@ -226,10 +227,11 @@ void Search::keep_useful(int column, int found) {
       const uint32_t node = static_cast<uint32_t>(node_[static_cast<size_t>(slot)]);
       const uint32_t child = trie_.find(node, column);
       if (child != kNone && trie_.slot(child) != stride_ - 1) continue;
-      if (task_->closed && !allowed(trie_[node], column)) continue;
+      if (task_->closed && !allowed(trie_.language(node), column)) continue;
     }
     const double value = values[i] * entry_factor(slot, column);
     if (!(value > threshold_)) continue;
+    if (recombining_ && !take_future(slot, column, value)) continue;
     values[candidates_] = value;
     candidate_slot_[static_cast<size_t>(candidates_)] = slot;
     candidate_column_[static_cast<size_t>(candidates_)] = column;
@@ -237,31 +239,105 @@ void Search::keep_useful(int column, int found) {
   }
 }
 
-bool Search::allowed(const Node& node, int column) const {
+bool Search::allowed(const NodeLanguage& node, int column) const {
   if (column == task_->delimiter) return node.lexeme != Lexicon::root() && task_->lexicon->word(node.lexeme) != kNoWord;
   return task_->lexicon->child(node.lexeme, column) != kOutside;
 }
 
-// What an entry multiplies by. What would take a prefix out of the arithmetic's range is not entered at all.
 double Search::entry_factor(int32_t slot, int column) {
-  const double added = entry_score(slot, column);
-  return added == 0.0 ? 1.0 : added < -kRange ? 0.0 : std::exp(added);
-}
-
-double Search::entry_score(int32_t slot, int column) {
-  if (task_->unit == Unit::none) return 0.0;
-  Node& node = trie_[static_cast<uint32_t>(node_[static_cast<size_t>(slot)])];
+  if (task_->unit == Unit::none) return 1.0;
+  NodeLanguage& node = trie_.language(static_cast<uint32_t>(node_[static_cast<size_t>(slot)]));
   if (task_->unit == Unit::label) {
     const size_t c = static_cast<size_t>(column);
-    return weigh(options_, ask(node.state, task_->model_word[c]).log10, node.words + 1, task_->known[c] != 0);
+    const Scored scored = ask(node.state, task_->model_word[c]);
+    entered_state_ = scored.state;
+    return factor_of(weigh(options_, scored.log10, node.words + 1, task_->known[c] != 0));
   }
   if (column == task_->delimiter) {
-    if (node.lexeme == Lexicon::root()) return 0.0;
+    if (node.lexeme == Lexicon::root()) return 1.0;
     end_word(node);
-    return node.word_end - ahead(node.lexeme);
+    return node.word_end_factor;
   }
-  if (weights_->ahead.empty()) return 0.0;
-  return ahead(task_->lexicon->child(node.lexeme, column)) - ahead(node.lexeme);
+  if (weights_->ahead.empty()) return 1.0;
+  const uint32_t child = task_->lexicon->child(node.lexeme, column);
+  return weights_->step.empty() ? factor_of(ahead(child) - ahead(node.lexeme)) : weights_->step[child];
+}
+
+// Recombination: of everything that has the same future, stays and candidates alike, the best is left.
+void Search::begin_futures() {
+  size_t size = 256;
+  while (size < 8 * static_cast<size_t>(options_.beam_size)) size *= 2;
+  futures_.assign(size, Future{0, 0, kFree, 0});
+  futures_used_ = 0;
+  for (int slot = 0; slot < count_; ++slot) {
+    const uint32_t node = static_cast<uint32_t>(node_[static_cast<size_t>(slot)]);
+    const NodeLanguage& language = trie_.language(node);
+    if (language.lexeme == kOutside) continue;
+    futures_[find_future(language.state, language.lexeme, trie_[node].column)].holder = slot;
+  }
+}
+
+size_t Search::find_future(uint32_t state, uint32_t lexeme, int32_t column) {
+  uint64_t hash = (uint64_t{state} << 32 | lexeme) * 0x9E3779B97F4A7C15u + static_cast<uint32_t>(column);
+  for (hash ^= hash >> 32;; ++hash) {
+    Future& future = futures_[hash & (futures_.size() - 1)];
+    if (future.holder == kFree) {
+      future = {state, lexeme, kGone, column};
+      ++futures_used_;
+    }
+    if (future.state == state && future.lexeme == lexeme && future.column == column) return hash & (futures_.size() - 1);
+  }
+}
+
+void Search::grow_futures() {
+  std::vector<Future> old(2 * futures_.size(), Future{0, 0, kFree, 0});
+  old.swap(futures_);
+  futures_used_ = 0;
+  for (const Future& future : old) {
+    if (future.holder < 0) continue;
+    const size_t place = find_future(future.state, future.lexeme, future.column);
+    futures_[place].holder = future.holder;
+    if (future.holder >= count_) candidate_future_[static_cast<size_t>(future.holder - count_)] = static_cast<int32_t>(place);
+  }
+}
+
+// Whether a candidate is to be added; one that beats another candidate takes its place, and one that beats a prefix in
+// the beam puts it out.
+bool Search::take_future(int32_t slot, int column, double value) {
+  int32_t& place = candidate_future_[static_cast<size_t>(candidates_)];
+  place = -1;
+  const NodeLanguage& parent = trie_.language(static_cast<uint32_t>(node_[static_cast<size_t>(slot)]));
+  uint32_t state = parent.state, lexeme = parent.lexeme;
+  if (task_->unit == Unit::label) {
+    state = entered_state_;
+  } else if (column != task_->delimiter) {
+    lexeme = lexeme == kOutside ? kOutside : task_->lexicon->child(lexeme, column);
+    if (lexeme == kOutside) return true;
+  } else if (lexeme != Lexicon::root()) {
+    state = parent.word_end_state;
+    lexeme = Lexicon::root();
+  }
+  if (futures_used_ * 2 > futures_.size()) grow_futures();
+  place = static_cast<int32_t>(find_future(state, lexeme, column));
+  Future& future = futures_[static_cast<size_t>(place)];
+  const int32_t holder = future.holder;
+  double* values = new_mass_.data();
+  if (holder != kGone && !(value > values[holder])) return false;
+  if (holder != kGone && holder >= count_) {
+    values[holder] = value;
+    candidate_slot_[static_cast<size_t>(holder - count_)] = slot;
+    candidate_column_[static_cast<size_t>(holder - count_)] = column;
+    return false;
+  }
+  if (holder != kGone) values[holder] = 0.0;
+  future.holder = count_ + candidates_;
+  return true;
+}
+
+void Search::move_future(int from, int to) {
+  const int32_t place = candidate_future_[static_cast<size_t>(from)];
+  if (to >= 0) candidate_future_[static_cast<size_t>(to)] = place;
+  if (place >= 0) futures_[static_cast<size_t>(place)].holder = to >= 0 ? count_ + to : kGone;
 }
 
 // Leaves the best beam_size of stays and candidates in play. Of equals the earlier stay: prefixes already in the
@@ -285,6 +361,7 @@ void Search::keep_candidates(double least) {
     values[kept] = value;
     candidate_slot_[static_cast<size_t>(kept)] = candidate_slot_[static_cast<size_t>(i)];
     candidate_column_[static_cast<size_t>(kept)] = candidate_column_[static_cast<size_t>(i)];
+    if (recombining_) move_future(i, value >= least ? kept : -1);
     kept += value >= least;
   }
   candidates_ = kept;
@@ -297,7 +374,9 @@ void Search::drop_equals(double least, int excess) {
   int spare = std::max(equals - excess, 0);  // candidates equal to the least that may stay
   int kept = 0;
   for (int i = 0; i < candidates_; ++i) {
-    if (values[i] == least && spare-- <= 0) continue;
+    const bool stays = values[i] != least || spare-- > 0;
+    if (recombining_) move_future(i, stays ? kept : -1);
+    if (!stays) continue;
     values[kept] = values[i];
     candidate_slot_[static_cast<size_t>(kept)] = candidate_slot_[static_cast<size_t>(i)];
     candidate_column_[static_cast<size_t>(kept)] = candidate_column_[static_cast<size_t>(i)];
@@ -310,7 +389,7 @@ void Search::choose() {
   prune();
   const double* values = new_mass_.data();
   for (int i = count_; i < count_ + candidates_; ++i) largest_ = std::max(largest_, values[i]);
-  const double floor = largest_ * std::exp(-options_.beam_threshold);
+  const double floor = std::max(largest_ * std::exp(-options_.beam_threshold), kSmallest);
   double least = count_ + candidates_ >= options_.beam_size ? threshold_ : 0.0;
   if (floor > least) {
     least = floor;
@@ -329,6 +408,9 @@ void Search::choose() {
 
 void Search::create() {
   newcomers_.clear();
+  newcomers_.reserve(static_cast<size_t>(candidates_));
+  trie_.reserve(static_cast<size_t>(candidates_));
+  records_.reserve(static_cast<size_t>(candidates_ + entered_count_));
   const double* values = new_mass_.data() + count_;
   for (int i = 0; i < candidates_; ++i) {
     const size_t slot = static_cast<size_t>(candidate_slot_[static_cast<size_t>(i)]);
@@ -337,16 +419,31 @@ void Search::create() {
     uint32_t child = trie_.find(parent, column);
     if (child == kNone) {
       child = trie_.add(parent, column);
-      if (task_->unit != Unit::none) enter_language(trie_[child], trie_[parent], column);
+      if (task_->unit != Unit::none) enter_language(trie_.language(child), trie_.language(parent), column);
     }
-    newcomers_.push_back({values[i], child, note(slot, child, column, values[i])});
+    newcomers_.emplace_back();
+    Newcomer& newcomer = newcomers_.back();
+    newcomer.value = values[i];
+    newcomer.node = child;
+    newcomer.record = note(slot, child, column, values[i]);
   }
   tally_.created += candidates_;
 }
 
 uint32_t Search::note(size_t source, uint32_t node, int column, double mass) {
-  const Node& entered = trie_[node];
-  return records_.add({record_[source], column, frame_, end_[source], mass, shift_, entered.language, ahead(entered.lexeme)});
+  if (task_->unit != Unit::none) {
+    const NodeLanguage& entered = trie_.language(node);
+    records_.add_language({entered.total, ahead(entered.lexeme)});
+  }
+  const uint32_t number = records_.size();
+  Record& record = records_.add();
+  record.before = record_[source];
+  record.column = column;
+  record.start = frame_;
+  record.end_before = end_[source];
+  record.mass = mass;
+  record.shift = static_cast<int32_t>(shift_);
+  return number;
 }
 
 // Prefixes that are now mostly reached by a new way in get the times of that way.
@@ -364,54 +461,10 @@ void Search::reenter() {
   for (const auto& [slot, record] : reentries_) record_[static_cast<size_t>(slot)] = record;
 }
 
-void Search::recombine() {
-  size_t size = 64;
-  while (size < 4 * static_cast<size_t>(options_.beam_size)) size *= 2;
-  futures_.assign(size, kNone);
-  std::sort(losers_.begin(), losers_.begin() + losers_count_);
-  const int stays = count_, losers = losers_count_;
-  const auto node_of = [&](uint32_t i) {
-    return i < static_cast<uint32_t>(stays) ? static_cast<uint32_t>(node_[i]) : newcomers_[i - static_cast<uint32_t>(stays)].node;
-  };
-  const auto value_of = [&](uint32_t i) {
-    return i < static_cast<uint32_t>(stays) ? new_mass_[i] : newcomers_[i - static_cast<uint32_t>(stays)].value;
-  };
-  const auto lose = [&](uint32_t i) {
-    if (i < static_cast<uint32_t>(stays)) losers_[static_cast<size_t>(losers_count_++)] = static_cast<int32_t>(i);
-    else newcomers_[i - static_cast<uint32_t>(stays)].node = kNone;
-  };
-  int next_loser = 0;
-  for (uint32_t i = 0; i < static_cast<uint32_t>(stays) + newcomers_.size(); ++i) {
-    if (next_loser < losers && losers_[static_cast<size_t>(next_loser)] == static_cast<int32_t>(i)) {
-      ++next_loser;
-      continue;
-    }
-    const Node& node = trie_[node_of(i)];
-    if (node.lexeme == kOutside) continue;
-    uint64_t hash = (uint64_t{node.state} << 32 | node.lexeme) * 0x9E3779B97F4A7C15u + static_cast<uint32_t>(node.column);
-    for (hash ^= hash >> 32;; ++hash) {
-      uint32_t& holder = futures_[hash & (size - 1)];
-      if (holder == kNone) {
-        holder = i;
-        break;
-      }
-      const Node& other = trie_[node_of(holder)];
-      if (other.state != node.state || other.lexeme != node.lexeme || other.column != node.column) continue;
-      if (value_of(i) > value_of(holder)) {
-        lose(holder);
-        holder = i;
-      } else {
-        lose(i);
-      }
-      break;
-    }
-  }
-  newcomers_.erase(std::remove_if(newcomers_.begin(), newcomers_.end(), [](const Newcomer& n) { return n.node == kNone; }),
-                   newcomers_.end());
-}
-
 void Search::replace_losers() {
-  std::sort(losers_.begin(), losers_.begin() + losers_count_);
+  // Ascending already, unless ties or recombination added some.
+  if (!std::is_sorted(losers_.begin(), losers_.begin() + losers_count_))
+    std::sort(losers_.begin(), losers_.begin() + losers_count_);
   for (int i = 0; i < losers_count_; ++i) drop(losers_[static_cast<size_t>(i)]);
   int filled = 0;
   new_count_ = count_;
@@ -423,10 +476,9 @@ void Search::replace_losers() {
   }
 }
 
-uint64_t Search::blocked_of(const Node& node) const {
-  if (!task_->closed) return node.children_in_beam;
-  uint64_t open = task_->lexicon->mask(node.lexeme);
-  return ~open | node.children_in_beam;
+uint64_t Search::blocked_of(uint32_t node) const {
+  const uint64_t taken = trie_[node].children_in_beam;
+  return task_->closed ? ~task_->lexicon->mask(trie_.language(node).lexeme) | taken : taken;
 }
 
 void Search::drop(int32_t slot) {
@@ -456,10 +508,11 @@ void Search::place(const Newcomer& newcomer, int32_t slot) {
   parent_[s] = static_cast<int32_t>(node.parent);
   source_offset_[s] = node.column == parent.column ? stride_ : 0;
   node_[s] = static_cast<int32_t>(newcomer.node);
-  blocked_[s] = blocked_of(node);
+  blocked_[s] = blocked_of(newcomer.node);
   record_[s] = newcomer.record;
-  if (task_->unit != Unit::none)
-    factor_[s] = std::exp(node.language + ahead(node.lexeme) - parent.language - ahead(parent.lexeme));
+  if (task_->unit == Unit::none) return;
+  const NodeLanguage &now = trie_.language(newcomer.node), &before = trie_.language(node.parent);
+  factor_[s] = factor_of(now.total - before.total + (ahead(now.lexeme) - ahead(before.lexeme)));
 }
 
 void Search::move(int32_t from, int32_t to) {
@@ -490,8 +543,8 @@ void Search::collect_garbage() {
   node_map_.assign(trie_.size(), 0);
   record_map_.assign(records_.size(), 0);
   for (size_t s = 0; s < static_cast<size_t>(count_); ++s) {
-    for (uint32_t n = static_cast<uint32_t>(node_[s]); n != kNone && !node_map_[n]; n = trie_[n].parent) node_map_[n] = 1;
-    for (uint32_t r = record_[s]; r != kNone && !record_map_[r]; r = records_[r].before) record_map_[r] = 1;
+    node_map_[static_cast<uint32_t>(node_[s])] = 1;
+    if (record_[s] != kNone) record_map_[record_[s]] = 1;
   }
   node_map_[0] = 1;
   trie_.compact(node_map_);
