@@ -23,10 +23,9 @@ std::shared_ptr<const Weights> make_weights(const Task& task, const Options& opt
     for (size_t i = 0; i < value.size(); ++i)
       value[i] = task.bonus[i] + weigh(without_beta, task.unigram[i], 1, task.known[i] != 0);
     weights->ahead = task.lexicon->best_below(value);
-    weights->ahead[0] = 0.0;
-    double largest = 0.0;
-    for (double a : weights->ahead) largest = std::max(largest, a);
-    weights->largest_step = std::exp(largest);
+    // Relative to the beginning of a word, which can become the most probable of all: no letter adds anything.
+    const double any_word = weights->ahead[0];
+    for (double& a : weights->ahead) a -= any_word;
     if (task.lexicon->is_tree()) {
       const auto parents = task.lexicon->parents();
       weights->step.resize(parents.size());

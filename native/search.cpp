@@ -173,9 +173,8 @@ void Search::extend() {
   const double reach = std::exp(-options_.beam_threshold);
   // A candidate must beat the worst of a full beam and come within reach of the best; both only grow from here.
   threshold_ = std::max(count_ >= options_.beam_size ? smallest : 0.0, largest * reach * (1 - 1e-12));
-  const double letter = weights_->largest_step;
   const double delimiter = weights_->ahead.empty() ? weights_->largest_factor : HUGE_VAL;
-  const double bound_of_letters = task_->unit == Unit::label ? weights_->largest_factor : letter;
+  const double bound_of_letters = task_->unit == Unit::label ? weights_->largest_factor : 1.0;
   symbols_.clear();
   for (int column = 0; column < task_->columns; ++column) {
     const double p = probability_[static_cast<size_t>(column)];

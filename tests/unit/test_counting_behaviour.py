@@ -48,28 +48,26 @@ def mystery_name():
 
 
 class Everything(nn.Module):
-    """Parameters, running statistics, randomness, a cached tensor, hooks."""
+    """Parameters, running statistics, a counter of batches, randomness, a cached tensor, hooks."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv1d(2, 4, 3),
-            nn.InstanceNorm1d(4, affine=True, track_running_stats=True),
-            nn.ReLU(inplace=True),
-            nn.Dropout(0.5),
-        )
+        self.layers = nn.Sequential(nn.Conv1d(2, 4, 3), nn.BatchNorm1d(4), nn.ReLU(inplace=True), nn.Dropout(0.5))
         self.gru = nn.GRU(4, 3, batch_first=True)
         self.table = torch.arange(5.0)
+        self.steps = torch.zeros((), dtype=torch.int64)
         self.calls = []
         self.layers.register_forward_hook(lambda *_: self.calls.append("hook"))
 
     def forward(self, x):
         x, _ = self.gru(self.layers(x).transpose(1, 2))
+        self.steps += 1
         return x.sum() + self.table.sum() + torch.rand(3).sum()
 
 
 def state_of(model):
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers()), "table": model.table}
+    tensors["steps"] = model.steps
     objects = {name: (id(tensor), tensor._version, tensor.requires_grad) for name, tensor in tensors.items()}
     modes = [child.training for child in model.modules()]
     hooks = [len(child._forward_hooks) + len(child._forward_pre_hooks) for child in model.modules()]
@@ -211,7 +209,7 @@ def test_a_registered_formula_is_used_and_a_second_refused(mystery_name) -> None
 
 
 def test_an_operator_of_no_table_is_unknown_and_never_zero() -> None:
-    tally = count(torch.linalg.svdvals, meta(4, 4))
+    tally = count(torch.linalg.eigvals, meta(4, 4))
     assert not tally.complete
     assert tally.unknown[0].operator.startswith("aten::")
 
@@ -298,3 +296,25 @@ def test_inputs_may_be_a_tensor_a_tuple_or_a_dictionary() -> None:
     assert count(torch.mul, [meta(3), meta(3)]).kinds == count(torch.mul, (meta(3), meta(3))).kinds
     with torch.no_grad():
         assert count(nn.ReLU(), meta(3)).kinds["compare"] == 3
+
+
+# Empty tensors and bad shapes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "program",
+    [torch.sum, lambda x: x.cumsum(0), lambda x: functional.mse_loss(x, x), torch.softmax, torch.var],
+)
+def test_empty_tensors_cost_nothing_and_never_less(program) -> None:
+    arguments = (torch.empty(0, 4), 0) if program is torch.softmax else torch.empty(0, 4)
+    tally = count(program, arguments)
+    # What is left is done once for the result, such as the division of a mean.
+    assert all(amount == 0 for name, amount in tally.kinds.items() if name != "divide")
+    assert 0 <= tally.flops <= 2
+
+
+def test_wrong_shapes_print_nothing_beside_the_error(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError, match=r"\(4, 4\), \(4, 4\)"):
+        count(torch.linalg.householder_product, (torch.empty(4, 4), torch.empty(4, 4)))
+    captured = capfd.readouterr()
+    assert captured.out == captured.err == ""
