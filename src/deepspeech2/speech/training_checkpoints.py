@@ -83,7 +83,9 @@ def load_state(
         with safe_open(str(path), "pt") as file:
             header = file.metadata() or {}
             if header.get("format") != _FORMAT:
-                raise CheckpointError(f"{path}: expected a training state of this package, found {header.get('format')}")
+                raise CheckpointError(
+                    f"{path}: expected a training state of this package, found {header.get('format')}"
+                )
             _check_identity(path, msgspec.json.decode(header["identity"]), identity)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             state = msgspec.convert(msgspec.json.decode(header["state"]), TrainingState)
