@@ -134,5 +134,3 @@ def _scaled(norm: BatchNorm, centred: Tensor, mean: Tensor, variance: Tensor, sh
     norm._update(mean.detach(), variance.detach())
     scale = norm.weight * (variance + norm.eps).rsqrt()
     return torch.addcmul(norm.bias.view(shape), centred, scale.view(shape))
-
-
