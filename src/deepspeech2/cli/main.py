@@ -18,6 +18,8 @@ app = App(
 # Commands are named by import path, so that `ds2 --help` imports none of their dependencies.
 app.command("deepspeech2.cli.flops:flops")
 app.command("deepspeech2.cli.convert:convert")
+app.command("deepspeech2.cli.prepare:prepare")
+app.command("deepspeech2.cli.train:train")
 
 
 def main(arguments: list[str] | None = None) -> None:

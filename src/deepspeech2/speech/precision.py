@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -15,7 +16,7 @@ def products_in(precision: str) -> Iterator[None]:
     ``bfloat16`` lets oneDNN round the factors to bfloat16 where the processor has instructions for it, and does
     nothing elsewhere.
     """
-    backend = torch.backends.mkldnn
+    backend: Any = torch.backends.mkldnn  # torch's stubs do not know the settings of each operator
     before = backend.matmul.fp32_precision, backend.conv.fp32_precision
     wanted = "bf16" if precision == "bfloat16" else "ieee"
     try:
