@@ -37,7 +37,7 @@ def train(  # noqa: PLR0913
     Examples:
         ds2 train data/train/manifest.jsonl --dev data/dev/manifest.jsonl --output runs/first
         ds2 train train.jsonl --dev dev.jsonl --output runs/small --recipe recipes/small/small.toml --resume
-        torchrun --nproc-per-node 2 -m deepspeech2 train train.jsonl --dev dev.jsonl --output runs/two
+        torchrun --nproc-per-node 2 --no-python ds2 train train.jsonl --dev dev.jsonl --output runs/two
 
     Args:
         manifest: Utterances to train on.
@@ -118,16 +118,16 @@ def training_flops(model: DeepSpeech2) -> Callable[[int, int], float]:
     """
     import torch
 
-    from deepspeech2 import count
+    from deepspeech2.flops.counting import count
 
-    inputs = (torch.zeros(1, 161, 300), torch.tensor([300]))
-    formula = count(model, inputs, symbolic={"batch": ..., "time": ...})
+    inputs = (torch.zeros(2, model.options.frequencies, 300), torch.tensor([300, 300]))
+    formula = count(model, inputs, symbolic={"batch": ((0, 0), (1, 0)), "time": (0, 2)})
     known: dict[tuple[int, int], float] = {}
 
     def flops(utterances: int, frames: int) -> float:
         key = (utterances, frames)
         if key not in known:
-            known[key] = 3.0 * float(formula.at(batch=utterances, time=frames).total("gemm"))
+            known[key] = 3.0 * formula.at("gemm", batch=utterances, time=frames)
         return known[key]
 
     return flops
