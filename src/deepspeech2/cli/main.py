@@ -20,6 +20,8 @@ app.command("deepspeech2.cli.flops:flops")
 app.command("deepspeech2.cli.convert:convert")
 app.command("deepspeech2.cli.prepare:prepare")
 app.command("deepspeech2.cli.train:train")
+app.command("deepspeech2.cli.transcribe:transcribe")
+app.command("deepspeech2.cli.evaluate:evaluate")
 
 
 def main(arguments: list[str] | None = None) -> None:
