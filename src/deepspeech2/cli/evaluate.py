@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from deepspeech2.speech.evaluation import Evaluation
 
 
-def evaluate(  # noqa: PLR0913
+def evaluate(
     manifest: Path,
     *,
     model: str = "small",

@@ -8,7 +8,7 @@ from typing import Literal
 from deepspeech2.units import format_seconds
 
 
-def prepare(  # noqa: PLR0913
+def prepare(
     source: Path,
     output: Path,
     *,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from deepspeech2.speech.training import EpochReport, StepReport
 
 
-def train(  # noqa: PLR0913
+def train(
     manifest: Path,
     *,
     dev: Path,

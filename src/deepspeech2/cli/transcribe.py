@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from deepspeech2.speech.recognizer import Recognizer, Source
 
 
-def transcribe(  # noqa: PLR0913
+def transcribe(
     files: Annotated[list[Path], Parameter(allow_leading_hyphen=True)],
     /,
     *,
