@@ -21,8 +21,6 @@ from deepspeech2.speech.features import spectrogram
 def test_gives_the_spectrograms(
     tmp_path: Path, write_tones: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tmp_path: Path, write_tones: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setattr(feature_cache, "_SHARD_UTTERANCES", 2)
     utterances = read_manifest(write_tones(["abcd", "dcba ab", "aa"]))
     cache = FeatureCache(tmp_path / "cache", utterances, (1.0, 0.9))
