@@ -104,13 +104,20 @@ def load_state(
 
 def _check_identity(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
     # Compared as JSON, where a tuple and a list are the same.
-    wanted = msgspec.json.decode(_encode(expected))
-    for key in sorted({*wanted, *found}):
-        if wanted.get(key) != found.get(key):
+    wanted, present = _flat(msgspec.json.decode(_encode(expected))), _flat(found)
+    for key in sorted({*wanted, *present}):
+        if wanted.get(key) != present.get(key):
             raise CheckpointError(
-                f"{path}: the training it belongs to had {key} {_clip(found.get(key))}, this one has "
+                f"{path}: the training it belongs to had {key} {_clip(present.get(key))}, this one has "
                 f"{_clip(wanted.get(key))}; resume with the same, or train into another folder"
             )
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return leaves
 
 
 def _load_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
