@@ -39,6 +39,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 def command(folder: Path, manifest: Path, recipe: Path, *more: str) -> list[str]:
     arguments = ["train", manifest, "--dev", manifest, "--output", folder, "--recipe", recipe, "--log-every", "1"]
+    arguments += ["--no-utilisation"]
     return [str(Path(sys.executable).with_name("ds2")), *map(str, arguments), *more]
 
 

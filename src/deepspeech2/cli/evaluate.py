@@ -56,7 +56,8 @@ def evaluate(
 
     utterances = read_manifest(manifest)
     recognizer = load_recognizer(model, decoder, lm, {"beam_size": beam_size, "alpha": alpha, "beta": beta})
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("recognising", total=len(utterances))
         result = evaluate_manifest(
             recognizer, utterances, threads=threads, progress=lambda done: bar.update(task, completed=done)

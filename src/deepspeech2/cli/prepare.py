@@ -52,7 +52,7 @@ def prepare(
         preflight=PreflightOptions(decode=decode, longest_seconds=longest),
     )
     console = Console(stderr=True)
-    with Progress(console=console, transient=True) as bar:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("checking", total=None)
         prepared = run(
             source, output, options, progress=lambda done, total: bar.update(task, completed=done, total=total)

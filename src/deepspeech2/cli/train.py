@@ -28,6 +28,7 @@ def train(
     resume: bool = False,
     tensorboard: bool = False,
     log_every: int = 20,
+    utilisation: bool = True,
 ) -> None:
     """Train a DeepSpeech2 on a manifest of speech.
 
@@ -52,6 +53,8 @@ def train(
         resume: Go on where the training in OUTPUT stood; start it when there is none.
         tensorboard: Also write TensorBoard event files.
         log_every: Updates between two records of the log.
+        utilisation: Count the operations of a step at the start (a few seconds) and show GFLOP/s and their share of
+            what a large matrix product reaches here.
     """
     from dataclasses import replace
 
@@ -79,7 +82,9 @@ def train(
         previous = [signal.signal(number, lambda *_: trainer.stop()) for number in (signal.SIGINT, signal.SIGTERM)]
         try:
             if world.leads:
-                _run_logged(trainer, display, output, settings.training.precision, (log_every, tensorboard))
+                if utilisation:
+                    display.measure(training_flops(trainer.model), peak_flops(settings.training.precision))
+                _run_logged(trainer, display, output, (log_every, tensorboard))
             else:
                 trainer.run()
         finally:
@@ -88,10 +93,9 @@ def train(
             leave_world()
 
 
-def _run_logged(trainer: Any, display: _Display, output: Path, precision: str, logging: tuple[int, bool]) -> None:
+def _run_logged(trainer: Any, display: _Display, output: Path, logging: tuple[int, bool]) -> None:
     from deepspeech2.speech.training_log import TrainingLog
 
-    display.measure(training_flops(trainer.model), peak_flops(precision))
     log = TrainingLog(output, resume_step=trainer.state.step, every=logging[0], tensorboard=logging[1])
 
     def on_step(report: StepReport) -> None:
@@ -162,7 +166,10 @@ class _Display:
             TextColumn("{task.completed}/{task.total}"),
             TimeRemainingColumn(),
         )
-        self._progress = Progress(*columns, console=Console(stderr=True), disable=not shown, transient=True)
+        console = Console(stderr=True)
+        self._progress = Progress(
+            *columns, console=console, disable=not (shown and console.is_terminal), transient=True
+        )
         self._shown = shown
         self._task = self._progress.add_task("", total=None)
         self._flops: Callable[[int, int], float] | None = None
@@ -190,19 +197,21 @@ class _Display:
         self._waited += report.waited
         if self._flops is not None:
             self._operations += sum(self._flops(*shape) for shape in report.shapes)
-        rate = self._operations / self._seconds if self._seconds else 0.0
         text = (
             f"epoch {report.epoch + 1}  loss {report.loss:.3f}  lr {report.learning_rate:.1e}  "
-            f"{rate / 1e9:.0f} GFLOP/s ({rate / self._peak:.0%} of a product's)  "
-            f"waiting {self._waited / self._seconds:.1%}"
+            f"waiting {self._waited / self._seconds:.1%}{self._rate()}"
         )
         self._progress.update(self._task, description=text, completed=report.position, total=report.batches)
 
     def epoch(self, report: EpochReport) -> None:
-        rate = self._operations / self._seconds if self._seconds else 0.0
         self.say(
             f"epoch {report.epoch + 1}: loss {report.loss:.3f}, dev loss {report.dev_loss:.3f}, WER {report.wer:.2%}, "
-            f"CER {report.cer:.2%}, {report.seconds:.0f} s, {rate / 1e9:.1f} GFLOP/s, "
-            f"{report.skipped} utterances skipped"
+            f"CER {report.cer:.2%}, {report.seconds:.0f} s{self._rate()}, {report.skipped} utterances skipped"
         )
         self._seconds = self._waited = self._operations = 0.0
+
+    def _rate(self) -> str:
+        if self._flops is None or not self._seconds:
+            return ""
+        rate = self._operations / self._seconds
+        return f", {rate / 1e9:.1f} GFLOP/s ({rate / self._peak:.0%} of a matrix product's)"
