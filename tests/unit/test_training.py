@@ -14,7 +14,7 @@ from deepspeech2.speech.averaging import average_models
 from deepspeech2.speech.build import build_model
 from deepspeech2.speech.checkpoints import load_model, save_model
 from deepspeech2.speech.data.batching import BatchingOptions
-from deepspeech2.speech.data.loading import BatchLoader
+from deepspeech2.speech.data.loading import Batch, BatchLoader
 from deepspeech2.speech.data.manifest import read_manifest
 from deepspeech2.speech.data.prepare import fit_normalizer
 from deepspeech2.speech.objective import feasible_losses
@@ -156,3 +156,14 @@ def test_the_average_is_the_mean(tmp_path: Path) -> None:
 )
 def test_learning_rates(options: ScheduleOptions, step: int, epochs_done: float, expected: float) -> None:
     assert options.learning_rate(step, epochs_done, 10) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_repeated_letter_needs_a_frame_more() -> None:
+    log_probs = torch.randn(2, 3, 6).log_softmax(2)
+    # "abc" fits into three frames, "aab" needs a blank between its first two.
+    batch = Batch(
+        torch.zeros(2, 161, 9), torch.tensor([9, 9]), torch.tensor([1, 2, 3, 1, 1, 2]), torch.tensor([3, 3]), (0, 1)
+    )
+    losses, characters, left_out = feasible_losses(log_probs, torch.tensor([3, 3]), batch)
+    assert (characters, left_out) == (3, 1)
+    assert losses.tolist() == pytest.approx([-float(log_probs[0, [0, 1, 2], [1, 2, 3]].sum())], rel=1e-5)
