@@ -2,14 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test
+.PHONY: help setup demo test sanitize
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 setup: .venv/installed ## make the virtual environment and install the package into it
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
@@ -22,3 +22,8 @@ test: setup ## every check: lint, format, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+sanitize: setup ## fuzz the native core under the address and undefined-behaviour sanitizers
+	$(BIN)/cmake -S . -B build/sanitize -DCTC_SANITIZE=ON -DCMAKE_BUILD_TYPE=None
+	$(BIN)/cmake --build build/sanitize --parallel 2
+	for simd in portable avx2 avx512; do DEEPSPEECH2_SIMD=$$simd build/sanitize/ctc_fuzz 300 || exit 1; done

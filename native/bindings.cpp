@@ -168,6 +168,8 @@ class Stream {
 
 NB_MODULE(_core, m) {
   using namespace ctc;
+  // Decoders that live until the interpreter ends are no mistake.
+  nb::set_leak_warnings(false);
   m.def("simd", [] { return kernels().name; });
 
   nb::enum_<Unit>(m, "Unit").value("none", Unit::none).value("word", Unit::word).value("label", Unit::label);

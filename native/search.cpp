@@ -12,6 +12,8 @@ constexpr double kCutoffSlack = 1e-9;
 constexpr double kRange = 600.0;
 constexpr uint32_t kFirstCollection = 8192;
 
+int slack(int beam_size) { return std::max(beam_size / 4, 32); }
+
 }  // namespace
 
 Search::Search(std::shared_ptr<const Task> task, std::unique_ptr<Language> language)
@@ -24,7 +26,9 @@ Search::Search(std::shared_ptr<const Task> task, std::unique_ptr<Language> langu
 void Search::reserve(int beam_size) {
   if (beam_size <= capacity_) return;
   capacity_ = beam_size;
-  stride_ = 3 * capacity_ + 4 * kPadding;
+  // Pruning leaves at most a beam of candidates; slack() more make it prune again, after one more symbol at most.
+  const int room = 2 * capacity_ + slack(capacity_) + 2 * kPadding;
+  stride_ = capacity_ + room + 2 * kPadding;
   const size_t slots = static_cast<size_t>(capacity_) + kPadding, stride = static_cast<size_t>(stride_);
   for (auto* values : {&mass_, &new_mass_}) values->assign(2 * stride, 0.0);
   for (auto* values : {&label_, &new_label_}) values->assign(slots, 0.0);
@@ -34,7 +38,7 @@ void Search::reserve(int beam_size) {
   blocked_.assign(slots, 0);
   record_.assign(slots, kNone);
   for (auto* values : {&candidate_slot_, &candidate_column_})
-    values->assign(2 * static_cast<size_t>(capacity_) + 2 * kPadding, 0);
+    values->assign(static_cast<size_t>(room), 0);
   scratch_.resize(3 * (std::max(stride, probability_.size()) + kPadding));
 }
 
@@ -181,12 +185,15 @@ void Search::extend() {
     const double x = probability_[static_cast<size_t>(a)], y = probability_[static_cast<size_t>(b)];
     return x != y ? x > y : a < b;
   });
-  const int roomy = options_.beam_size + std::max(options_.beam_size / 4, 32);
+  int pruned = 0;
   for (const int32_t column : symbols_) {
     const double bound = column == task_->delimiter && task_->unit == Unit::word ? delimiter : bound_of_letters;
     if (!(probability_[static_cast<size_t>(column)] * before * bound > threshold_)) continue;
     extend_by(column, bound);
-    if (count_ + candidates_ > roomy) prune();
+    if (candidates_ - pruned > slack(options_.beam_size)) {
+      prune();
+      pruned = candidates_;
+    }
   }
 }
 

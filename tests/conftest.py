@@ -1,4 +1,7 @@
-"""Speech made of tones: every letter is a pitch, so that a tiny network learns to read it in seconds."""
+"""Keeps the caches of the tests out of the user's, and makes speech of tones.
+
+Every letter of the tones is a pitch, so that a tiny network learns to read them in seconds.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,13 @@ def tones(text: str, seed: int = 0) -> np.ndarray:
     pieces = [np.sin(2 * np.pi * PITCHES[letter] * time) * window for letter in text]
     samples = 0.5 * np.concatenate(pieces)
     return (samples + 0.01 * generator.standard_normal(len(samples))).astype(np.float32)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEEPSPEECH2_CACHE", str(Path(tmp_path_factory.mktemp("cache"))))
+        yield
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import gzip
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from deepspeech2.speech.checkpoints import load_model, save_model
 GOLDEN = Path(__file__).parents[1] / "golden" / "data" / "rnn_unshared"
 
 
-@pytest.fixture(scope="module")
+@cache
 def originals():
     with tempfile.TemporaryDirectory() as folder:
         own = Path(folder) / "own"
@@ -58,8 +59,8 @@ def at(place, content: bytes) -> int:
 @settings(max_examples=150, deadline=None)
 @given(kind=kinds, place=places, flips=st.binary(min_size=1, max_size=12))
 @example(kind="own", place=0, flips=b"\xff" * 8)
-def test_changed_bytes(originals, kind, place, flips) -> None:
-    content = bytearray(originals[kind])
+def test_changed_bytes(kind, place, flips) -> None:
+    content = bytearray(originals()[kind])
     start = at(place, content)
     content[start : start + len(flips)] = flips
     load(bytes(content))
@@ -67,8 +68,8 @@ def test_changed_bytes(originals, kind, place, flips) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(kind=kinds, place=places)
-def test_truncated_files_never_load(originals, kind, place) -> None:
-    content = originals[kind]
+def test_truncated_files_never_load(kind, place) -> None:
+    content = originals()[kind]
     cut = content[: at(place, content)]
     # A tar may lack its closing zeros; everything else that is cut misses something.
     if kind == "tar" and not any(content[len(cut) :]):
@@ -82,7 +83,7 @@ def test_truncated_files_never_load(originals, kind, place) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(kind=kinds, place=places, width=st.integers(1, 3000), inserted=st.binary(max_size=600))
-def test_removed_and_inserted_pieces(originals, kind, place, width, inserted) -> None:
-    content = originals[kind]
+def test_removed_and_inserted_pieces(kind, place, width, inserted) -> None:
+    content = originals()[kind]
     start = at(place, content)
     load(content[:start] + inserted + content[start + width :])

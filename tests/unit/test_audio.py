@@ -52,17 +52,26 @@ def test_other_rates_are_resampled(tmp_path, rate) -> None:
     np.testing.assert_allclose(samples[500:-500], tone()[500:-500], rtol=0, atol=1e-3)
 
 
-def test_long_files_are_read_whole(tmp_path) -> None:
-    expected = np.random.default_rng(0).uniform(-0.5, 0.5, 600_001).astype(np.float32)  # more than two blocks
-    samples = load_audio(write(tmp_path / "a.wav", expected, subtype="FLOAT"))
-    assert np.array_equal(samples, expected)
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])
+def test_long_files_are_read_without_seams(tmp_path, name) -> None:
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 600_001).astype(np.float32)  # more than two blocks
+    path = write(tmp_path / name, noise)
+    at_once, _ = soundfile.read(path, dtype="float32")
+    np.testing.assert_allclose(load_audio(path), at_once, rtol=0, atol=1e-6)
 
 
-def test_a_part_of_a_file(tmp_path) -> None:
-    path, whole = write(tmp_path / "a.wav", tone(3), subtype="FLOAT"), tone(3)
-    assert np.array_equal(load_audio(path, offset_seconds=0.5), whole[8000:])
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])
+def test_a_part_of_a_file(tmp_path, name) -> None:
+    path = write(tmp_path / name, tone(3))
+    whole = load_audio(path)
+    np.testing.assert_allclose(load_audio(path, offset_seconds=0.5), whole[8000:], rtol=0, atol=1e-6)
     part = load_audio(path, offset_seconds=0.5, duration_seconds=1.25)
-    assert np.array_equal(part, whole[8000:28_000])
+    np.testing.assert_allclose(part, whole[8000:28_000], rtol=0, atol=1e-6)
+
+
+def test_a_part_past_the_end(tmp_path) -> None:
+    with pytest.raises(AudioError, match="is empty"):
+        load_audio(write(tmp_path / "a.wav", tone()), offset_seconds=2)
 
 
 def test_open_files_are_read(tmp_path) -> None:

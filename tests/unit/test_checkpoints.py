@@ -235,6 +235,16 @@ def test_hostile_v2_archives(tmp_path, members, message) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["params.tar.gz"]
 
 
+def test_checksums_are_verified(tmp_path) -> None:
+    packed = archive(v2_members().items())
+    path = tmp_path / "params.tar.gz"
+    refused(path, packed[:-4], "at its end")
+    refused(path, packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:], "at its end .CRC")
+    unpacked = bytearray(gzip.decompress(packed))
+    unpacked[100] ^= 1  # the mode of the first member
+    refused(path, gzip.compress(unpacked), "checksum of a member header")
+
+
 @pytest.mark.parametrize("bomb", ["member", "padding"])
 def test_gzip_bombs_take_bounded_memory(tmp_path, bomb) -> None:
     entry = tarfile.TarInfo("___conv_0__.w0")

@@ -16,12 +16,12 @@ app = App(
     help_format="markdown",
 )
 # Commands are named by import path, so that `ds2 --help` imports none of their dependencies.
-app.command("deepspeech2.cli.flops:flops")
-app.command("deepspeech2.cli.convert:convert")
-app.command("deepspeech2.cli.prepare:prepare")
-app.command("deepspeech2.cli.train:train")
-app.command("deepspeech2.cli.transcribe:transcribe")
-app.command("deepspeech2.cli.evaluate:evaluate")
+app.command("deepspeech2.cli.flops:flops", help="Count the operations a model spends on an utterance.")
+app.command("deepspeech2.cli.convert:convert", help="Turn a checkpoint of Baidu's into one of this project.")
+app.command("deepspeech2.cli.prepare:prepare", help="Check speech and transcripts: manifest, vocabulary, normaliser.")
+app.command("deepspeech2.cli.train:train", help="Train a network on a manifest of speech.")
+app.command("deepspeech2.cli.transcribe:transcribe", help="Recognise the speech in audio files.")
+app.command("deepspeech2.cli.evaluate:evaluate", help="Measure word and character error rates on a manifest.")
 
 
 def main(arguments: list[str] | None = None) -> None:

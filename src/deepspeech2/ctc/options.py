@@ -72,8 +72,8 @@ class BeamOptions:
         if self.compat not in (None, "python", "baidu"):
             raise OptionError(f"compat must be None, 'python' or 'baidu', but is {self.compat!r}.")
         for word, weight in self.hotwords.items():
-            if not isinstance(word, str) or not word.strip():
-                raise OptionError(f"A hot word must be a non-empty string, but one is {word!r}.")
+            if not isinstance(word, str) or len(word.split()) != 1 or word != word.strip():
+                raise OptionError(f"A hot word must be one word without spaces, but one hot word is {word!r}.")
             _require_finite(f"The weight of hot word {word!r}", weight)
 
     @classmethod

@@ -39,7 +39,7 @@ def as_matrix(log_probs: Any, columns: int) -> Matrix:
     except (ValueError, TypeError) as error:
         raise PosteriorsError(f"Posteriors must be an array of (time, {columns}) log-probabilities: {error}.") from None
     shape = "x".join(map(str, array.shape)) or "scalar"
-    if array.dtype not in (np.float16, np.float32, np.float64):
+    if array.dtype.kind != "f" or array.dtype.itemsize not in (2, 4, 8):
         raise PosteriorsError(
             f"Posteriors must be float32 or float64 log-probabilities, but this {shape} array is {array.dtype}."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +39,10 @@ def load_program(path: Path) -> Callable[..., Any]:
         if any("models/" in name or name.endswith("serialized_exported_program.json") for name in names):
             return torch.export.load(path).module()
         if "constants.pkl" in suffixes:
-            return torch.jit.load(path, map_location="cpu").eval()  # type: ignore[no-any-return]
+            with warnings.catch_warnings():
+                # TorchScript is deprecated, and files of it exist all the same.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                return torch.jit.load(path, map_location="cpu").eval()  # type: ignore[no-any-return]
     except Exception as error:  # torch raises many kinds on a damaged archive
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{path}: cannot be loaded as an exported program or TorchScript ({reason})") from error

@@ -6,7 +6,7 @@ import sys
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -175,6 +175,9 @@ class Recorder:
             return NOTHING
         if count is NOTHING or not count:
             return NOTHING
+        if self.phase != "forward" and count.notebook != 0:
+            # The notebook's rules are for inference.
+            count = replace(count, notebook=0)
         tensors = [*call.tensors, *call.outputs]
         if not any(tensor.is_floating for tensor in tensors):
             return OperationCount(integer=count.total + count.integer)

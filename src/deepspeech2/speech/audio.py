@@ -21,7 +21,9 @@ WINDOW_SAMPLES = 320
 """Samples of one analysis window (20 ms); audio shorter than this has no frame."""
 
 # A header may announce any number of samples, so audio is read in blocks and only what is there takes memory.
-_BLOCK_SAMPLES = 1 << 18
+_BLOCK_VALUES = 1 << 18
+# Below this a file is not speech but a damaged header, and resampling would multiply it without bound.
+_LOWEST_RATE = 1000
 
 
 def load_audio(
@@ -64,6 +66,7 @@ def load_audio(
     check_samples(samples, name, minimum=math.ceil(WINDOW_SAMPLES * native_rate / SAMPLE_RATE))
     if native_rate != sample_rate:
         samples = soxr.resample(samples, native_rate, sample_rate).astype(np.float32, copy=False)
+        check_samples(samples, name, minimum=1)  # values near the largest float32 overflow
     return samples
 
 
@@ -93,6 +96,14 @@ def check_samples(samples: NDArray[Any], name: str, minimum: int = WINDOW_SAMPLE
         raise AudioError(f"{name}: the audio is silent: all {samples.size} samples are zero")
 
 
+class _ForwardReader(soundfile.SoundFile):  # type: ignore[misc]
+    """Reads on from where it stands; soundfile seeks after every read, and in MP3 files that damages what follows."""
+
+    def seekable(self) -> bool:
+        """Say no, so that no read seeks; `seek` itself works as ever."""
+        return False
+
+
 def _name(source: str | os.PathLike[str] | BinaryIO) -> str:
     return str(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "audio stream"))
 
@@ -107,23 +118,38 @@ def _read_mono(
         if not path.is_file():
             raise AudioError(f"{name}: not a file; expected a WAV, FLAC, OGG or MP3 file")
     try:
-        with soundfile.SoundFile(source) as audio:
+        # What is no number is named later, by `check_samples`.
+        with _ForwardReader(source) as audio, np.errstate(invalid="ignore", over="ignore"):
             rate = int(audio.samplerate)
-            if offset_seconds:
-                audio.seek(min(round(offset_seconds * rate), audio.frames))
+            if rate < _LOWEST_RATE:
+                raise AudioError(f"{name}: expected a sampling rate of at least {_LOWEST_RATE} Hz, found {rate} Hz")
+            step = _BLOCK_VALUES // audio.channels
+            _skip(audio, round(offset_seconds * rate))
             wanted = None if duration_seconds is None else round(duration_seconds * rate)
             blocks = []
             while wanted is None or wanted > 0:
-                block = audio.read(min(_BLOCK_SAMPLES, wanted or _BLOCK_SAMPLES), dtype="float32", always_2d=True)
+                block = audio.read(min(step, wanted or step), dtype="float32", always_2d=True)
                 if not len(block):
                     break
                 blocks.append(block.mean(axis=1))
                 wanted = None if wanted is None else wanted - len(block)
+    except AudioError:
+        raise
     except (soundfile.SoundFileError, OSError, TypeError, ValueError, RuntimeError) as error:
         raise AudioError(
             f"{name}: cannot be read as audio ({_one_line(error)}); expected a WAV, FLAC, OGG or MP3 file"
         ) from error
     return (np.concatenate(blocks) if blocks else np.zeros(0, np.float32)), rate
+
+
+def _skip(audio: _ForwardReader, samples: int) -> None:
+    if audio.format != "MP3":
+        audio.seek(min(samples, audio.frames))
+        return
+    # libsndfile lands next to the wanted sample of an MP3 file.
+    step = _BLOCK_VALUES // audio.channels
+    while samples > 0 and (read := len(audio.read(min(samples, step), dtype="float32"))):
+        samples -= read
 
 
 def _one_line(error: Exception) -> str:

@@ -1,0 +1,179 @@
+"""The native search equals the reference, the reference equals exhaustive summation."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ctc_cases import ArpaOracle, random_posteriors, texts_by_enumeration, write_arpa
+from deepspeech2.ctc import Alphabet, BeamDecoder, BeamOptions, Hypotheses, ReferenceDecoder
+from deepspeech2.ctc.ngram_model import NgramModel
+from deepspeech2.errors import PosteriorsError
+
+SEEDS = st.integers(0, 2**32 - 1)
+LN10 = math.log(10)
+
+
+def decoded(decoder: ReferenceDecoder | BeamDecoder, log_probs: np.ndarray) -> Hypotheses | str:
+    try:
+        return decoder.decode(log_probs)
+    except PosteriorsError as error:
+        return str(error)
+
+
+def assert_same(ours: Hypotheses | str, theirs: Hypotheses | str) -> None:
+    if isinstance(theirs, str):
+        assert ours == theirs
+        return
+    assert [h.text for h in ours] == [h.text for h in theirs]
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.score == pytest.approx(b.score, abs=1e-6)
+        assert a.acoustic_score == pytest.approx(b.acoustic_score, abs=1e-6)
+        assert a.characters == b.characters
+        assert [(w.text, w.start, w.end) for w in a.words] == [(w.text, w.start, w.end) for w in b.words]
+        for v, w in zip(a.words, b.words, strict=True):
+            assert v.acoustic_score == pytest.approx(w.acoustic_score, abs=1e-6)
+            assert v.language_model_score == pytest.approx(w.language_model_score, abs=1e-6)
+
+
+@pytest.mark.parametrize("search", [ReferenceDecoder, BeamDecoder])
+@settings(max_examples=25, deadline=None)
+@given(seed=SEEDS, blank=st.integers(0, 3))
+def test_without_a_model_scores_are_those_of_exhaustive_summation(search: type, seed: int, blank: int) -> None:
+    rng = np.random.default_rng(seed)
+    alphabet = Alphabet("ab ", blank=blank)
+    log_probs = random_posteriors(rng, int(rng.integers(1, 6)), 4, 2.0)
+    expected = texts_by_enumeration(log_probs, blank)
+    hypotheses = search(alphabet, BeamOptions(beam_size=2000, n_best=2000)).decode(log_probs)
+    found = {hypothesis.text: hypothesis.score for hypothesis in hypotheses}
+    assert found == pytest.approx({alphabet.text(labels): score for labels, score in expected.items()}, abs=1e-9)
+    assert hypotheses[0].score == max(found.values())
+    assert [h.score for h in hypotheses] == sorted(found.values(), reverse=True)
+
+
+@pytest.mark.parametrize("search", [ReferenceDecoder, BeamDecoder])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=SEEDS, closed=st.booleans(), end=st.booleans())
+def test_with_a_word_model_scores_are_those_of_exhaustive_summation(
+    search: type, tmp_path: Path, seed: int, closed: bool, end: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    words = ["a", "ab", "ba"]
+    path = write_arpa(tmp_path / "lm.arpa", words, 3, rng)
+    oracle = ArpaOracle(path)
+    alphabet = Alphabet("ab ")
+    options = BeamOptions(
+        beam_size=2000, n_best=2000, alpha=0.7, beta=0.4, lexicon=closed, unknown_penalty=2.0, score_end=end
+    )
+    log_probs = random_posteriors(rng, int(rng.integers(1, 6)), 4, 2.0)
+    expected = {}
+    for labels, acoustic in texts_by_enumeration(log_probs, 3).items():
+        text = alphabet.text(labels)
+        spelled = text.split()
+        # Closed: words of the list, one delimiter between them, at most one behind the last.
+        if closed and not (
+            text in (" ".join(spelled), "".join(f"{w} " for w in spelled)) and set(spelled) <= set(words)
+        ):
+            continue
+        history, language = ("<s>",), 0.0
+        for word in spelled:
+            language += 0.7 * LN10 * oracle.score(history, word) + 0.4 - (0.0 if word in words else 2.0)
+            history = (*history, word)
+        if end:
+            language += 0.7 * LN10 * oracle.score(history, "</s>")
+        expected[text] = acoustic + language
+    found = {h.text: h.score for h in search(alphabet, options, NgramModel(path, cache=False)).decode(log_probs)}
+
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=SEEDS,
+    labels=st.sampled_from(["a", "ab", " ab", "ab cd", "abcdefgh "]),
+    frames=st.integers(1, 16),
+    beam_size=st.integers(1, 40),
+    spread=st.sampled_from([0.5, 2.0, 6.0, 25.0]),
+    cutoff_prob=st.sampled_from([1.0, 0.9, 0.5]),
+    cutoff_top_n=st.integers(1, 12),
+    beam_threshold=st.sampled_from([math.inf, 3.0, 12.0]),
+)
+def test_native_equals_reference_without_a_model(
+    seed: int, labels: str, frames: int, beam_size: int, spread: float, **options: float
+) -> None:
+    log_probs = random_posteriors(np.random.default_rng(seed), frames, len(labels) + 1, spread)
+    chosen = BeamOptions(beam_size=beam_size, n_best=beam_size, **options)
+    alphabet = Alphabet(labels)
+    ours, theirs = BeamDecoder(alphabet, chosen).decode(log_probs), ReferenceDecoder(alphabet, chosen).decode(log_probs)
+    assert_same(ours, theirs)
+    assert (ours.tally.frames, ours.tally.created) == (theirs.tally.frames, theirs.tally.created)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), seed=SEEDS)
+def test_native_equals_reference_with_a_word_model(tmp_path: Path, data: st.DataObject, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = data.draw(st.sampled_from([list("ab "), list("ab cd"), ["a", "b", " ", "ab"], ["c", "bc", "a", " ", "b"]]))
+    letters = [label for label in labels if label != " "]
+    words = sorted({"".join(rng.choice([*letters, "z"], size=rng.integers(1, 4))) for _ in range(8)} | {"ab"})
+    path = write_arpa(tmp_path / "lm.arpa", words, int(rng.integers(1, 5)), rng, unknown=bool(rng.random() < 0.8))
+    compat = data.draw(st.sampled_from([None, None, "python", "baidu"]))
+    lexicon = data.draw(st.sampled_from([None, True, False]))
+    closed = compat != "python" if lexicon is None else lexicon
+    options = BeamOptions(
+        beam_size=data.draw(st.integers(1, 40)),
+        n_best=40,
+        alpha=data.draw(st.floats(0, 2)),
+        beta=data.draw(st.floats(-2, 2)),
+        cutoff_prob=data.draw(st.sampled_from([1.0, 0.9])),
+        cutoff_top_n=data.draw(st.sampled_from([40, 3])),
+        beam_threshold=data.draw(st.sampled_from([math.inf, 8.0])),
+        lexicon=lexicon,
+        unknown_penalty=data.draw(st.floats(0, 5)),
+        score_end=data.draw(st.booleans()),
+        hotwords=data.draw(st.sampled_from([{}, {"ab": 1.5}, {"ba": -1.0, "bab": 3.0}])),
+        lookahead=closed and data.draw(st.booleans()),
+        recombine=data.draw(st.booleans()),
+        compat=compat,
+    )
+    model = NgramModel(path, cache=False) if data.draw(st.integers(0, 9)) else None
+    alphabet = Alphabet(labels)
+    log_probs = random_posteriors(rng, data.draw(st.integers(1, 14)), len(labels) + 1, 2.0)
+    ours = decoded(BeamDecoder(alphabet, options, model), log_probs)
+    assert_same(ours, decoded(ReferenceDecoder(alphabet, options, model), log_probs))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), seed=SEEDS)
+def test_native_equals_reference_with_a_character_model(tmp_path: Path, data: st.DataObject, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = list("ab cd")
+    path = write_arpa(tmp_path / "lm.arpa", ["a", "b", "|", "c"], int(rng.integers(1, 5)), rng)
+    options = BeamOptions(
+        beam_size=data.draw(st.integers(1, 40)),
+        n_best=40,
+        alpha=data.draw(st.floats(0, 2)),
+        beta=data.draw(st.floats(-2, 2)),
+        unknown_penalty=data.draw(st.floats(0, 5)),
+        score_end=data.draw(st.booleans()),
+        recombine=data.draw(st.booleans()),
+        compat=data.draw(st.sampled_from([None, "python", "baidu"])),
+    )
+    model = NgramModel(path, cache=False)
+    log_probs = random_posteriors(rng, data.draw(st.integers(1, 12)), 6, 2.0)
+    ours = decoded(BeamDecoder(Alphabet(labels), options, model), log_probs)
+    assert_same(ours, decoded(ReferenceDecoder(Alphabet(labels), options, model), log_probs))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS, beam_size=st.integers(1, 60))
+def test_native_equals_reference_on_a_wide_alphabet(seed: int, beam_size: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = [chr(0x4E00 + i) for i in range(120)]
+    log_probs = random_posteriors(rng, 12, 121, 3.0)
+    options = BeamOptions(beam_size=beam_size, n_best=beam_size, cutoff_top_n=int(rng.integers(2, 130)))
+    ours = BeamDecoder(Alphabet(labels), options).decode(log_probs)
+    assert_same(ours, ReferenceDecoder(Alphabet(labels), options).decode(log_probs))

@@ -1,0 +1,272 @@
+"""What a beam decoder offers besides the search itself."""
+
+import math
+import pickle
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ctc_cases import random_posteriors, texts_by_enumeration, write_arpa
+from deepspeech2.ctc import Alphabet, BeamDecoder, BeamOptions, Character, GreedyDecoder, load_language_model
+from deepspeech2.errors import OptionError, PosteriorsError
+
+WORDS = Path(__file__).parents[1] / "data" / "ctc" / "words.arpa"
+LETTERS = Alphabet("aehnst ")
+
+
+def posteriors(frames: int, seed: int = 0, columns: int = LETTERS.columns, spread: float = 2.0) -> np.ndarray:
+    return random_posteriors(np.random.default_rng(seed), frames, columns, spread)
+
+
+def decoder(**options: object) -> BeamDecoder:
+    return BeamDecoder(LETTERS, BeamOptions(**{"beam_size": 30, "alpha": 0.8, **options}), load_language_model(WORDS))
+
+
+def test_beam_size_one_still_adds_up_alignments() -> None:
+    log_probs = np.log([[0.4, 0.6], [0.4, 0.6]])
+    (best,) = BeamDecoder(Alphabet("a"), BeamOptions(beam_size=1)).decode(log_probs)
+    # The blank path alone has 0.36, more than any other; the prefix "a" has 0.64 but was never in this beam.
+    assert (best.text, math.exp(best.score)) == ("", pytest.approx(0.36))
+    best = BeamDecoder(Alphabet("a"), BeamOptions(beam_size=2)).decode(log_probs)[0]
+    assert (best.text, math.exp(best.score)) == ("a", pytest.approx(0.64))
+
+
+def test_a_full_beam_without_ties_holds_exactly_the_best() -> None:
+    log_probs = posteriors(4, columns=4)
+    everything = sorted(texts_by_enumeration(log_probs, 3).values(), reverse=True)
+    found = BeamDecoder(Alphabet("ab "), BeamOptions(beam_size=500, n_best=500)).decode(log_probs)
+    assert [h.score for h in found] == pytest.approx(everything)
+
+
+@pytest.mark.parametrize("beam_size", [1, 2, 7, 40])
+def test_ties_do_not_fill_the_beam(beam_size: int) -> None:
+    uniform = np.full((30, 29), -math.log(29))
+    found = BeamDecoder(
+        Alphabet([chr(97 + i) for i in range(28)]), BeamOptions(beam_size=beam_size, n_best=100)
+    ).decode(uniform)
+    assert len(found) == beam_size
+    assert len({h.text for h in found}) == beam_size
+
+
+def test_a_dropped_prefix_that_reappears_finds_its_node() -> None:
+    # "a" leaves a beam of two while "ab" stays, comes back, and must then feed "ab", not a second "ab".
+    rng = np.random.default_rng(5)
+    for _ in range(200):
+        found = BeamDecoder(Alphabet("ab"), BeamOptions(beam_size=3, n_best=3)).decode(
+            random_posteriors(rng, 12, 3, 3.0)
+        )
+        assert len({h.text for h in found}) == len(found)
+
+
+def test_times_follow_a_clear_path() -> None:
+    symbols = {c: i for i, c in enumerate("aehnst _")}
+    path = "__tt_hh_e__ s_ee_aa__"
+    log_probs = np.log(np.full((len(path), 8), 0.02 / 7))
+    for frame, symbol in enumerate(path):
+        log_probs[frame, symbols[symbol]] = math.log(0.98)
+    best = decoder(alpha=0.05).decode(log_probs)[0]
+    assert best.text == "the sea"
+    assert best.characters == GreedyDecoder(LETTERS).decode(log_probs).characters
+    assert best.characters[:2] == (Character("t", 2, 4), Character("h", 5, 7))
+    assert [(w.text, w.start, w.end) for w in best.words] == [("the", 2, 9), ("sea", 12, 19)]
+
+
+def test_scores_split_into_parts_and_words() -> None:
+    for hypothesis in decoder().decode(posteriors(40)):
+        assert hypothesis.score == pytest.approx(hypothesis.acoustic_score + hypothesis.language_model_score)
+        words = hypothesis.words
+        assert " ".join(word.text for word in words) == hypothesis.text.strip()
+        assert sum(word.acoustic_score for word in words) == pytest.approx(hypothesis.acoustic_score)
+        assert sum(word.language_model_score for word in words) == pytest.approx(hypothesis.language_model_score)
+
+
+@pytest.mark.parametrize("options", [{}, {"lookahead": True, "recombine": True, "beam_threshold": 9.0}])
+@pytest.mark.parametrize("piece", [1, 7, 50])
+def test_a_stream_gives_the_same_as_one_shot(options: dict[str, object], piece: int) -> None:
+    ours, log_probs = decoder(**options), posteriors(200)
+    stream = ours.stream()
+    for start in range(0, 200, piece):
+        stream.push(log_probs[start : start + piece])
+        if start + piece == 50:
+            assert stream.best() == ours.decode(log_probs[:50])
+    whole = ours.decode(log_probs)
+    streamed = stream.finish()
+    assert streamed == whole
+    assert [h.words for h in streamed] == [h.words for h in whole]
+    assert streamed.tally == whole.tally or streamed.tally.lookups >= whole.tally.lookups
+    with pytest.raises(OptionError, match="finished"):
+        stream.push(log_probs)
+
+
+def test_a_refused_piece_leaves_the_stream_as_it_was() -> None:
+    ours, log_probs = decoder(), posteriors(20)
+    stream = ours.stream()
+    stream.push(log_probs[:10])
+    spoiled = log_probs[10:].copy()
+    spoiled[3, 2] = np.nan
+    with pytest.raises(PosteriorsError, match="row 13 "):
+        stream.push(spoiled)
+    stream.push(log_probs[10:])
+    assert stream.finish() == ours.decode(log_probs)
+
+
+def test_memory_of_a_stream_is_bounded() -> None:
+    # Silence makes no text, so that nothing but the search itself could grow.
+    stream = BeamDecoder(Alphabet([chr(97 + i) for i in range(28)]), BeamOptions(beam_size=50)).stream()
+    rng = np.random.default_rng(0)
+    sizes = []
+    for _ in range(30):
+        logits = rng.normal(size=(500, 29))
+        logits[:, 28] += 9
+        logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        stream.push(logits)
+        sizes.append(stream._core.memory())
+    assert max(sizes[3:]) <= 1.5 * sizes[2]
+
+
+def test_scores_do_not_underflow_on_long_audio() -> None:
+    log_probs = posteriors(6000, spread=1.0, columns=4)
+    whole = BeamDecoder(Alphabet("ab "), BeamOptions(beam_size=8)).decode(log_probs)[0]
+    assert -12000 < whole.score < -2000  # e^-745 is the smallest double
+
+
+def test_reset_changes_weights_as_a_new_decoder_would() -> None:
+    ours, log_probs = decoder(), posteriors(60)
+    before = ours.decode(log_probs)
+    for changes in (
+        {"alpha": 0.1, "beta": 2.0},
+        {"lookahead": True},
+        {"hotwords": {"sea": 5.0}},
+        {"compat": "python", "lookahead": False},
+    ):
+        ours.reset(**changes)
+    fresh = decoder(alpha=0.1, beta=2.0, hotwords={"sea": 5.0}, compat="python")
+    assert ours.decode(log_probs) == fresh.decode(log_probs) != before
+    with pytest.raises(OptionError, match="no option 'gamma'"):
+        ours.reset(gamma=1)
+    with pytest.raises(OptionError, match="alpha"):
+        ours.reset(alpha=-1)
+    assert ours.options.alpha == 0.1
+
+
+def test_a_decoder_pickles_with_its_model() -> None:
+    ours, log_probs = decoder(hotwords={"sea": 1.0}), posteriors(60)
+    copy = pickle.loads(pickle.dumps(ours))
+    assert copy.language_model.path == WORDS
+    assert copy.decode(log_probs) == ours.decode(log_probs)
+    result = pickle.loads(pickle.dumps(ours.decode(log_probs)))
+    assert result[0].words == ours.decode(log_probs)[0].words
+
+
+def test_a_batch_on_threads_keeps_the_order() -> None:
+    ours = decoder()
+    batch = [posteriors(20 + i, seed=i) for i in range(12)]
+    assert ours.decode_batch(batch, threads=4) == [ours.decode(matrix) for matrix in batch]
+    with pytest.raises(OptionError, match="threads"):
+        ours.decode_batch(batch, threads=0)
+
+
+def test_the_interpreter_lock_is_released() -> None:
+    log_probs = posteriors(4000, columns=29, spread=0.5)
+    ours = BeamDecoder(Alphabet([chr(97 + i) for i in range(28)]), BeamOptions(beam_size=2000))
+    worker = threading.Thread(target=ours.decode, args=(log_probs,))
+    worker.start()
+    ticks = 0
+    while worker.is_alive():
+        time.sleep(0.001)
+        ticks += 1
+    # With the lock held, the main thread would not have come round until the decode was over.
+    assert ticks > 5
+
+
+def test_hot_words_win_what_they_are_worth() -> None:
+    alphabet = Alphabet("ab ")
+    log_probs = np.log([[0.6, 0.3, 0.05, 0.05]])
+    plain = BeamDecoder(alphabet, BeamOptions(beam_size=10)).decode(log_probs)
+    hot = BeamDecoder(alphabet, BeamOptions(beam_size=10, hotwords={"b": 3.0})).decode(log_probs)
+    assert (plain[0].text, hot[0].text) == ("a", "b")
+    assert hot[0].language_model_score == 3.0
+    assert hot[0].acoustic_score == pytest.approx(math.log(0.3))
+
+
+def test_a_hot_word_outside_the_lexicon_can_be_found() -> None:
+    alphabet = LETTERS
+    log_probs = np.full((5, 8), math.log(0.01))
+    for frame, letter in enumerate("nhtsa"):  # no word of the model
+        log_probs[frame, alphabet.column(letter)] = math.log(0.93)
+    assert decoder().decode(log_probs)[0].text != "nhtsa"
+    assert decoder(hotwords={"nhtsa": 12.0}).decode(log_probs)[0].text == "nhtsa"
+
+
+def test_an_open_vocabulary_allows_other_words_at_a_price() -> None:
+    log_probs = np.full((4, 8), math.log(0.001))
+    for frame, letter in enumerate("hats"):
+        log_probs[frame, LETTERS.column(letter)] = math.log(0.993)
+    closed, dear = decoder().decode(log_probs)[0], decoder(lexicon=False, unknown_penalty=30.0).decode(log_probs)[0]
+    cheap = decoder(lexicon=False, unknown_penalty=0.0).decode(log_probs)[0]
+    assert cheap.text == "hats"
+    assert closed.text == dear.text != "hats"
+
+
+def test_nothing_left_is_one_clear_error() -> None:
+    # Certain of "nn", which begins no word of the closed lexicon.
+    log_probs = np.full((3, 8), -np.inf)
+    log_probs[0, 3] = log_probs[1, 7] = log_probs[2, 3] = 0.0
+    with pytest.raises(PosteriorsError, match=r"Row 2 .* lexicon=False"):
+        decoder().decode(log_probs)
+    assert decoder(lexicon=False).decode(log_probs)[0].text == "nn"
+
+
+def test_the_tally_counts_the_work() -> None:
+    tally = decoder().decode(posteriors(40)).tally
+    assert tally.frames == 40
+    assert tally.candidates > tally.created > 0
+    assert tally.merges > 0
+    assert tally.lookups > 0
+    assert BeamDecoder(LETTERS).decode(posteriors(40)).tally.lookups == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"beam_size": 0},
+        {"beam_size": -5},
+        {"beam_size": 2.5},
+        {"beam_size": True},
+        {"n_best": 0},
+        {"cutoff_top_n": 0},
+        {"cutoff_prob": 0.0},
+        {"cutoff_prob": 1.5},
+        {"cutoff_prob": math.nan},
+        {"alpha": -1.0},
+        {"alpha": math.nan},
+        {"alpha": "high"},
+        {"beta": math.inf},
+        {"beam_threshold": 0.0},
+        {"beam_threshold": math.nan},
+        {"unknown_penalty": -1.0},
+        {"compat": "kaldi"},
+        {"hotwords": {"": 1.0}},
+        {"hotwords": {"a": math.inf}},
+        {"hotwords": {"two words": 1.0}},
+    ],
+    ids=str,
+)
+def test_options_no_search_can_use(options: dict[str, object]) -> None:
+    name = next(iter(options))
+    with pytest.raises(OptionError, match="[Hh]ot word" if name == "hotwords" else name) as caught:
+        BeamOptions(**options)
+    assert "\n" not in str(caught.value)
+
+
+def test_options_that_do_not_fit_the_alphabet(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="label between words"):
+        BeamDecoder(Alphabet("ab"), BeamOptions(hotwords={"a": 1.0}))
+    with pytest.raises(OptionError, match="closed vocabulary"):
+        decoder(lookahead=True, lexicon=False)
+    letters = write_arpa(tmp_path / "letters.arpa", list("ab"), 2, np.random.default_rng(0))
+    with pytest.raises(OptionError, match="hot words need a model of words"):
+        BeamDecoder(Alphabet("ab "), BeamOptions(hotwords={"a": 1.0}), load_language_model(letters))

@@ -1,0 +1,36 @@
+"""Pages with figures are what their generators print."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def load(name: str) -> ModuleType:
+    specification = importlib.util.spec_from_file_location(f"generator_{name}", DOCS / "generators" / f"{name}.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    import sys
+
+    sys.modules[specification.name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_the_notebook_page_is_current() -> None:
+    assert (DOCS / "notebook.md").read_text() == load("notebook").page()
+
+
+def test_the_notebook_page_says_what_the_rules_say() -> None:
+    """The rules, spelled out here once more for the examples of the page."""
+    figures = {one.operator: one.exact.notebook for one in load("notebook").comparisons()}
+    assert figures["convolution"] == (2 * 1 * 41 * 11 - 1) * 81 * 333 * 32
+    assert figures["batch norm"] == 4 * 32 * 81 * 333
+    assert figures["clipped ReLU"] == figures["ReLU"] == 32 * 81 * 333
+    assert figures["fully connected"] == (2 * 1312 - 1) * 2048 * 333
+    assert figures["simple recurrence"] == ((2 * 2048 - 1) * 2048 + 2048) * 333
+    assert figures["GRU"] == 2 * 1024 * (3 * 1024) * 333
+    assert figures["softmax"] == (3 * 29 - 1) * 333
+    assert figures["block-expand"] == figures["CTC loss"] == figures["mixed layer, identity projection"] == 0
