@@ -193,6 +193,7 @@ NB_MODULE(_core, m) {
       .def_rw("recombine", &Options::recombine)
       .def_rw("compat", &Options::compat);
 
+  nb::class_<Ngram> ngram(m, "Ngram");
   nb::class_<Task>(m, "Task")
       .def(nb::init<>())
       .def_rw("columns", &Task::columns)
@@ -209,9 +210,22 @@ NB_MODULE(_core, m) {
       .def_rw("unigram", &Task::unigram)
       .def("set_lexicon", [](Task& task, const std::vector<std::string>& labels, const std::vector<std::string>& words) {
         task.lexicon = std::make_shared<const Lexicon>(labels, task.delimiter, words);
+      })
+      // Looks the words of the lexicon, or the labels, up in a model.
+      .def("number_words", [](Task& task, const Ngram& model, const std::vector<std::string>& words) {
+        task.model_word.clear();
+        task.known.clear();
+        task.unigram.clear();
+        for (const std::string& word : words) {
+          const uint32_t id = model.find(word);
+          const bool known = id != kUnknownWord && word != "<unk>" && word != "<UNK>";
+          task.model_word.push_back(known ? id : kUnknownWord);
+          task.known.push_back(known);
+          task.unigram.push_back(model.score(0, id).log10);
+        }
       });
 
-  nb::class_<Ngram>(m, "Ngram")
+  ngram
       .def_static("from_file", &Ngram::from_file, "path"_a, "source_size"_a, "source_time"_a)
       .def("save", &Ngram::save, "path"_a, "source_size"_a, "source_time"_a)
       .def_prop_ro("order", &Ngram::order)

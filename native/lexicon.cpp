@@ -37,6 +37,7 @@ Lexicon::Lexicon(const std::vector<std::string>& labels, int delimiter, const st
   std::unordered_map<char32_t, bool> letters;
   for (const auto& label : labels) {
     const auto points = code_points(label);
+    is_tree_ &= points.size() <= 1;
     for (char32_t point : points) letters[point] = true;
   }
   for (size_t i = 0; i < words.size(); ++i) {
@@ -111,6 +112,13 @@ uint32_t Lexicon::search(uint32_t first, uint32_t last, int column) const {
   const auto begin = column_.begin() + first, end = column_.begin() + last;
   const auto found = std::lower_bound(begin, end, column);
   return found != end && *found == column ? target_[static_cast<size_t>(found - column_.begin())] : kOutside;
+}
+
+std::vector<uint32_t> Lexicon::parents() const {
+  std::vector<uint32_t> parents(word_.size(), 0);
+  for (uint32_t node = 0; node < size(); ++node)
+    for (uint32_t edge = edges_[node]; edge < edges_[node + 1]; ++edge) parents[target_[edge]] = node;
+  return parents;
 }
 
 std::vector<double> Lexicon::best_below(const std::vector<double>& value_of_word) const {

@@ -31,6 +31,10 @@ class Lexicon {
     }
     return search(first, last, column);
   }
+  // Whether every node is reached from one other only, as where labels are single letters.
+  bool is_tree() const { return is_tree_; }
+  // The node each is reached from, in a tree; the root from itself.
+  std::vector<uint32_t> parents() const;
   // For each node the largest value among the words that go through it; nodes come before those they lead to.
   std::vector<double> best_below(const std::vector<double>& value_of_word) const;
 
@@ -40,6 +44,7 @@ class Lexicon {
                  const std::vector<std::string>& labels, int delimiter);
 
   bool narrow_;
+  bool is_tree_ = true;
   uint64_t delimiter_bit_ = 0;
   std::vector<uint32_t> word_;
   std::vector<uint64_t> mask_;

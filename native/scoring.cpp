@@ -26,6 +26,12 @@ std::shared_ptr<const Weights> make_weights(const Task& task, const Options& opt
     double largest = 0.0;
     for (double a : weights->ahead) largest = std::max(largest, a);
     weights->largest_step = std::exp(largest);
+    if (task.lexicon->is_tree()) {
+      const auto parents = task.lexicon->parents();
+      weights->step.resize(parents.size());
+      for (size_t i = 0; i < parents.size(); ++i)
+        weights->step[i] = std::exp(weights->ahead[i] - weights->ahead[parents[i]]);
+    }
   }
   return weights;
 }

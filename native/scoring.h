@@ -46,7 +46,8 @@ struct Weights {
   Options options;
   double largest_factor = 1.0;      // no entry multiplies by more, look-ahead aside
   std::vector<double> ahead;        // by lexicon node; empty without look-ahead
-  double largest_step = 1.0;
+  double largest_step = 1.0;        // no letter multiplies by more
+  std::vector<double> step;         // exp(ahead[node] - ahead[its parent]) where the lexicon is a tree
 };
 
 inline double weigh(const Options& o, double log10, uint32_t words, bool known) {
@@ -59,6 +60,10 @@ inline double weigh(const Options& o, double log10, uint32_t words, bool known) 
       return o.alpha * kLn10 * log10 + o.beta - (known ? 0.0 : o.unknown_penalty);
   }
 }
+
+// What an entry multiplies by. What would take a prefix out of the arithmetic's range is not entered at all.
+constexpr double kRange = 600.0;
+inline double factor_of(double added) { return added == 0.0 ? 1.0 : added < -kRange ? 0.0 : std::exp(added); }
 
 std::shared_ptr<const Weights> make_weights(const Task& task, const Options& options);
 

@@ -9,8 +9,7 @@ namespace {
 
 constexpr double kSumTolerance = 0.02;
 constexpr double kCutoffSlack = 1e-9;
-constexpr double kRange = 600.0;
-constexpr uint32_t kFirstCollection = 8192;
+constexpr uint32_t kFirstCollection = 32768;
 
 int slack(int beam_size) { return std::max(beam_size / 4, 32); }
 
@@ -47,7 +46,7 @@ void Search::restart(const Options& options, std::shared_ptr<const Weights> weig
   weights_ = std::move(weights);
   reserve(options.beam_size);
   tally_ = {};
-  trie_.restart(task_->columns, stride_ - 1);
+  trie_.restart(task_->columns, stride_ - 1, task_->unit != Unit::none);
   records_.restart();
   frame_ = 0;
   shift_ = 0;
@@ -66,8 +65,8 @@ void Search::restart(const Options& options, std::shared_ptr<const Weights> weig
   record_[0] = kNone;
   factor_[0] = 1.0;
   trie_.slots()[0] = 0;
-  trie_[0].state = task_->has_model ? language_->begin() : 0;
-  blocked_[0] = blocked_of(trie_[0]);
+  if (task_->has_model) trie_.language(0).state = language_->begin();
+  blocked_[0] = blocked_of(0);
 }
 
 template <typename Number>
@@ -226,7 +225,7 @@ void Search::keep_useful(int column, int found) {
       const uint32_t node = static_cast<uint32_t>(node_[static_cast<size_t>(slot)]);
       const uint32_t child = trie_.find(node, column);
       if (child != kNone && trie_.slot(child) != stride_ - 1) continue;
-      if (task_->closed && !allowed(trie_[node], column)) continue;
+      if (task_->closed && !allowed(trie_.language(node), column)) continue;
     }
     const double value = values[i] * entry_factor(slot, column);
     if (!(value > threshold_)) continue;
@@ -237,31 +236,27 @@ void Search::keep_useful(int column, int found) {
   }
 }
 
-bool Search::allowed(const Node& node, int column) const {
+bool Search::allowed(const NodeLanguage& node, int column) const {
   if (column == task_->delimiter) return node.lexeme != Lexicon::root() && task_->lexicon->word(node.lexeme) != kNoWord;
   return task_->lexicon->child(node.lexeme, column) != kOutside;
 }
 
-// What an entry multiplies by. What would take a prefix out of the arithmetic's range is not entered at all.
 double Search::entry_factor(int32_t slot, int column) {
-  const double added = entry_score(slot, column);
-  return added == 0.0 ? 1.0 : added < -kRange ? 0.0 : std::exp(added);
-}
-
-double Search::entry_score(int32_t slot, int column) {
-  if (task_->unit == Unit::none) return 0.0;
-  Node& node = trie_[static_cast<uint32_t>(node_[static_cast<size_t>(slot)])];
+  if (task_->unit == Unit::none) return 1.0;
+  NodeLanguage& node = trie_.language(static_cast<uint32_t>(node_[static_cast<size_t>(slot)]));
   if (task_->unit == Unit::label) {
     const size_t c = static_cast<size_t>(column);
-    return weigh(options_, ask(node.state, task_->model_word[c]).log10, node.words + 1, task_->known[c] != 0);
+    const double log10 = ask(node.state, task_->model_word[c]).log10;
+    return factor_of(weigh(options_, log10, node.words + 1, task_->known[c] != 0));
   }
   if (column == task_->delimiter) {
-    if (node.lexeme == Lexicon::root()) return 0.0;
+    if (node.lexeme == Lexicon::root()) return 1.0;
     end_word(node);
-    return node.word_end - ahead(node.lexeme);
+    return node.word_end_factor;
   }
-  if (weights_->ahead.empty()) return 0.0;
-  return ahead(task_->lexicon->child(node.lexeme, column)) - ahead(node.lexeme);
+  if (weights_->ahead.empty()) return 1.0;
+  const uint32_t child = task_->lexicon->child(node.lexeme, column);
+  return weights_->step.empty() ? factor_of(ahead(child) - ahead(node.lexeme)) : weights_->step[child];
 }
 
 // Leaves the best beam_size of stays and candidates in play. Of equals the earlier stay: prefixes already in the
@@ -329,6 +324,9 @@ void Search::choose() {
 
 void Search::create() {
   newcomers_.clear();
+  newcomers_.reserve(static_cast<size_t>(candidates_));
+  trie_.reserve(static_cast<size_t>(candidates_));
+  records_.reserve(static_cast<size_t>(candidates_ + entered_count_));
   const double* values = new_mass_.data() + count_;
   for (int i = 0; i < candidates_; ++i) {
     const size_t slot = static_cast<size_t>(candidate_slot_[static_cast<size_t>(i)]);
@@ -337,16 +335,31 @@ void Search::create() {
     uint32_t child = trie_.find(parent, column);
     if (child == kNone) {
       child = trie_.add(parent, column);
-      if (task_->unit != Unit::none) enter_language(trie_[child], trie_[parent], column);
+      if (task_->unit != Unit::none) enter_language(trie_.language(child), trie_.language(parent), column);
     }
-    newcomers_.push_back({values[i], child, note(slot, child, column, values[i])});
+    newcomers_.emplace_back();
+    Newcomer& newcomer = newcomers_.back();
+    newcomer.value = values[i];
+    newcomer.node = child;
+    newcomer.record = note(slot, child, column, values[i]);
   }
   tally_.created += candidates_;
 }
 
 uint32_t Search::note(size_t source, uint32_t node, int column, double mass) {
-  const Node& entered = trie_[node];
-  return records_.add({record_[source], column, frame_, end_[source], mass, shift_, entered.language, ahead(entered.lexeme)});
+  if (task_->unit != Unit::none) {
+    const NodeLanguage& entered = trie_.language(node);
+    records_.add_language({entered.total, ahead(entered.lexeme)});
+  }
+  const uint32_t number = records_.size();
+  Record& record = records_.add();
+  record.before = record_[source];
+  record.column = column;
+  record.start = frame_;
+  record.end_before = end_[source];
+  record.mass = mass;
+  record.shift = static_cast<int32_t>(shift_);
+  return number;
 }
 
 // Prefixes that are now mostly reached by a new way in get the times of that way.
@@ -386,17 +399,18 @@ void Search::recombine() {
       ++next_loser;
       continue;
     }
-    const Node& node = trie_[node_of(i)];
+    const NodeLanguage& node = trie_.language(node_of(i));
+    const int32_t column = trie_[node_of(i)].column;
     if (node.lexeme == kOutside) continue;
-    uint64_t hash = (uint64_t{node.state} << 32 | node.lexeme) * 0x9E3779B97F4A7C15u + static_cast<uint32_t>(node.column);
+    uint64_t hash = (uint64_t{node.state} << 32 | node.lexeme) * 0x9E3779B97F4A7C15u + static_cast<uint32_t>(column);
     for (hash ^= hash >> 32;; ++hash) {
       uint32_t& holder = futures_[hash & (size - 1)];
       if (holder == kNone) {
         holder = i;
         break;
       }
-      const Node& other = trie_[node_of(holder)];
-      if (other.state != node.state || other.lexeme != node.lexeme || other.column != node.column) continue;
+      const NodeLanguage& other = trie_.language(node_of(holder));
+      if (other.state != node.state || other.lexeme != node.lexeme || trie_[node_of(holder)].column != column) continue;
       if (value_of(i) > value_of(holder)) {
         lose(holder);
         holder = i;
@@ -411,7 +425,9 @@ void Search::recombine() {
 }
 
 void Search::replace_losers() {
-  std::sort(losers_.begin(), losers_.begin() + losers_count_);
+  // Ascending already, unless ties or recombination added some.
+  if (!std::is_sorted(losers_.begin(), losers_.begin() + losers_count_))
+    std::sort(losers_.begin(), losers_.begin() + losers_count_);
   for (int i = 0; i < losers_count_; ++i) drop(losers_[static_cast<size_t>(i)]);
   int filled = 0;
   new_count_ = count_;
@@ -423,10 +439,9 @@ void Search::replace_losers() {
   }
 }
 
-uint64_t Search::blocked_of(const Node& node) const {
-  if (!task_->closed) return node.children_in_beam;
-  uint64_t open = task_->lexicon->mask(node.lexeme);
-  return ~open | node.children_in_beam;
+uint64_t Search::blocked_of(uint32_t node) const {
+  const uint64_t taken = trie_[node].children_in_beam;
+  return task_->closed ? ~task_->lexicon->mask(trie_.language(node).lexeme) | taken : taken;
 }
 
 void Search::drop(int32_t slot) {
@@ -456,10 +471,11 @@ void Search::place(const Newcomer& newcomer, int32_t slot) {
   parent_[s] = static_cast<int32_t>(node.parent);
   source_offset_[s] = node.column == parent.column ? stride_ : 0;
   node_[s] = static_cast<int32_t>(newcomer.node);
-  blocked_[s] = blocked_of(node);
+  blocked_[s] = blocked_of(newcomer.node);
   record_[s] = newcomer.record;
-  if (task_->unit != Unit::none)
-    factor_[s] = std::exp(node.language + ahead(node.lexeme) - parent.language - ahead(parent.lexeme));
+  if (task_->unit == Unit::none) return;
+  const NodeLanguage &now = trie_.language(newcomer.node), &before = trie_.language(node.parent);
+  factor_[s] = factor_of(now.total - before.total + (ahead(now.lexeme) - ahead(before.lexeme)));
 }
 
 void Search::move(int32_t from, int32_t to) {
@@ -490,8 +506,8 @@ void Search::collect_garbage() {
   node_map_.assign(trie_.size(), 0);
   record_map_.assign(records_.size(), 0);
   for (size_t s = 0; s < static_cast<size_t>(count_); ++s) {
-    for (uint32_t n = static_cast<uint32_t>(node_[s]); n != kNone && !node_map_[n]; n = trie_[n].parent) node_map_[n] = 1;
-    for (uint32_t r = record_[s]; r != kNone && !record_map_[r]; r = records_[r].before) record_map_[r] = 1;
+    node_map_[static_cast<uint32_t>(node_[s])] = 1;
+    if (record_[s] != kNone) record_map_[record_[s]] = 1;
   }
   node_map_[0] = 1;
   trie_.compact(node_map_);

@@ -60,9 +60,8 @@ class Search {
   void extend();
   void extend_by(int column, double bound);
   void keep_useful(int column, int found);
-  bool allowed(const Node& node, int column) const;
+  bool allowed(const NodeLanguage& node, int column) const;
   double entry_factor(int32_t slot, int column);
-  double entry_score(int32_t slot, int column);
   void prune();
   void keep_candidates(double least);
   void drop_equals(double least, int excess);
@@ -79,10 +78,10 @@ class Search {
   void swap_buffers();
   void reserve(int beam_size);
 
-  void enter_language(Node& child, Node& parent, int column);
-  void end_word(Node& node);
+  void enter_language(NodeLanguage& child, NodeLanguage& parent, int column);
+  void end_word(NodeLanguage& node);
   double ahead(uint32_t lexeme) const { return weights_->ahead.empty() || lexeme == kOutside ? 0.0 : weights_->ahead[lexeme]; }
-  uint64_t blocked_of(const Node& node) const;
+  uint64_t blocked_of(uint32_t node) const;
   Scored ask(uint32_t state, uint32_t word);
   double finish_language(uint32_t node, bool* whole);
   Result result(int32_t slot, double acoustic, double language) const;

@@ -8,7 +8,7 @@ namespace ctc {
 
 namespace {
 constexpr double kLn2 = 0.6931471805599453;
-}
+}  // namespace
 
 Scored Search::ask(uint32_t state, uint32_t word) {
   ++tally_.lookups;
@@ -16,7 +16,7 @@ Scored Search::ask(uint32_t state, uint32_t word) {
 }
 
 // What ending the unfinished word adds; asked once for each prefix.
-void Search::end_word(Node& node) {
+void Search::end_word(NodeLanguage& node) {
   if (node.word_end_state != kNone) return;
   const uint32_t word = node.lexeme == kOutside ? kNoWord : task_->lexicon->word(node.lexeme);
   double added = word == kNoWord ? 0.0 : task_->bonus[word];
@@ -28,20 +28,21 @@ void Search::end_word(Node& node) {
     state = scored.state;
   }
   node.word_end = added;
+  node.word_end_factor = factor_of(added - ahead(node.lexeme));
   node.word_end_state = state;
 }
 
-void Search::enter_language(Node& child, Node& parent, int column) {
+void Search::enter_language(NodeLanguage& child, NodeLanguage& parent, int column) {
   child.lexeme = parent.lexeme;
   child.state = parent.state;
-  child.language = parent.language;
+  child.total = parent.total;
   child.words = parent.words;
   if (task_->unit == Unit::label) {
     const size_t c = static_cast<size_t>(column);
     const Scored scored = ask(parent.state, task_->model_word[c]);
     child.words = parent.words + 1;
     child.state = scored.state;
-    child.language += weigh(options_, scored.log10, child.words, task_->known[c] != 0);
+    child.total += weigh(options_, scored.log10, child.words, task_->known[c] != 0);
   } else if (column != task_->delimiter) {
     child.words = std::max(parent.words, 1u);
     child.lexeme = parent.lexeme == kOutside ? kOutside : task_->lexicon->child(parent.lexeme, column);
@@ -51,7 +52,7 @@ void Search::enter_language(Node& child, Node& parent, int column) {
     end_word(parent);
     child.lexeme = Lexicon::root();
     child.state = parent.word_end_state;
-    child.language += parent.word_end;
+    child.total += parent.word_end;
     child.words = parent.words + 1;
   }
 }
@@ -59,8 +60,9 @@ void Search::enter_language(Node& child, Node& parent, int column) {
 // The language score of a prefix at the end of the audio, and whether its last word is a whole one.
 double Search::finish_language(uint32_t index, bool* whole) {
   *whole = true;
-  Node& node = trie_[index];
-  double total = node.language;
+  if (task_->unit == Unit::none) return 0.0;
+  NodeLanguage& node = trie_.language(index);
+  double total = node.total;
   uint32_t state = node.state;
   if (task_->unit == Unit::word && node.lexeme != Lexicon::root()) {
     *whole = !task_->closed || task_->lexicon->word(node.lexeme) != kNoWord;
@@ -88,7 +90,8 @@ std::vector<Result> Search::finish() {
     const uint32_t node = static_cast<uint32_t>(node_[s]);
     Ending e{};
     e.slot = slot;
-    e.acoustic = std::log(mass_[s]) - static_cast<double>(shift_) * kLn2 - trie_[node].language - ahead(trie_[node].lexeme);
+    e.acoustic = std::log(mass_[s]) - static_cast<double>(shift_) * kLn2;
+    if (task_->unit != Unit::none) e.acoustic -= trie_.language(node).total + ahead(trie_.language(node).lexeme);
     e.language = finish_language(node, &e.whole);
     e.score = e.acoustic + e.language;
     any_whole |= e.whole;
@@ -113,7 +116,8 @@ Result Search::result(int32_t slot, double acoustic, double language) const {
   for (uint32_t r = record_[static_cast<size_t>(slot)]; r != kNone; r = records_[r].before) {
     const Record& record = records_[r];
     const double mass = std::log(record.mass) - static_cast<double>(record.shift) * kLn2;
-    out.labels.push_back({record.column, record.start, end, 0, mass - record.language - record.ahead, record.language});
+    const RecordLanguage of = records_.language(r);
+    out.labels.push_back({record.column, record.start, end, 0, mass - of.total - of.ahead, of.total});
     end = record.end_before;
   }
   std::reverse(out.labels.begin(), out.labels.end());

@@ -13,14 +13,17 @@ uint64_t mix(uint64_t key) {
 
 }  // namespace
 
-void Trie::restart(int columns, int32_t empty_slot) {
+void Trie::restart(int columns, int32_t empty_slot, bool has_language) {
+  has_language_ = has_language;
+  language_.clear();
+  if (has_language) language_.push_back({});
   wide_ = columns > 64;
   empty_slot_ = empty_slot;
   nodes_.clear();
   slots_.clear();
   used_ = 0;
   if (wide_) table_.assign(std::max<size_t>(table_.size(), 4096), {0, 0});
-  nodes_.push_back(Node{kNone, -1, kNone, kNone, 0, 0, 0, 0, 0.0, 0.0, kNone, 0});
+  nodes_.push_back(Node{kNone, -1, kNone, kNone, 0, 0});
   slots_.push_back(empty_slot);
 }
 
@@ -40,17 +43,19 @@ uint32_t Trie::find(uint32_t parent, int column) const {
   }
 }
 
-uint32_t Trie::add(uint32_t parent, int column) {
-  const uint32_t child = size();
-  Node& above = nodes_[parent];
-  const uint32_t sibling = above.first_child;
-  above.first_child = child;
-  above.children |= uint64_t{1} << (column & 63);
-  nodes_.push_back(Node{parent, column, kNone, sibling, 0, 0, 0, 0, 0.0, 0.0, kNone, 0});
-  slots_.push_back(empty_slot_);
-  if (wide_) insert(key(parent, column) + 1, child);
-  return child;
+// Room grows by half at least, so that growing stays rare.
+template <typename Vector>
+static void make_room(Vector& vector, size_t more) {
+  if (vector.capacity() - vector.size() < more) vector.reserve(vector.size() + std::max(more, vector.size() / 2));
 }
+
+void Trie::reserve(size_t more) {
+  make_room(nodes_, more);
+  make_room(slots_, more);
+  if (has_language_) make_room(language_, more);
+}
+
+void Records::reserve(size_t more) { make_room(records_, more); }
 
 void Trie::insert(uint64_t wanted, uint32_t node) {
   if (++used_ * 2 > table_.size()) rehash(table_.size() * 2);
@@ -71,10 +76,12 @@ void Trie::rehash(size_t size) {
 }
 
 void Trie::compact(std::vector<uint32_t>& map) {
+  // A parent's number is below its children's, before and after, so one sweep in either direction is enough.
+  for (uint32_t node = size() - 1; node > 0; --node)
+    if (map[node]) map[nodes_[node].parent] = 1;
   uint32_t kept = 0;
   if (wide_) table_.assign(table_.size(), {0, 0});
   used_ = 0;
-  // A parent's number is below its children's, before and after.
   for (uint32_t old = 0; old < size(); ++old) {
     if (!map[old]) continue;
     Node node = nodes_[old];
@@ -92,26 +99,33 @@ void Trie::compact(std::vector<uint32_t>& map) {
     }
     nodes_[kept] = node;
     slots_[kept] = slot;
+    if (has_language_) language_[kept] = language_[old];
     ++kept;
   }
   nodes_.resize(kept);
   slots_.resize(kept);
+  if (has_language_) language_.resize(kept);
 }
 
 size_t Trie::memory() const {
-  return nodes_.capacity() * sizeof(Node) + slots_.capacity() * sizeof(int32_t) + table_.capacity() * sizeof(table_[0]);
+  return nodes_.capacity() * sizeof(Node) + language_.capacity() * sizeof(NodeLanguage) +
+         slots_.capacity() * sizeof(int32_t) + table_.capacity() * sizeof(table_[0]);
 }
 
 void Records::compact(std::vector<uint32_t>& map) {
+  for (uint32_t record = size(); record-- > 0;)
+    if (map[record] && records_[record].before != kNone) map[records_[record].before] = 1;
   uint32_t kept = 0;
   for (uint32_t old = 0; old < size(); ++old) {
     if (!map[old]) continue;
     Record record = records_[old];
     if (record.before != kNone) record.before = map[record.before];
     map[old] = kept;
+    if (!language_.empty()) language_[kept] = language_[old];
     records_[kept++] = record;
   }
   records_.resize(kept);
+  if (!language_.empty()) language_.resize(kept);
 }
 
 }  // namespace ctc

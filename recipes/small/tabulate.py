@@ -45,7 +45,8 @@ def curves() -> str:
         "dev loss / 3": ("#3c9e8f", [(r["epoch"], r["dev_loss"] / 3) for r in epochs if r["dev_loss"]]),
     }
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        'font-family="sans-serif" font-size="12">',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
     ]
     for tick in range(0, 101, 20):

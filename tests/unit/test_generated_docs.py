@@ -1,8 +1,11 @@
 """Pages with figures are what their generators print."""
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
+
+import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -12,8 +15,6 @@ def load(name: str) -> ModuleType:
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
-    import sys
-
     sys.modules[specification.name] = module
     specification.loader.exec_module(module)
     return module
@@ -21,6 +22,13 @@ def load(name: str) -> ModuleType:
 
 def test_the_notebook_page_is_current() -> None:
     assert (DOCS / "notebook.md").read_text() == load("notebook").page()
+
+
+def test_the_figures_of_the_readme_are_current(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "110")
+    text = (DOCS.parent / "README.md").read_text()
+    assert load("readme").page(text) == text
+    assert "18,494,994,144" in text
 
 
 def test_the_notebook_page_says_what_the_rules_say() -> None:

@@ -9,23 +9,42 @@ from cyclopts import App, CycloptsError
 
 from deepspeech2.errors import DeepSpeech2Error
 
-app = App(
-    name="ds2",
-    help="DeepSpeech2 in PyTorch, with every floating-point operation accounted for.",
-    version=lambda: version("deepspeech2"),
-    help_format="markdown",
-)
-# Commands are named by import path, so that `ds2 --help` imports none of their dependencies.
-app.command("deepspeech2.cli.flops:flops", help="Count the operations a model spends on an utterance.")
-app.command("deepspeech2.cli.convert:convert", help="Turn a checkpoint of Baidu's into one of this project.")
-app.command("deepspeech2.cli.prepare:prepare", help="Check speech and transcripts: manifest, vocabulary, normaliser.")
-app.command("deepspeech2.cli.train:train", help="Train a network on a manifest of speech.")
-app.command("deepspeech2.cli.transcribe:transcribe", help="Recognise the speech in audio files.")
-app.command("deepspeech2.cli.evaluate:evaluate", help="Measure word and character error rates on a manifest.")
+# Name -> what the list of commands says of it. Each is the function of that name in the module of that name, and is
+# imported when it is called, so that `ds2 --help` imports none of their dependencies.
+COMMANDS = {
+    "flops": "Count the operations a model spends on an utterance.",
+    "convert": "Turn a checkpoint of Baidu's into one of this project.",
+    "decode": "Decode CTC posteriors into text.",
+    "prepare": "Check speech and transcripts: manifest, vocabulary, normaliser.",
+    "train": "Train a network on a manifest of speech.",
+    "transcribe": "Recognise the speech in audio files.",
+    "evaluate": "Measure word and character error rates on a manifest.",
+    "tune": "Find the alpha and beta of a language model on a development set.",
+}
+
+
+def build_app(*, lists_commands: bool) -> App:
+    """Register the commands.
+
+    Args:
+        lists_commands: Whether to give each its summary. A summary given here replaces the command's own help with
+            its examples, so it is for the list only.
+    """
+    app = App(
+        name="ds2",
+        help="DeepSpeech2 in PyTorch, with every floating-point operation accounted for.",
+        version=lambda: version("deepspeech2"),
+        help_format="markdown",
+    )
+    for name, summary in COMMANDS.items():
+        app.command(f"deepspeech2.cli.{name}:{name}", help=summary if lists_commands else None)
+    return app
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 0, 1 (some files failed), 2 (wrong input) or 130 (interrupted)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    app = build_app(lists_commands=not arguments or arguments[0] in ("--help", "-h"))
     try:
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:

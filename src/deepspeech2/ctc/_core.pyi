@@ -43,6 +43,7 @@ class Task:
     bonus: list[float]
     unigram: list[float]
     def set_lexicon(self, labels: Sequence[str], words: Sequence[str]) -> None: ...
+    def number_words(self, model: Ngram, words: Sequence[str]) -> None: ...
 
 class Ngram:
     order: int

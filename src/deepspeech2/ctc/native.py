@@ -104,12 +104,11 @@ def native_options(options: BeamOptions) -> _core.Options:
 def _number_words(task: Any, model: LanguageModel | None, words: Sequence[str]) -> Language:
     if model is None:
         return None
+    if isinstance(model, NgramModel):
+        task.number_words(model.core, words)
+        return model.core
     task.known = [word in model for word in words]
-    known = list(zip(words, task.known, strict=True))
+    task.model_word = [number if known else UNKNOWN for number, known in enumerate(task.known)]
     null = model.null()
     task.unigram = [model.score(null, word)[0] for word in words]
-    if isinstance(model, NgramModel):
-        task.model_word = [model.number(word) if knows else UNKNOWN for word, knows in known]
-        return model.core
-    task.model_word = [number if knows else UNKNOWN for number, (_, knows) in enumerate(known)]
     return lambda: LanguageSession(model, words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from deepspeech2.ctc.alphabet import Alphabet
 from deepspeech2.ctc.language_model import LanguageModel, unit_of
@@ -97,16 +98,21 @@ class WordScorer(Scorer):
         self._delimiter = alphabet.delimiter_column
         closed = options.compat != "python" if options.lexicon is None else options.lexicon
         self.closed = model is not None and closed
-        self._lookahead: dict[str, float] = {}
         letters = set("".join(alphabet.labels))
         words = [*options.hotwords, *(() if model is None else model.words())]
         # A word the labels cannot spell has no beginnings either.
         self._known = {word for word in words if letters.issuperset(word)}
+
+    @cached_property
+    def _lookahead(self) -> dict[str, float]:
+        """For each beginning of a word, the score of the most probable word it can become, context aside."""
+        lookahead: dict[str, float] = {}
         for word in self._known:
             best = self._unigram(word)
             for length in range(1, len(word) + 1):
                 beginning = word[:length]
-                self._lookahead[beginning] = max(best, self._lookahead.get(beginning, -math.inf))
+                lookahead[beginning] = max(best, lookahead.get(beginning, -math.inf))
+        return lookahead
 
     def vocabulary(self) -> list[str]:
         """The words that beginnings lead to, sorted."""

@@ -8,12 +8,16 @@ from typing import Any
 
 import sympy
 
-from deepspeech2.errors import ClosedFormError
+from deepspeech2.errors import ClosedFormError, InputError
 from deepspeech2.flops.closed_form import ClosedForm
 from deepspeech2.flops.dimensions import SymbolicInputs
 from deepspeech2.flops.expressions import evaluate, plain_sympy
+from deepspeech2.flops.interpolation import interpolate
 from deepspeech2.flops.tally import Tally
 from deepspeech2.flops.tracer import FakeWorld
+
+# Lengths are brought down to at least this, and by multiples of the other, to see whether a program loops over them.
+_SHORT, _PERIOD = 24, 12
 
 Counter = Callable[[FakeWorld, tuple[Any, ...], Mapping[str, Any]], Tally]
 
@@ -30,41 +34,86 @@ def derive(count: Counter, args: tuple[Any, ...], kwargs: Mapping[str, Any], dim
     Raises:
         ClosedFormError: the count is not a formula in these dimensions, or the check fails.
     """
+    loops = _looped_over(count, args, kwargs, dimensions)
+    if loops:
+        return interpolate(partial(_partly_symbolic, count, args, kwargs, dimensions), dimensions, loops)
     formula = _traced(count, args, kwargs, dimensions)
     _verify(count, args, kwargs, dimensions, formula)
     return formula
 
 
-def _hints(dimensions: SymbolicInputs) -> dict[str, int]:
-    """Sizes to trace with: the example's, but above one (a size of one broadcasts) and all different."""
+def _looped_over(
+    count: Counter, args: tuple[Any, ...], kwargs: Mapping[str, Any], dimensions: SymbolicInputs
+) -> tuple[str, ...]:
+    """Dimensions the program asks the value of, as a Python loop over time does; found out at a short length."""
+    short = {name: _short(size) for name, size in dimensions.sizes.items()}
+    world, symbolic_args, symbolic_kwargs = _symbolic_inputs(args, kwargs, dimensions, short)
+    try:
+        count(world, symbolic_args, symbolic_kwargs)
+    except InputError:
+        # The program does not take so short an input: it is traced at the example's own size.
+        return ()
+    return tuple(world.fixed_dimensions())
+
+
+def _short(size: int) -> int:
+    return size if size < _SHORT + _PERIOD else _SHORT + (size - _SHORT) % _PERIOD
+
+
+def _partly_symbolic(
+    count: Counter,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    dimensions: SymbolicInputs,
+    sizes: Mapping[str, int],
+) -> Tally:
+    """Count with some dimensions at given sizes and the others as symbols."""
+    example = {**dimensions.sizes, **sizes}
+    resized_args, resized_kwargs = dimensions.resized(args, kwargs, example)
+    if set(sizes) == set(dimensions.names):
+        return count(FakeWorld.create(), resized_args, resized_kwargs)
+    rest = dimensions.without(sizes)
+    world, symbolic_args, symbolic_kwargs = _symbolic_inputs(resized_args, resized_kwargs, rest, rest.sizes)
+    tally = count(world, symbolic_args, symbolic_kwargs)
+    _refuse_fixed(world)
+    return tally
+
+
+def _symbolic_inputs(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], dimensions: SymbolicInputs, sizes: Mapping[str, int]
+) -> tuple[FakeWorld, tuple[Any, ...], dict[str, Any]]:
+    """A fresh world with the inputs in it, the named axes as symbols.
+
+    The sizes stand behind the symbols as hints, but above one (a size of one broadcasts) and all different.
+    """
+    world = FakeWorld.create(symbolic=True)
     hints: dict[str, int] = {}
-    for name, size in dimensions.sizes.items():
+    for name, size in sizes.items():
         hint = max(size, 2)
         while hint in hints.values():
             hint += 1
         hints[name] = hint
-    return hints
-
-
-def _traced(count: Counter, args: tuple[Any, ...], kwargs: Mapping[str, Any], dimensions: SymbolicInputs) -> ClosedForm:
-    world = FakeWorld.create(symbolic=True)
-    hints = _hints(dimensions)
 
     def symbolic(key: int | str, value: Any) -> Any:
         axes = dimensions.axes.get(key)
-        return (
-            world.symbolic_input(value, {axis: (name, hints[name]) for axis, name in axes.items()}) if axes else value
-        )
+        if not axes:
+            return value
+        return world.symbolic_input(value, {axis: (name, hints[name]) for axis, name in axes.items()})
 
     symbolic_args = tuple(symbolic(position, value) for position, value in enumerate(args))
-    symbolic_kwargs = {name: symbolic(name, value) for name, value in kwargs.items()}
+    return world, symbolic_args, {name: symbolic(name, value) for name, value in kwargs.items()}
+
+
+def _traced(count: Counter, args: tuple[Any, ...], kwargs: Mapping[str, Any], dimensions: SymbolicInputs) -> ClosedForm:
+    world, symbolic_args, symbolic_kwargs = _symbolic_inputs(args, kwargs, dimensions, dimensions.sizes)
     tally = count(world, symbolic_args, symbolic_kwargs)
-    fixed = world.fixed_symbols()
-    if fixed:
-        name, value = next(iter(fixed.items()))
-        raise ClosedFormError(f"the program fixes {name} to {value}: it is not a free dimension of this program")
-    conditions = _conditions(world)
-    return ClosedForm(tally, dimensions.names, conditions)
+    _refuse_fixed(world)
+    return ClosedForm(tally, dimensions.names, _conditions(world))
+
+
+def _refuse_fixed(world: FakeWorld) -> None:
+    for name, equation in world.fixed_dimensions().items():
+        raise ClosedFormError(f"the program fixes {equation}: {name} is not a free dimension of this program")
 
 
 def _conditions(world: FakeWorld) -> tuple[sympy.Basic, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,13 @@ class SymbolicInputs:
     def names(self) -> tuple[str, ...]:
         """Names of the dimensions, in the order they were asked for."""
         return tuple(self.sizes)
+
+    def without(self, names: Collection[str]) -> SymbolicInputs:
+        """The same axes, but for some names."""
+        axes = {
+            key: {axis: name for axis, name in named.items() if name not in names} for key, named in self.axes.items()
+        }
+        return SymbolicInputs(axes, {name: size for name, size in self.sizes.items() if name not in names})
 
     def resized(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], sizes: Mapping[str, int]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -181,6 +181,16 @@ class Tally:
         """The same tally with a function applied to every number that may be symbolic."""
         return Tally(tuple(_map_layer(layer, function) for layer in self.layers), self.unknown)
 
+    def combine(self, others: Sequence[Tally], function: Callable[[Sequence[Number]], Number]) -> Tally:
+        """The tally whose every number is a function of the corresponding numbers of several tallies.
+
+        Raises:
+            ValueError: the tallies do not have the same rows.
+        """
+        if any(one.unknown != self.unknown and len(one.unknown) != len(self.unknown) for one in others):
+            raise ValueError("operators without a formula differ")
+        return Tally(_combine_layers([self.layers, *(one.layers for one in others)], function), self.unknown)
+
     def to_json(self) -> str:
         """The whole tally as JSON text; expressions become strings."""
         document = {
@@ -247,6 +257,26 @@ def _map_layer(layer: Layer, function: Callable[[Number], Number]) -> Layer:
         bytes_read=function(layer.bytes_read),
         bytes_written=function(layer.bytes_written),
         children=tuple(_map_layer(child, function) for child in layer.children),
+    )
+
+
+def _combine_layers(
+    columns: Sequence[tuple[Layer, ...]], function: Callable[[Sequence[Number]], Number]
+) -> tuple[Layer, ...]:
+    return tuple(_combine_layer(layers, function) for layers in zip(*columns, strict=True))
+
+
+def _combine_layer(layers: Sequence[Layer], function: Callable[[Sequence[Number]], Number]) -> Layer:
+    first = layers[0]
+    if any((one.name, one.phase) != (first.name, first.phase) for one in layers):
+        raise ValueError(f"row {first.name} is not in all of them")
+    return replace(
+        first,
+        output_shape=tuple(function(sizes) for sizes in zip(*(one.output_shape for one in layers), strict=True)),
+        own=OperationCount(*[function(amounts) for amounts in zip(*(one.own for one in layers), strict=True)]),
+        bytes_read=function([one.bytes_read for one in layers]),
+        bytes_written=function([one.bytes_written for one in layers]),
+        children=_combine_layers([one.children for one in layers], function),
     )
 
 

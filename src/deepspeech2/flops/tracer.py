@@ -26,7 +26,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 import deepspeech2.flops.operators  # noqa: F401  (registers the formulas)
 from deepspeech2.errors import CountingError
-from deepspeech2.flops.expressions import SizeReader, dimension
+from deepspeech2.flops.expressions import SizeReader, dimension, plain_sympy
 from deepspeech2.flops.functions import find_function_rule
 from deepspeech2.flops.recorder import Recorder, specification
 from deepspeech2.flops.registry import Call, find_rule, operator_name
@@ -100,15 +100,23 @@ class FakeWorld:
             self.read_size.names[symbol] = dimension(name)
         return fake.requires_grad_(tensor.requires_grad)
 
-    def fixed_symbols(self) -> dict[str, sympy.Expr]:
-        """Dimensions that the program turned out to fix, and what to."""
+    def fixed_dimensions(self) -> dict[str, str]:
+        """Dimensions whose value the program turned out to use (a Python loop over them does), and the equation."""
         if self.shapes is None:
             return {}
-        return {
-            self.read_size.names[symbol].name: value
+        names = self.read_size.names
+        found = {
+            names[symbol].name: f"{names[symbol].name} = {value}"
             for symbol, value in self.shapes.replacements.items()
-            if symbol in self.read_size.names
+            if symbol in names
         }
+        for guard in self.shapes.guards:
+            # The loop may run over a size that follows from the dimension.
+            condition = plain_sympy(guard.expr).xreplace(names)
+            if isinstance(condition, sympy.Eq) and any(side.is_Integer and side > 1 for side in condition.args):
+                for symbol in condition.free_symbols:
+                    found.setdefault(symbol.name, f"{condition.lhs} = {condition.rhs}")
+        return found
 
 
 class _FunctionLevel(TorchFunctionMode):

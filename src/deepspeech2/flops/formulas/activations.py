@@ -1,8 +1,8 @@
-"""Activations and softmaxes."""
+"""Activations and softmaxes. A softmax over nothing computes nothing."""
 
 from __future__ import annotations
 
-from deepspeech2.flops.operations import Number, OperationCount
+from deepspeech2.flops.operations import NOTHING, Number, OperationCount
 
 
 def relu(elements: Number) -> OperationCount:
@@ -26,6 +26,8 @@ def softmax(rows: Number, length: Number) -> OperationCount:
     Algorithm: m = max(x), length - 1 comparisons; e = exp(x - m); s = sum(e), length - 1 additions; e / s.
     Notebook: 3 * length - 1 per row.
     """
+    if length == 0:
+        return NOTHING
     elements = rows * length
     return OperationCount(
         compare=elements - rows,
@@ -41,6 +43,8 @@ def log_softmax(rows: Number, length: Number) -> OperationCount:
 
     Notebook: it knows no log-softmax; charged as its softmax, which this stands for.
     """
+    if length == 0:
+        return NOTHING
     elements = rows * length
     return OperationCount(
         compare=elements - rows,
@@ -53,11 +57,15 @@ def log_softmax(rows: Number, length: Number) -> OperationCount:
 
 def softmax_gradient(rows: Number, length: Number) -> OperationCount:
     """Y * (g - sum(g * y)) per row: the dot product, a subtraction and a multiplication per element."""
+    if length == 0:
+        return NOTHING
     elements = rows * length
     return OperationCount(multiply=2 * elements, add=elements - rows + elements)
 
 
 def log_softmax_gradient(rows: Number, length: Number) -> OperationCount:
     """G - exp(y) * sum(g) per row."""
+    if length == 0:
+        return NOTHING
     elements = rows * length
     return OperationCount(multiply=elements, add=elements - rows + elements, exp=elements)

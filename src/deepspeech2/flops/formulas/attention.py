@@ -39,6 +39,13 @@ class Attention:
         short = min(self.queries, self.keys)
         return _half(short * (short + 1)) + (self.queries - short) * self.keys
 
+    @property
+    def keys_seen(self) -> Number:
+        """Keys of one head that some query may see: a causal mask hides those behind the last query."""
+        if not self.causal or self.queries == self.keys:
+            return self.keys
+        return min(self.queries, self.keys)
+
 
 def _half(even: Number) -> Number:
     return even // 2 if isinstance(even, int) else even / 2
@@ -69,11 +76,12 @@ def attention_gradient(sizes: Attention) -> OperationCount:
     """Gradient of `attention` with respect to query, key and value; probabilities are recomputed from q and k.
 
     Algorithm: scores and softmax again (as forward, without the mixing); dV = P^T dO; dP = dO V^T;
-    dS = P * (dP - rowsum(dP * P)) * scale; dQ = dS K; dK = dS^T Q. Five products over allowed pairs.
+    dS = P * (dP - rowsum(dP * P)) * scale; dQ = dS K; dK = dS^T Q. Five products over allowed pairs; a key
+    that no query sees has a gradient of zero and costs nothing.
     """
     pairs = sizes.heads * sizes.pairs
     rows = sizes.heads * sizes.queries
-    keys = sizes.heads * sizes.keys
+    keys = sizes.heads * sizes.keys_seen
     scores = pairs * sizes.key_size
     mixing = pairs * sizes.value_size
     recomputed = OperationCount(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepspeech2.flops.operations import Number, OperationCount
+from deepspeech2.flops.operations import NOTHING, Number, OperationCount
 
 
 def dot_products(outputs: Number, length: Number, *, bias: bool = False) -> OperationCount:
@@ -10,7 +10,10 @@ def dot_products(outputs: Number, length: Number, *, bias: bool = False) -> Oper
 
     Algorithm: s = a[0] * b[0]; s = s + a[k] * b[k] for k = 1 .. length - 1; s = s + bias. A bias costs one addition
     whatever its value. Notebook: a fully connected layer, (2 * length - 1) per output, one more for the bias.
+    Without a product, length 0, nothing is computed.
     """
+    if isinstance(length, int) and length == 0:
+        return NOTHING
     products = outputs * length
     additions = products - outputs + (outputs if bias else 0)
     return OperationCount(multiply=products, add=additions, macs=products, notebook=products + additions)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from deepspeech2.flops.formulas.activations import sigmoid
 from deepspeech2.flops.formulas.products import dot_products
-from deepspeech2.flops.operations import Number, OperationCount
+from deepspeech2.flops.operations import Number, OperationCount, at_least_zero
 
 
 def clipped_recurrence(batch: Number, steps: Number, size: Number) -> OperationCount:
@@ -51,12 +51,15 @@ def clipped_recurrence_gradient(batch: Number, steps: Number, size: Number) -> O
     """Gradient of one direction of the simple recurrence with respect to input, weight and bias.
 
     Algorithm, from the last step to the first: d = (g + d_next Wt) where 0 < h < 24, two comparisons an element, the
-    last step without product; then dW as one product over all pairs of steps, db as one sum over all steps.
+    last step without product; then dW as one product over all pairs of steps, of which a single step has none, and
+    db as one sum over all steps.
     """
     cells = batch * steps * size
     pairs = batch * (steps - 1)
     count = recurrent_product(batch, steps, size, size) + OperationCount(compare=2 * cells)
-    weight = OperationCount(multiply=pairs * size * size, add=(pairs - 1) * size * size, macs=pairs * size * size)
+    weight = OperationCount(
+        multiply=pairs * size * size, add=at_least_zero(pairs - 1) * size * size, macs=pairs * size * size
+    )
     return count + weight + OperationCount(add=(batch * steps - 1) * size)
 
 
@@ -155,12 +158,13 @@ def gated_recurrence_gradient(batch: Number, steps: Number, size: Number) -> Ope
     cells = batch * steps * size
     later = batch * (steps - 1)
     products = later * 3 * size * size
-    slopes = OperationCount(add=3 * cells, multiply=5 * cells, compare=cells)
+    slopes = OperationCount(add=3 * cells, multiply=4 * cells, compare=cells)
     states = OperationCount(
         multiply=2 * cells + 3 * later * size + products,
         # 1 - z and three sums into the step before; the candidate's product has one addition less per element.
         add=3 * later * size + (later * size * size - later * size) + 2 * later * size * size,
         macs=products,
     )
-    weights = OperationCount(multiply=later * size + products, add=products - 3 * size * size, macs=products)
+    additions = at_least_zero(later - 1) * 3 * size * size
+    weights = OperationCount(multiply=later * size + products, add=additions, macs=products)
     return slopes + states + weights + OperationCount(add=(batch * steps - 1) * 3 * size)

@@ -1,0 +1,195 @@
+"""`ds2 decode` as a user sees it: files in, lines and exit status out."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepspeech2.cli.main import main
+from deepspeech2.ctc import Alphabet, BeamDecoder, BeamOptions, GreedyDecoder
+
+LABELS = "abcdefghijklmnopqrstuvwxyz' "
+
+
+def spoken(text: str, seed: int = 0) -> np.ndarray:
+    """Log-probabilities in which `text` is all but certain: a frame for each letter, a blank after each."""
+    symbols = [column for letter in text for column in (LABELS.index(letter), len(LABELS))]
+    scores = np.random.default_rng(seed).normal(0.0, 0.5, (len(symbols), len(LABELS) + 1)).astype(np.float32)
+    scores[np.arange(len(symbols)), symbols] += 12.0
+    return scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    status = 0
+    try:
+        main(["decode", *map(str, arguments)])
+    except SystemExit as stop:
+        status = int(stop.code or 0)
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> Path:
+    path = tmp_path / "set.npz"
+    np.savez(path, first=spoken("hello there"), second=spoken("it's me").astype(np.float64))
+    return path
+
+
+@pytest.mark.parametrize("options", [["--greedy"], ["--beam-size", "8"], ["--beam-size", "8", "--threads", "2"]])
+def test_one_utterance_is_one_bare_line(capsys, tmp_path: Path, options: list[str]) -> None:
+    np.save(tmp_path / "one.npy", spoken("hello there"))
+    assert run(capsys, tmp_path / "one.npy", *options) == (0, "hello there\n", "")
+
+
+def test_several_utterances_carry_their_names_in_order(capsys, several: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", spoken("bye"))
+    status, out, _ = run(capsys, several, tmp_path / "one.npy", "--beam-size", 8)
+    assert (status, out) == (0, "set/first\thello there\nset/second\tit's me\none\tbye\n")
+
+
+def test_json_holds_scores_words_and_times(capsys, several: Path) -> None:
+    status, out, _ = run(capsys, several, "--beam-size", 8, "--format", "json", "--n-best", 3)
+    first, second = map(json.loads, out.splitlines())
+    assert status == 0
+    assert (first["name"], first["text"], first["frames"]) == ("set/first", "hello there", 22)
+    assert (second["name"], second["text"]) == ("set/second", "it's me")
+    assert [(word["text"], word["start"]) for word in first["words"]] == [("hello", 0), ("there", 12)]
+    assert len(first["hypotheses"]) == 3
+    assert first["hypotheses"][0]["text"] == "hello there"
+    expected = BeamDecoder(Alphabet(LABELS), BeamOptions(beam_size=8)).decode(spoken("hello there"))[0]
+    assert first["score"] == pytest.approx(expected.score, abs=1e-4)
+    scores = [hypothesis["score"] for hypothesis in first["hypotheses"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_n_best_in_text_is_ranked_lines(capsys, tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", spoken("hi"))
+    _, out, _ = run(capsys, tmp_path / "one.npy", "--beam-size", 8, "--n-best", 2)
+    lines = [line.split("\t") for line in out.splitlines()]
+    assert [line[0] for line in lines] == ["1", "2"]
+    assert lines[0][2] == "hi"
+    assert float(lines[0][1]) > float(lines[1][1])
+
+
+def test_a_bad_utterance_is_named_and_the_others_go_on(capsys, tmp_path: Path) -> None:
+    path = tmp_path / "set.npz"
+    np.savez(path, a=spoken("a"), nan=np.full((3, 29), np.nan), wide=spoken("b")[:, :20], z=spoken("z"))
+    status, out, err = run(capsys, path, "--beam-size", 4, "--threads", 2)
+    assert (status, out) == (1, "set/a\ta\nset/z\tz\n")
+    first, second = err.splitlines()
+    assert first.startswith("ds2: error: set/nan:")
+    assert "nan in column 0" in first
+    assert second.startswith("ds2: error: set/wide:")
+    assert "--labels" in second
+
+
+def test_output_is_written_whole(capsys, several: Path, tmp_path: Path) -> None:
+    status, out, err = run(capsys, several, "--greedy", "--output", tmp_path / "out.txt")
+    assert (status, out, err) == (0, "", "")
+    assert (tmp_path / "out.txt").read_text() == "set/first\thello there\nset/second\tit's me\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.txt", "set.npz"]
+
+
+def test_an_interruption_keeps_what_was_done_apart(
+    capsys, several: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode_batch, calls = GreedyDecoder.decode_batch, []
+
+    def interrupted(self, matrices):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return decode_batch(self, matrices)
+
+    monkeypatch.setattr(GreedyDecoder, "decode_batch", interrupted)
+    names = [tmp_path / f"{name}.npy" for name in "abcdefghijk"]
+    for name in names:
+        np.save(name, spoken(name.stem))
+    (tmp_path / "out.txt").write_text("from before\n")
+    status, _, err = run(capsys, *names, "--greedy", "--threads", 1, "--output", tmp_path / "out.txt")
+    assert status == 130
+    assert "8 of 11 utterances are in" in err
+    assert (tmp_path / "out.txt").read_text() == "from before\n"
+    assert (tmp_path / "out.txt.part").read_text() == "".join(f"{name}\t{name}\n" for name in "abcdefgh")
+
+
+def test_order_does_not_depend_on_threads(capsys, tmp_path: Path) -> None:
+    texts = [("ab " * (1 + 7 * number % 5)).strip() + chr(ord("c") + number) for number in range(20)]
+    np.savez(tmp_path / "x.npz", **{f"u{number}": spoken(text) for number, text in enumerate(texts)})
+    _, out, _ = run(capsys, tmp_path / "x.npz", "--beam-size", 4, "--threads", 3)
+    assert out == "".join(f"x/u{number}\t{text}\n" for number, text in enumerate(texts))
+
+
+def test_labels_come_from_the_file_and_the_option_goes_first(capsys, tmp_path: Path) -> None:
+    log_probs = np.log([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05]]).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=log_probs, labels=np.array(["p", "q"]))
+    (tmp_path / "labels.txt").write_text("m\nn\n")
+    assert run(capsys, tmp_path / "x.npz", "--greedy")[1] == "pq\n"
+    assert run(capsys, tmp_path / "x.npz", "--greedy", "--labels", tmp_path / "labels.txt")[1] == "mn\n"
+    np.savez(tmp_path / "y.npz", x=log_probs, labels=np.array(["q", "p"]))
+    status, _, err = run(capsys, tmp_path / "x.npz", tmp_path / "y.npz", "--greedy")
+    assert status == 2
+    assert "different labels" in err
+
+
+def test_a_hot_word_wins_a_close_call(capsys, tmp_path: Path) -> None:
+    log_probs = spoken("cot")
+    column = {letter: LABELS.index(letter) for letter in "oa"}
+    log_probs[2, column["a"]], log_probs[2, column["o"]] = np.log(0.45), np.log(0.5)
+    log_probs[2] -= np.logaddexp.reduce(log_probs[2])
+    np.save(tmp_path / "one.npy", log_probs)
+    assert run(capsys, tmp_path / "one.npy", "--beam-size", 8)[1] == "cot\n"
+    assert run(capsys, tmp_path / "one.npy", "--beam-size", 8, "--hotword", "cat=2")[1] == "cat\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "at least one .npz or .npy"),
+        (["missing.npz"], "missing.npz: no such file"),
+        (["one.npy", "--greedy", "--beam-size", "4"], "--beam-size"),
+        (["one.npy", "--greedy", "--n-best", "4"], "--n-best"),
+        (["one.npy", "--greedy", "--hotword", "a=1"], "--hotword"),
+        (["one.npy", "--alpha", "1"], "add --lm FILE"),
+        (["one.npy", "--fast"], "add --lm FILE"),
+        (["one.npy", "--hotword", "word"], "'word'"),
+        (["one.npy", "--hotword", "word=high"], "'word=high'"),
+        (["one.npy", "--hotword", "=3"], "'=3'"),
+        (["one.npy", "--beam-size", "0"], "beam_size"),
+        (["one.npy", "--beam-size", "many"], "many"),
+        (["one.npy", "--threads", "0"], "--threads"),
+        (["one.npy", "--lm", "missing.arpa"], "missing.arpa"),
+        (["one.npy", "--labels", "missing.txt"], "missing.txt"),
+        (["one.npy", "--format", "xml"], "xml"),
+        (["one.npy", "--greedy", "--output", "no/such/folder/out.txt"], "cannot be written"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_2(
+    capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("one.npy", spoken("a"))
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert said in err
+    assert err.startswith("ds2: error: ")
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["one.npy"]
+
+
+def test_decoding_imports_no_torch(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", spoken("a"))
+    code = (
+        "import sys; from deepspeech2.cli.main import main; "
+        f"main(['decode', {str(tmp_path / 'one.npy')!r}, '--beam-size', '4']); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "a\n")

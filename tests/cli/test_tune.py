@@ -1,0 +1,169 @@
+"""`ds2 tune` as a user sees it, on a set where alpha decides between two words."""
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepspeech2.cli.main import main
+from deepspeech2.ctc import BeamDecoder
+
+LABELS = "abcdefghijklmnopqrstuvwxyz' "
+ARPA = """\\data\\
+ngram 1=6
+ngram 2=1
+
+\\1-grams:
+-3.0\t<unk>\t0
+-99\t<s>\t0
+-1.0\t</s>
+-0.5\tcat\t0
+-1.5\tcot\t0
+-1.0\tsat\t0
+
+\\2-grams:
+-0.7\tsat </s>
+
+\\end\\
+"""
+# Two hundredths of a nat of alpha 0 do not save "cat"; with much more than alpha 1 even a clear "cot" is lost.
+UTTERANCES = (("cat sat", 0.3, "cat sat"), ("cot sat", 3.5, "cot sat"))
+
+
+def spoken(text: str, margin: float) -> np.ndarray:
+    """Log-probabilities of `text` in which "o" is heard `margin` nats clearer than "a" in the first word."""
+    symbols = [column for letter in text for column in (LABELS.index(letter), len(LABELS))]
+    scores = np.zeros((len(symbols), len(LABELS) + 1), np.float32)
+    scores[np.arange(len(symbols)), symbols] = 12.0
+    scores[2, LABELS.index("o")] = 12.0
+    scores[2, LABELS.index("a")] = 12.0 - margin
+    return scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    status = 0
+    try:
+        main(["tune", *map(str, arguments)])
+    except SystemExit as stop:
+        status = int(stop.code or 0)
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEEPSPEECH2_CACHE", str(tmp_path / "cache"))
+    matrices = [spoken(text, margin) for text, margin, _ in UTTERANCES]
+    offsets = np.cumsum([0, *map(len, matrices)])
+    Path("lm.arpa").write_text(ARPA)
+    Path("dev.txt").write_text("".join(f"{said}\n" for _, _, said in UTTERANCES))
+    np.savez("dev.npz", log_probs=np.concatenate(matrices), offsets=offsets)
+    return tmp_path
+
+
+GRID = ("--alpha", 0, 3, "--alphas", 4, "--beta", 0, 0, "--refinements", 0, "--beam-size", 8, "--threads", 1)
+USUAL = ("dev.npz", "--lm", "lm.arpa", "--references", "dev.txt", *GRID)
+
+
+def points(path: str = "tuning.jsonl") -> dict[float, float]:
+    lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    return {line["alpha"]: line["wer"] for line in lines[1:]}
+
+
+def test_it_finds_the_alpha_that_gets_both_words_right(capsys, folder: Path) -> None:
+    status, out, _ = run(capsys, *USUAL)
+    # ln P(cat) - ln P(cot) is 2.3: alpha 0 leaves "cot" in the first, alpha 2 puts "cat" into the second.
+    assert status == 0
+    assert points() == {0.0: 0.25, 1.0: 0.0, 2.0: 0.25, 3.0: 0.25}
+    assert "best: --lm lm.arpa --alpha 1 --beta 0" in out
+    assert "word error rate 0.00%" in out
+    svg = ET.parse("tuning.svg").getroot()
+    titles = [element.text for element in svg.iter("{http://www.w3.org/2000/svg}title")]
+    assert "alpha 1, beta 0: 0.000%" in titles
+    assert len(titles) == 4
+
+
+def test_an_interrupted_search_goes_on(capsys, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(capsys, *USUAL, "--results", "whole.jsonl")
+    decode_batch = BeamDecoder.decode_batch
+    calls = []
+
+    def interrupted(self, *arguments, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return decode_batch(self, *arguments, **options)
+
+    monkeypatch.setattr(BeamDecoder, "decode_batch", interrupted)
+    status, _, err = run(capsys, *USUAL)
+    assert status == 130
+    assert "goes on from tuning.jsonl" in err
+    assert len(points()) == 2
+    calls[:] = [1] * 10
+    status, out, _ = run(capsys, *USUAL)
+    assert status == 0
+    assert len(calls) == 12
+    assert points() == points("whole.jsonl")
+    assert "--alpha 1 " in out
+
+
+def test_a_line_cut_short_is_done_again(capsys, folder: Path) -> None:
+    run(capsys, *USUAL)
+    whole = Path("tuning.jsonl").read_text()
+    Path("tuning.jsonl").write_text(whole[:-20])
+    assert run(capsys, *USUAL)[0] == 0
+    assert Path("tuning.jsonl").read_text() == whole
+
+
+def test_results_of_other_inputs_are_not_mixed_in(capsys, folder: Path) -> None:
+    run(capsys, *USUAL)
+    before = Path("tuning.jsonl").read_text()
+    Path("lm.arpa").write_text(ARPA.replace("-1.5", "-1.4"))
+    status, _, err = run(capsys, *USUAL)
+    assert status == 2
+    assert "tuning.jsonl: these results are of other inputs" in err
+    assert Path("tuning.jsonl").read_text() == before
+
+
+def test_references_by_name_and_from_the_posteriors_file(capsys, folder: Path) -> None:
+    run(capsys, *USUAL)
+    expected = points()
+    Path("named.txt").write_text("dev/1\tcot sat\ndev/0\tcat  sat\n")
+    assert run(capsys, "dev.npz", "--lm", "lm.arpa", "--references", "named.txt", *GRID, "--results", "n.jsonl")[0] == 0
+    assert points("n.jsonl") == expected
+    with np.load("dev.npz") as data:
+        np.savez("own.npz", **data, transcripts=np.array([said for _, _, said in UTTERANCES]))
+    assert run(capsys, "own.npz", "--lm", "lm.arpa", *GRID, "--results", "o.jsonl")[0] == 0
+    assert points("o.jsonl") == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--lm", "lm.arpa"], "at least one .npz or .npy"),
+        (["dev.npz", "--lm", "lm.arpa"], "--references FILE"),
+        (["dev.npz", "--lm", "lm.arpa", "--references", "gone.txt"], "gone.txt"),
+        (["dev.npz", "--lm", "lm.arpa", "--references", "short.txt"], "each of 2 utterances, but found 1"),
+        (["dev.npz", "--lm", "lm.arpa", "--references", "other.txt"], "'dev/0'"),
+        (["dev.npz", "--lm", "lm.arpa", "--references", "blank.txt"], "no word"),
+        (["dev.npz", "--lm", "gone.arpa", "--references", "dev.txt"], "gone.arpa"),
+        (["dev.npz", "--lm", "lm.arpa", "--references", "dev.txt", "--alpha", "2", "1"], "alpha"),
+        (["dev.npz", "--lm", "lm.arpa", "--references", "dev.txt", "--results", "lm.arpa"], "not a file of tuning"),
+        (["bad.npz", "--lm", "lm.arpa", "--references", "short.txt"], "bad: "),
+        (["dev.npz"], "--lm"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_2(capsys, folder: Path, arguments: list[str], said: str) -> None:
+    Path("short.txt").write_text("cat sat\n")
+    Path("blank.txt").write_text("\n \n")
+    Path("other.txt").write_text("a\tcat sat\nb\tcot sat\n")
+    np.savez("bad.npz", x=np.zeros((3, 7), np.float32))
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert said in err
+    assert err.startswith("ds2: error: ")
+    assert err.count("\n") == 1
+    assert Path("lm.arpa").read_text() == ARPA
