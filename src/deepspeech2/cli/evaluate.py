@@ -28,21 +28,35 @@ def evaluate(
     """Measure word and character error rates of a model on a manifest.
 
     Examples:
-        ds2 evaluate test.jsonl
-        ds2 evaluate test.jsonl --decoder greedy --format json --output predictions.jsonl
+    ```
+    ds2 evaluate test.jsonl
+    ds2 evaluate test.jsonl --decoder greedy --format json --output predictions.jsonl
+    ```
 
-    Args:
-        manifest: Utterances with transcripts.
-        model: Model of the package, or a checkpoint.
-        format: table, or json: {"wer", "cer", "utterances", ...}.
-        output: Also write references beside hypotheses there, as JSON lines.
-        decoder: beam or greedy.
-        lm: Language model instead of the model's own (ARPA or KenLM).
-        beam_size: Prefixes kept by the beam search.
-        alpha: Weight of the language model.
-        beta: Bonus for each word.
-        worst: How many of the worst utterances to show.
-        threads: Threads that decode.
+    Parameters
+    ----------
+    manifest:
+        Utterances with transcripts.
+    model:
+        Model of the package, or a checkpoint.
+    format:
+        table, or json: {"wer", "cer", "utterances", ...}.
+    output:
+        Also write references beside hypotheses there, as JSON lines.
+    decoder:
+        beam or greedy.
+    lm:
+        Language model instead of the model's own (ARPA or KenLM).
+    beam_size:
+        Prefixes kept by the beam search.
+    alpha:
+        Weight of the language model.
+    beta:
+        Bonus for each word.
+    worst:
+        How many of the worst utterances to show.
+    threads:
+        Threads that decode.
     """
     import json
     import sys

@@ -24,18 +24,29 @@ def prepare(
     Utterances that cannot be trained on are left out and listed, with the reason, in OUTPUT/left_out.jsonl.
 
     Examples:
-        ds2 prepare corpora/LibriSpeech/train-clean-100 data/train
-        ds2 prepare recordings.jsonl data/mine --vocabulary data/train/vocabulary.txt
+    ```
+    ds2 prepare corpora/LibriSpeech/train-clean-100 data/train
+    ds2 prepare recordings.jsonl data/mine --vocabulary data/train/vocabulary.txt
+    ```
 
-    Args:
-        source: A corpus folder, a Kaldi folder, or a manifest (JSON lines, Lhotse cuts).
-        output: Folder for manifest.jsonl, vocabulary.txt, mean_std.npz and left_out.jsonl.
-        layout: How a corpus folder is laid out.
-        spelling: english: lower case, letters, apostrophes and spaces; keep: as it is.
-        vocabulary: Spell with this file's characters instead of those that occur.
-        decode: Decode the audio; --no-decode looks at headers only and does not see silence.
-        longest: Leave out utterances longer than this many seconds.
-        normalizer_utterances: Utterances the normaliser is measured on.
+    Parameters
+    ----------
+    source:
+        A corpus folder, a Kaldi folder, or a manifest (JSON lines, Lhotse cuts).
+    output:
+        Folder for manifest.jsonl, vocabulary.txt, mean_std.npz and left_out.jsonl.
+    layout:
+        How a corpus folder is laid out.
+    spelling:
+        english: lower case, letters, apostrophes and spaces; keep: as it is.
+    vocabulary:
+        Spell with this file's characters instead of those that occur.
+    decode:
+        Decode the audio; --no-decode looks at headers only and does not see silence.
+    longest:
+        Leave out utterances longer than this many seconds.
+    normalizer_utterances:
+        Utterances the normaliser is measured on.
     """
     from rich.console import Console
     from rich.progress import Progress

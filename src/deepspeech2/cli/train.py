@@ -36,25 +36,41 @@ def train(
     any moment, the same command with --resume ends with the same weights. Several processes: start with torchrun.
 
     Examples:
-        ds2 train data/train/manifest.jsonl --dev data/dev/manifest.jsonl --output runs/first
-        ds2 train train.jsonl --dev dev.jsonl --output runs/small --recipe recipes/small/small.toml --resume
-        torchrun --nproc-per-node 2 --no-python ds2 train train.jsonl --dev dev.jsonl --output runs/two
+    ```
+    ds2 train data/train/manifest.jsonl --dev data/dev/manifest.jsonl --output runs/first
+    ds2 train train.jsonl --dev dev.jsonl --output runs/small --recipe recipes/small/small.toml --resume
+    torchrun --nproc-per-node 2 --no-python ds2 train train.jsonl --dev dev.jsonl --output runs/two
+    ```
 
-    Args:
-        manifest: Utterances to train on.
-        dev: Utterances to judge every epoch on.
-        output: Folder of the training.
-        recipe: TOML file with the tables network, training and augmentation; the published defaults without it.
-        vocabulary: One character a line; collected from the manifest without it.
-        normalizer: .npz with mean and std; measured without it.
-        initial_model: Start from this checkpoint.
-        cache: Folder for spectrograms, to share between trainings.
-        epochs: Passes over the data, instead of the recipe's.
-        resume: Go on where the training in OUTPUT stood; start it when there is none.
-        tensorboard: Also write TensorBoard event files.
-        log_every: Updates between two records of the log.
-        utilisation: Count the operations of a step at the start (a few seconds) and show GFLOP/s and their share of
-            what a large matrix product reaches here.
+    Parameters
+    ----------
+    manifest:
+        Utterances to train on.
+    dev:
+        Utterances to judge every epoch on.
+    output:
+        Folder of the training.
+    recipe:
+        TOML file with the tables network, training and augmentation; the published defaults without it.
+    vocabulary:
+        One character a line; collected from the manifest without it.
+    normalizer:
+        .npz with mean and std; measured without it.
+    initial_model:
+        Start from this checkpoint.
+    cache:
+        Folder for spectrograms, to share between trainings.
+    epochs:
+        Passes over the data, instead of the recipe's.
+    resume:
+        Go on where the training in OUTPUT stood; start it when there is none.
+    tensorboard:
+        Also write TensorBoard event files.
+    log_every:
+        Updates between two records of the log.
+    utilisation:
+        Count the operations of a step at the start (a few seconds) and show GFLOP/s and their share of
+        what a large matrix product reaches here.
     """
     from dataclasses import replace
 

@@ -31,20 +31,32 @@ def transcribe(
     others go on; the exit status is then 1.
 
     Examples:
-        ds2 transcribe examples/clip_10s.flac
-        ds2 transcribe talks/*.mp3 --format srt --output-dir subtitles
-        sox talk.wav -r 16000 -c 1 -t wav - | ds2 transcribe - --format json
+    ```
+    ds2 transcribe examples/clip_10s.flac
+    ds2 transcribe talks/*.mp3 --format srt --output-dir subtitles
+    sox talk.wav -r 16000 -c 1 -t wav - | ds2 transcribe - --format json
+    ```
 
-    Args:
-        files: Audio files (WAV, FLAC, OGG, MP3); - reads one from standard input.
-        model: Model of the package, or a checkpoint.
-        format: txt, json (one line a file), srt, vtt, or tsv (words with milliseconds).
-        output_dir: Write NAME.FORMAT there instead of printing.
-        decoder: beam or greedy.
-        lm: Language model instead of the model's own (ARPA or KenLM).
-        beam_size: Prefixes kept by the beam search.
-        alpha: Weight of the language model.
-        beta: Bonus for each word.
+    Parameters
+    ----------
+    files:
+        Audio files (WAV, FLAC, OGG, MP3); - reads one from standard input.
+    model:
+        Model of the package, or a checkpoint.
+    format:
+        txt, json (one line a file), srt, vtt, or tsv (words with milliseconds).
+    output_dir:
+        Write NAME.FORMAT there instead of printing.
+    decoder:
+        beam or greedy.
+    lm:
+        Language model instead of the model's own (ARPA or KenLM).
+    beam_size:
+        Prefixes kept by the beam search.
+    alpha:
+        Weight of the language model.
+    beta:
+        Bonus for each word.
     """
     from deepspeech2.errors import AudioError, OptionError
     from deepspeech2.speech.transcript import format_transcript
