@@ -10,11 +10,12 @@ std::shared_ptr<const Weights> make_weights(const Task& task, const Options& opt
   weights->options = options;
   double bonus = 0.0;
   for (double b : task.bonus) bonus = std::max(bonus, b);
-  // log10 P is at most 0, alpha at least 0. The Python original's word count has no bound.
+  // log10 P is at most 0, alpha at least 0, and a delimiter that ends no word adds nothing. The Python original's word
+  // count has no bound.
   const double beta = task.has_model ? options.beta : 0.0;
   weights->largest_factor = options.compat == Compat::python && beta > 0
                                 ? std::numeric_limits<double>::infinity()
-                                : std::exp(bonus + (options.compat == Compat::python ? 0.0 : beta));
+                                : std::exp(bonus + (options.compat == Compat::python ? 0.0 : std::max(beta, 0.0)));
   if (options.lookahead && task.has_model && task.unit == Unit::word) {
     Options without_beta = options;
     without_beta.beta = 0.0;
@@ -22,10 +23,9 @@ std::shared_ptr<const Weights> make_weights(const Task& task, const Options& opt
     for (size_t i = 0; i < value.size(); ++i)
       value[i] = task.bonus[i] + weigh(without_beta, task.unigram[i], 1, task.known[i] != 0);
     weights->ahead = task.lexicon->best_below(value);
-    weights->ahead[0] = 0.0;
-    double largest = 0.0;
-    for (double a : weights->ahead) largest = std::max(largest, a);
-    weights->largest_step = std::exp(largest);
+    // Relative to the beginning of a word, which can become the most probable of all: no letter adds anything.
+    const double any_word = weights->ahead[0];
+    for (double& a : weights->ahead) a -= any_word;
     if (task.lexicon->is_tree()) {
       const auto parents = task.lexicon->parents();
       weights->step.resize(parents.size());

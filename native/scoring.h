@@ -46,7 +46,6 @@ struct Weights {
   Options options;
   double largest_factor = 1.0;      // no entry multiplies by more, look-ahead aside
   std::vector<double> ahead;        // by lexicon node; empty without look-ahead
-  double largest_step = 1.0;        // no letter multiplies by more
   std::vector<double> step;         // exp(ahead[node] - ahead[its parent]) where the lexicon is a tree
 };
 

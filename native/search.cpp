@@ -9,6 +9,7 @@ namespace {
 
 constexpr double kSumTolerance = 0.02;
 constexpr double kCutoffSlack = 1e-9;
+constexpr double kSmallest = 1e-305;  // a prefix below is as good as impossible
 constexpr uint32_t kFirstCollection = 32768;
 
 int slack(int beam_size) { return std::max(beam_size / 4, 32); }
@@ -36,13 +37,14 @@ void Search::reserve(int beam_size) {
   factor_.assign(slots, 1.0);
   blocked_.assign(slots, 0);
   record_.assign(slots, kNone);
-  for (auto* values : {&candidate_slot_, &candidate_column_})
+  for (auto* values : {&candidate_slot_, &candidate_column_, &candidate_future_})
     values->assign(static_cast<size_t>(room), 0);
   scratch_.resize(3 * (std::max(stride, probability_.size()) + kPadding));
 }
 
 void Search::restart(const Options& options, std::shared_ptr<const Weights> weights) {
   options_ = options;
+  recombining_ = options.recombine && task_->has_model;
   weights_ = std::move(weights);
   reserve(options.beam_size);
   tally_ = {};
@@ -94,7 +96,6 @@ RowFault Search::frame() {
   if (!(largest_ > 0.0)) return RowFault::no_prefix_left;
   create();
   reenter();
-  if (options_.recombine && task_->has_model) recombine();
   replace_losers();
   swap_buffers();
   if (trie_.size() + records_.size() > static_cast<uint32_t>(kFirstCollection) + 2 * live_) collect_garbage();
@@ -168,12 +169,12 @@ void Search::extend() {
   const double before = largest_;
   largest_ = largest;
   candidates_ = 0;
+  if (recombining_) begin_futures();
   const double reach = std::exp(-options_.beam_threshold);
   // A candidate must beat the worst of a full beam and come within reach of the best; both only grow from here.
   threshold_ = std::max(count_ >= options_.beam_size ? smallest : 0.0, largest * reach * (1 - 1e-12));
-  const double letter = weights_->largest_step;
   const double delimiter = weights_->ahead.empty() ? weights_->largest_factor : HUGE_VAL;
-  const double bound_of_letters = task_->unit == Unit::label ? weights_->largest_factor : letter;
+  const double bound_of_letters = task_->unit == Unit::label ? weights_->largest_factor : 1.0;
   symbols_.clear();
   for (int column = 0; column < task_->columns; ++column) {
     const double p = probability_[static_cast<size_t>(column)];
@@ -206,7 +207,7 @@ void Search::extend_by(int column, double bound) {
       new_mass_.data() + base, candidate_slot_.data() + candidates_);
   const bool plain = task_->unit == Unit::none ||
                      (task_->unit == Unit::word && column != task_->delimiter && weights_->ahead.empty());
-  if (wide || !plain) {
+  if (wide || !plain || recombining_) {
     keep_useful(column, found);
     return;
   }
@@ -229,6 +230,7 @@ void Search::keep_useful(int column, int found) {
     }
     const double value = values[i] * entry_factor(slot, column);
     if (!(value > threshold_)) continue;
+    if (recombining_ && !take_future(slot, column, value)) continue;
     values[candidates_] = value;
     candidate_slot_[static_cast<size_t>(candidates_)] = slot;
     candidate_column_[static_cast<size_t>(candidates_)] = column;
@@ -246,8 +248,9 @@ double Search::entry_factor(int32_t slot, int column) {
   NodeLanguage& node = trie_.language(static_cast<uint32_t>(node_[static_cast<size_t>(slot)]));
   if (task_->unit == Unit::label) {
     const size_t c = static_cast<size_t>(column);
-    const double log10 = ask(node.state, task_->model_word[c]).log10;
-    return factor_of(weigh(options_, log10, node.words + 1, task_->known[c] != 0));
+    const Scored scored = ask(node.state, task_->model_word[c]);
+    entered_state_ = scored.state;
+    return factor_of(weigh(options_, scored.log10, node.words + 1, task_->known[c] != 0));
   }
   if (column == task_->delimiter) {
     if (node.lexeme == Lexicon::root()) return 1.0;
@@ -257,6 +260,83 @@ double Search::entry_factor(int32_t slot, int column) {
   if (weights_->ahead.empty()) return 1.0;
   const uint32_t child = task_->lexicon->child(node.lexeme, column);
   return weights_->step.empty() ? factor_of(ahead(child) - ahead(node.lexeme)) : weights_->step[child];
+}
+
+// Recombination: of everything that has the same future, stays and candidates alike, the best is left.
+void Search::begin_futures() {
+  size_t size = 256;
+  while (size < 8 * static_cast<size_t>(options_.beam_size)) size *= 2;
+  futures_.assign(size, Future{0, 0, kFree, 0});
+  futures_used_ = 0;
+  for (int slot = 0; slot < count_; ++slot) {
+    const uint32_t node = static_cast<uint32_t>(node_[static_cast<size_t>(slot)]);
+    const NodeLanguage& language = trie_.language(node);
+    if (language.lexeme == kOutside) continue;
+    futures_[find_future(language.state, language.lexeme, trie_[node].column)].holder = slot;
+  }
+}
+
+size_t Search::find_future(uint32_t state, uint32_t lexeme, int32_t column) {
+  uint64_t hash = (uint64_t{state} << 32 | lexeme) * 0x9E3779B97F4A7C15u + static_cast<uint32_t>(column);
+  for (hash ^= hash >> 32;; ++hash) {
+    Future& future = futures_[hash & (futures_.size() - 1)];
+    if (future.holder == kFree) {
+      future = {state, lexeme, kGone, column};
+      ++futures_used_;
+    }
+    if (future.state == state && future.lexeme == lexeme && future.column == column) return hash & (futures_.size() - 1);
+  }
+}
+
+void Search::grow_futures() {
+  std::vector<Future> old(2 * futures_.size(), Future{0, 0, kFree, 0});
+  old.swap(futures_);
+  futures_used_ = 0;
+  for (const Future& future : old) {
+    if (future.holder < 0) continue;
+    const size_t place = find_future(future.state, future.lexeme, future.column);
+    futures_[place].holder = future.holder;
+    if (future.holder >= count_) candidate_future_[static_cast<size_t>(future.holder - count_)] = static_cast<int32_t>(place);
+  }
+}
+
+// Whether a candidate is to be added; one that beats another candidate takes its place, and one that beats a prefix in
+// the beam puts it out.
+bool Search::take_future(int32_t slot, int column, double value) {
+  int32_t& place = candidate_future_[static_cast<size_t>(candidates_)];
+  place = -1;
+  const NodeLanguage& parent = trie_.language(static_cast<uint32_t>(node_[static_cast<size_t>(slot)]));
+  uint32_t state = parent.state, lexeme = parent.lexeme;
+  if (task_->unit == Unit::label) {
+    state = entered_state_;
+  } else if (column != task_->delimiter) {
+    lexeme = lexeme == kOutside ? kOutside : task_->lexicon->child(lexeme, column);
+    if (lexeme == kOutside) return true;
+  } else if (lexeme != Lexicon::root()) {
+    state = parent.word_end_state;
+    lexeme = Lexicon::root();
+  }
+  if (futures_used_ * 2 > futures_.size()) grow_futures();
+  place = static_cast<int32_t>(find_future(state, lexeme, column));
+  Future& future = futures_[static_cast<size_t>(place)];
+  const int32_t holder = future.holder;
+  double* values = new_mass_.data();
+  if (holder != kGone && !(value > values[holder])) return false;
+  if (holder != kGone && holder >= count_) {
+    values[holder] = value;
+    candidate_slot_[static_cast<size_t>(holder - count_)] = slot;
+    candidate_column_[static_cast<size_t>(holder - count_)] = column;
+    return false;
+  }
+  if (holder != kGone) values[holder] = 0.0;
+  future.holder = count_ + candidates_;
+  return true;
+}
+
+void Search::move_future(int from, int to) {
+  const int32_t place = candidate_future_[static_cast<size_t>(from)];
+  if (to >= 0) candidate_future_[static_cast<size_t>(to)] = place;
+  if (place >= 0) futures_[static_cast<size_t>(place)].holder = to >= 0 ? count_ + to : kGone;
 }
 
 // Leaves the best beam_size of stays and candidates in play. Of equals the earlier stay: prefixes already in the
@@ -280,6 +360,7 @@ void Search::keep_candidates(double least) {
     values[kept] = value;
     candidate_slot_[static_cast<size_t>(kept)] = candidate_slot_[static_cast<size_t>(i)];
     candidate_column_[static_cast<size_t>(kept)] = candidate_column_[static_cast<size_t>(i)];
+    if (recombining_) move_future(i, value >= least ? kept : -1);
     kept += value >= least;
   }
   candidates_ = kept;
@@ -292,7 +373,9 @@ void Search::drop_equals(double least, int excess) {
   int spare = std::max(equals - excess, 0);  // candidates equal to the least that may stay
   int kept = 0;
   for (int i = 0; i < candidates_; ++i) {
-    if (values[i] == least && spare-- <= 0) continue;
+    const bool stays = values[i] != least || spare-- > 0;
+    if (recombining_) move_future(i, stays ? kept : -1);
+    if (!stays) continue;
     values[kept] = values[i];
     candidate_slot_[static_cast<size_t>(kept)] = candidate_slot_[static_cast<size_t>(i)];
     candidate_column_[static_cast<size_t>(kept)] = candidate_column_[static_cast<size_t>(i)];
@@ -305,7 +388,7 @@ void Search::choose() {
   prune();
   const double* values = new_mass_.data();
   for (int i = count_; i < count_ + candidates_; ++i) largest_ = std::max(largest_, values[i]);
-  const double floor = largest_ * std::exp(-options_.beam_threshold);
+  const double floor = std::max(largest_ * std::exp(-options_.beam_threshold), kSmallest);
   double least = count_ + candidates_ >= options_.beam_size ? threshold_ : 0.0;
   if (floor > least) {
     least = floor;
@@ -375,53 +458,6 @@ void Search::reenter() {
     reentries_.emplace_back(slot, note(source, static_cast<uint32_t>(node_[s]), last_[s], mass));
   }
   for (const auto& [slot, record] : reentries_) record_[static_cast<size_t>(slot)] = record;
-}
-
-void Search::recombine() {
-  size_t size = 64;
-  while (size < 4 * static_cast<size_t>(options_.beam_size)) size *= 2;
-  futures_.assign(size, kNone);
-  std::sort(losers_.begin(), losers_.begin() + losers_count_);
-  const int stays = count_, losers = losers_count_;
-  const auto node_of = [&](uint32_t i) {
-    return i < static_cast<uint32_t>(stays) ? static_cast<uint32_t>(node_[i]) : newcomers_[i - static_cast<uint32_t>(stays)].node;
-  };
-  const auto value_of = [&](uint32_t i) {
-    return i < static_cast<uint32_t>(stays) ? new_mass_[i] : newcomers_[i - static_cast<uint32_t>(stays)].value;
-  };
-  const auto lose = [&](uint32_t i) {
-    if (i < static_cast<uint32_t>(stays)) losers_[static_cast<size_t>(losers_count_++)] = static_cast<int32_t>(i);
-    else newcomers_[i - static_cast<uint32_t>(stays)].node = kNone;
-  };
-  int next_loser = 0;
-  for (uint32_t i = 0; i < static_cast<uint32_t>(stays) + newcomers_.size(); ++i) {
-    if (next_loser < losers && losers_[static_cast<size_t>(next_loser)] == static_cast<int32_t>(i)) {
-      ++next_loser;
-      continue;
-    }
-    const NodeLanguage& node = trie_.language(node_of(i));
-    const int32_t column = trie_[node_of(i)].column;
-    if (node.lexeme == kOutside) continue;
-    uint64_t hash = (uint64_t{node.state} << 32 | node.lexeme) * 0x9E3779B97F4A7C15u + static_cast<uint32_t>(column);
-    for (hash ^= hash >> 32;; ++hash) {
-      uint32_t& holder = futures_[hash & (size - 1)];
-      if (holder == kNone) {
-        holder = i;
-        break;
-      }
-      const NodeLanguage& other = trie_.language(node_of(holder));
-      if (other.state != node.state || other.lexeme != node.lexeme || trie_[node_of(holder)].column != column) continue;
-      if (value_of(i) > value_of(holder)) {
-        lose(holder);
-        holder = i;
-      } else {
-        lose(i);
-      }
-      break;
-    }
-  }
-  newcomers_.erase(std::remove_if(newcomers_.begin(), newcomers_.end(), [](const Newcomer& n) { return n.node == kNone; }),
-                   newcomers_.end());
 }
 
 void Search::replace_losers() {

@@ -51,7 +51,12 @@ class Search {
   struct Newcomer {
     double value;
     uint32_t node, record;
+  };  // Who holds a future: a slot, or count_ + a candidate.
+  struct Future {
+    uint32_t state, lexeme;
+    int32_t holder, column;
   };
+  static constexpr int32_t kFree = -2, kGone = -1;
 
   RowFault frame();
   void apply_cutoffs();
@@ -69,7 +74,11 @@ class Search {
   void create();
   uint32_t note(size_t source, uint32_t node, int column, double mass);
   void reenter();
-  void recombine();
+  void begin_futures();
+  size_t find_future(uint32_t state, uint32_t lexeme, int32_t column);
+  void grow_futures();
+  bool take_future(int32_t slot, int column, double value);
+  void move_future(int from, int to);
   void drop(int32_t slot);
   void place(const Newcomer& newcomer, int32_t slot);
   void move(int32_t from, int32_t to);
@@ -116,7 +125,11 @@ class Search {
   std::vector<int32_t> candidate_slot_, candidate_column_;
   std::vector<Newcomer> newcomers_;
   std::vector<std::pair<int32_t, uint32_t>> reentries_;
-  std::vector<uint32_t> futures_;
+  bool recombining_ = false;
+  uint32_t entered_state_ = 0;  // of the label just scored
+  std::vector<Future> futures_;
+  size_t futures_used_ = 0;
+  std::vector<int32_t> candidate_future_;  // where in futures_, or -1
 };
 
 }  // namespace ctc

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,11 +13,11 @@ from deepspeech2.errors import OptionError
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a temporary file beside `path` that takes its place when the block ends without an error.
+def replacement(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give the name of a temporary file beside `path`, which takes its place when the block ends without an error.
 
     Raises:
-        OptionError: the folder does not exist or cannot be written.
+        OptionError: the folder does not exist or cannot be written, or the path is a folder.
     """
     target = Path(path)
     if target.is_dir():
@@ -26,16 +26,28 @@ def replacing(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
     except OSError as error:
         raise OptionError(f"{target}: cannot write there ({error.strerror})") from error
+    os.close(handle)
     temporary = Path(name)
     try:
-        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
-            yield file
+        yield temporary
         # mkstemp makes private files; the result gets the permissions of an ordinary new file.
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
         temporary.replace(target)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a temporary file (UTF-8 unless binary) that takes the place of `path` when the block ends without an error.
+
+    Raises:
+        OptionError: as `replacement`.
+    """
+    with (
+        replacement(path) as temporary,
+        temporary.open(mode, encoding=None if "b" in mode else "utf-8") as file,
+    ):
+        yield file

@@ -70,6 +70,16 @@ def test_published_models(preset) -> None:
     assert formula.at("mac", batch=7, time=999) == 7 * formula.at("mac", batch=1, time=999)
 
 
+@pytest.mark.parametrize(("batch", "time"), [(2, 7), (3, 7), (2, FREQUENCIES)])
+def test_time_is_the_last_axis_of_the_features_whatever_the_example(batch, time) -> None:
+    """Shorter than the frequencies, as many output frames as utterances, as many frames as frequencies."""
+    model = build_model(TINY["shared"], device="meta")
+    features, frames = example(model.options, batch, time), torch.full((batch,), time)
+    expected = count(model, example(model.options, 1, 999)).macs
+    for inputs in (features, {"features": features}, (features, frames), {"features": features, "frames": frames}):
+        assert count(model, inputs, symbolic={"batch": ..., "time": ...}).at("mac", batch=1, time=999) == expected
+
+
 def test_the_formula_printed_as_python_computes_the_same(tiny) -> None:
     _, formula = tiny
     namespace: dict = {}

@@ -48,28 +48,26 @@ def mystery_name():
 
 
 class Everything(nn.Module):
-    """Parameters, running statistics, randomness, a cached tensor, hooks."""
+    """Parameters, running statistics, a counter of batches, randomness, a cached tensor, hooks."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv1d(2, 4, 3),
-            nn.InstanceNorm1d(4, affine=True, track_running_stats=True),
-            nn.ReLU(inplace=True),
-            nn.Dropout(0.5),
-        )
+        self.layers = nn.Sequential(nn.Conv1d(2, 4, 3), nn.BatchNorm1d(4), nn.ReLU(inplace=True), nn.Dropout(0.5))
         self.gru = nn.GRU(4, 3, batch_first=True)
         self.table = torch.arange(5.0)
+        self.steps = torch.zeros((), dtype=torch.int64)
         self.calls = []
         self.layers.register_forward_hook(lambda *_: self.calls.append("hook"))
 
     def forward(self, x):
         x, _ = self.gru(self.layers(x).transpose(1, 2))
+        self.steps += 1
         return x.sum() + self.table.sum() + torch.rand(3).sum()
 
 
 def state_of(model):
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers()), "table": model.table}
+    tensors["steps"] = model.steps
     objects = {name: (id(tensor), tensor._version, tensor.requires_grad) for name, tensor in tensors.items()}
     modes = [child.training for child in model.modules()]
     hooks = [len(child._forward_hooks) + len(child._forward_pre_hooks) for child in model.modules()]

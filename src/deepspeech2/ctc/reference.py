@@ -149,10 +149,10 @@ class ReferenceDecoder:
         if max(ranks.values()) == -math.inf:
             refuse_dead_end(frame)
         floor = max(ranks.values()) - min(self.options.beam_threshold, MAX_THRESHOLD)
+        if self.options.recombine and self.language_model is not None:
+            ranks = self._recombined(ranks, candidates)
         # sorted is stable and the dictionary is in order of creation, so ties go to the older prefix.
         best = sorted((p for p in ranks if ranks[p] >= floor), key=lambda p: -ranks[p])[: self.options.beam_size]
-        if self.options.recombine and self.language_model is not None:
-            best = list({self._future(prefix, candidates[prefix]): prefix for prefix in reversed(best)}.values())
         chosen = set(best)
         return {
             prefix: replace(entry, end=frame + 1) if entry.label >= entry.blank else entry
@@ -160,8 +160,15 @@ class ReferenceDecoder:
             if prefix in chosen
         }
 
-    def _future(self, prefix: Prefix, entry: Entry) -> object:
-        return self._scorer.future(entry.language), prefix[-1:]
+    def _recombined(self, ranks: dict[Prefix, float], candidates: dict[Prefix, Entry]) -> dict[Prefix, float]:
+        """Only the best of those with the same future."""
+        holders: dict[object, Prefix] = {}
+        for prefix, rank in ranks.items():
+            future = self._scorer.future(candidates[prefix].language), prefix[-1:]
+            if future not in holders or rank > ranks[holders[future]]:
+                holders[future] = prefix
+        kept = set(holders.values())
+        return {prefix: rank for prefix, rank in ranks.items() if prefix in kept}
 
     def _finish(self, beam: dict[Prefix, Entry]) -> Iterator[Hypothesis]:
         ended = [(prefix, entry, *self._scorer.finish(entry.language)) for prefix, entry in beam.items()]

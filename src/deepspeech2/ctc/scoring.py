@@ -105,10 +105,14 @@ class WordScorer(Scorer):
 
     @cached_property
     def _lookahead(self) -> dict[str, float]:
-        """For each beginning of a word, the score of the most probable word it can become, context aside."""
+        """For each beginning of a word, the score of the most probable word it can become, context aside.
+
+        Relative to the most probable word of all, which is what the beginning of a word can become.
+        """
         lookahead: dict[str, float] = {}
+        any_word = max(map(self._unigram, self._known), default=0.0)
         for word in self._known:
-            best = self._unigram(word)
+            best = self._unigram(word) - any_word
             for length in range(1, len(word) + 1):
                 beginning = word[:length]
                 lookahead[beginning] = max(best, lookahead.get(beginning, -math.inf))

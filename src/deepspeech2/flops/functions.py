@@ -14,10 +14,13 @@ from typing import Any, TypeAlias
 import torch
 
 from deepspeech2.errors import DataDependentError
-from deepspeech2.flops.formulas.attention import Attention, attention, attention_gradient
+from deepspeech2.flops.formulas.attention import attention, attention_gradient
 from deepspeech2.flops.formulas.losses import ctc_loss, ctc_loss_gradient
+from deepspeech2.flops.formulas.products import dot_products
 from deepspeech2.flops.formulas.recurrences import torch_cell, torch_cell_gradient
-from deepspeech2.flops.operations import NOTHING, Number, OperationCount
+from deepspeech2.flops.known_values import known_integers
+from deepspeech2.flops.operations import NOTHING, Number, OperationCount, total_of
+from deepspeech2.flops.operators.attention import attention_sizes
 from deepspeech2.flops.operators.losses import longest_label, reduced
 from deepspeech2.flops.recorder import Recorder, call_site, specification
 from deepspeech2.flops.registry import Call
@@ -116,6 +119,21 @@ def _linear(
     return result
 
 
+@_rule(torch.linalg.vecdot)
+def _vector_dots(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    # Below, a product and a sum, which would not be recognised as one dot product.
+    with recorder.silence():
+        result = torch.linalg.vecdot(*args, **kwargs)
+        broadcast = torch.broadcast_shapes(args[0].shape, args[1].shape)
+    length = read_size(broadcast[kwargs.get("dim", -1)])
+    specified = {str(index): specification(tensor, read_size) for index, tensor in enumerate(args[:2])}
+    output = specification(result, read_size)
+    recorder.record(
+        Call("aten::linalg_vecdot", specified, (output,)), rule=lambda _: dot_products(output.elements, length)
+    )
+    return result
+
+
 # Recurrent layers --------------------------------------------------------------------------------------------
 
 
@@ -167,7 +185,7 @@ for _kind in ("rnn_tanh", "rnn_relu", "gru", "lstm"):
 @_rule(torch._C._VariableFunctions._pack_padded_sequence)
 def _pack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     data, lengths, _batch_first = args[:3]
-    values = known_values(lengths)
+    values = known_integers(lengths)
     if values is None:
         raise DataDependentError(
             f"packing a sequence needs the lengths, and they are computed by the program ({call_site()}); "
@@ -184,7 +202,7 @@ def _pack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: 
 @_rule(torch._C._VariableFunctions._pad_packed_sequence)
 def _unpack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     data, batch_sizes, batch_first, _value, total = args[:5]
-    sizes = known_values(batch_sizes)
+    sizes = known_integers(batch_sizes)
     if sizes is None:
         raise DataDependentError(f"unpacking a sequence needs its batch sizes, which are computed ({call_site()})")
     steps = max(total, len(sizes))
@@ -194,41 +212,29 @@ def _unpack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs
         return data.new_empty((*shape, *data.shape[1:])), torch.tensor(lengths, dtype=torch.int64)
 
 
-def known_values(tensor: Any) -> list[int] | None:
-    """The values of a small integer tensor, if the trace still knows them."""
-    constant = getattr(tensor, "constant", None)
-    if constant is None:
-        return None
-    with torch.utils._python_dispatch._disable_current_modes():
-        return [int(value) for value in constant.tolist()]
-
-
 # Attention ---------------------------------------------------------------------------------------------------
 
 
-@_rule(torch.nn.functional.scaled_dot_product_attention, torch._C._nn.scaled_dot_product_attention)
+@_rule(
+    torch.nn.functional.scaled_dot_product_attention,
+    torch._C._nn.scaled_dot_product_attention,
+    torch.ops.aten.scaled_dot_product_attention,
+    torch.ops.aten.scaled_dot_product_attention.default,
+)
 def _attention(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
     options = {**dict(zip(names, args, strict=False)), **kwargs}
-    query, key, value, mask = (options.get(name) for name in names[:4])
-    assert query is not None and key is not None and value is not None
-    leading = query.shape[:-2] if query.dim() >= key.dim() else key.shape[:-2]
-    heads: Number = 1
-    for size in leading:
-        heads = heads * read_size(size)
-    sizes = Attention(
-        heads=heads,
-        queries=read_size(query.shape[-2]),
-        keys=read_size(key.shape[-2]),
-        key_size=read_size(query.shape[-1]),
-        value_size=read_size(value.shape[-1]),
-        causal=bool(options.get("is_causal")),
-        bias=mask is not None and mask.is_floating_point(),
-    )
+    query, key, value = (options[name] for name in names[:3])
+    specified = {
+        name: specification(option, read_size) if isinstance(option, torch.Tensor) else option
+        for name, option in options.items()
+    }
+    sizes = attention_sizes(Call("aten::scaled_dot_product_attention", specified))
     forward = attention(sizes)
     if options.get("dropout_p"):
         pairs = forward.exp
         forward = forward + OperationCount(other=pairs, divide=pairs, multiply=pairs)
+    leading = query.shape[:-2] if query.dim() >= key.dim() else key.shape[:-2]
     output = (*leading, query.shape[-2], value.shape[-1])
     plan = _Plan(recorder, read_size, "scaled_dot_product_attention", forward, attention_gradient(sizes), [output])
     return _Whole.apply(plan, query, key, value)  # type: ignore[no-untyped-call]
@@ -267,14 +273,20 @@ def _ctc(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: d
     batched = log_probs.dim() == 3
     steps, vocabulary = read_size(log_probs.shape[0]), read_size(log_probs.shape[-1])
     batch = read_size(log_probs.shape[1]) if batched else 1
-    labels = longest_label(tuple(map(read_size, targets.shape)), batch)
-    count = ctc_loss(batch, steps, labels) + reduced(batch, reduction)
+    frames, labels = known_integers(options["input_lengths"]), known_integers(options["target_lengths"])
+    samples: list[tuple[Number, Number, Number]]
+    if frames is not None and labels is not None:
+        # Each sample at its own lengths.
+        samples = [(1, length, size) for length, size in zip(frames, labels, strict=True)]
+    else:
+        samples = [(batch, steps, longest_label(tuple(map(read_size, targets.shape)), batch))]
+    count = total_of(ctc_loss(*sample) for sample in samples) + reduced(batch, reduction)
     if options.get("zero_infinity"):
         count = count + OperationCount(compare=batch)
     if reduction == 1:
         # The mean is over losses divided by their number of labels.
         count = count + OperationCount(divide=batch)
-    backward = ctc_loss_gradient(batch, steps, labels, vocabulary)
+    backward = total_of(ctc_loss_gradient(*sample, vocabulary) for sample in samples)
     shape = [log_probs.shape[1]] if batched and reduction == 0 else []
     plan = _Plan(recorder, read_size, "ctc_loss", count, backward, [shape])
     return _Whole.apply(plan, log_probs)  # type: ignore[no-untyped-call]

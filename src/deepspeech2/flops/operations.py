@@ -35,7 +35,8 @@ class OperationCount:
         compare: comparisons, maxima, minima; a clamp on both sides is two.
         other: everything else that a floating-point unit or a mathematical library computes (erf, sin, abs,
             rounding, a random draw, a modelled FFT).
-        macs: multiply-accumulate pairs inside products (overlaps with multiply and add).
+        macs: multiply-accumulate pairs inside products (overlaps with multiply and add, for products of integers with
+            integer).
         padding_macs: the part of `macs` whose operand is a zero that padding put there.
         modelled: the part of the nine kinds that a stated model gives, not an algorithm (FFT, sorting).
         integer: operations on integers (index arithmetic, quantised products); no floating point.

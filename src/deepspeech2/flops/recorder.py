@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from deepspeech2.flops.formulas.optimisers import optimiser_step
+from deepspeech2.flops.known_values import known_value
 from deepspeech2.flops.operations import NOTHING, Number, OperationCount
 from deepspeech2.flops.registry import Call, TensorSpec, find_rule
 from deepspeech2.flops.tally import Layer, Tally, UnknownOperator
@@ -73,6 +74,8 @@ class Recorder:
         self._stack: list[_Node] = [self.root]
         self._nodes = {"": self.root}
         self._time = 0
+        self._times = 1
+        self._measured: list[OperationCount] | None = None
         self._unknown: dict[tuple[str, str], tuple[int, dict[str, None]]] = {}
         # Autograd numbers its nodes in order of creation: the module that was running when a number was reached
         # owns the backward computation of the nodes that follow.
@@ -155,6 +158,25 @@ class Recorder:
         finally:
             self.paused = before
 
+    @contextmanager
+    def repeated(self, times: int) -> Iterator[None]:
+        """What is recorded inside happens so many times."""
+        before, self._times = self._times, self._times * times
+        try:
+            yield
+        finally:
+            self._times = before
+
+    @contextmanager
+    def measured(self) -> Iterator[list[OperationCount]]:
+        """What is recorded inside goes to the list that is returned, not to the tally."""
+        before, counts = self._measured, []  # type: ignore[var-annotated]
+        self._measured = counts
+        try:
+            yield counts
+        finally:
+            self._measured = before
+
     def record(self, call: Call, *, is_view: bool = False, rule: Any = None) -> None:
         """Count one call."""
         if self.paused:
@@ -180,13 +202,16 @@ class Recorder:
             count = replace(count, notebook=0)
         tensors = [*call.tensors, *call.outputs]
         if not any(tensor.is_floating for tensor in tensors):
-            return OperationCount(integer=count.total + count.integer)
+            return OperationCount(integer=count.total + count.integer, macs=count.macs)
         if any(tensor.dtype.is_complex for tensor in tensors) and call.operator not in _COMPLEX_AWARE:
             self.record_unknown(call.operator, "its formula counts real arithmetic, the tensors are complex")
             return NOTHING
         return count
 
     def _add(self, call: Call, count: OperationCount, is_view: bool) -> None:
+        if self._measured is not None:
+            self._measured.append(count * self._times)
+            return
         # The backward pass is one call of the program; there, operators go by their own names.
         label = self.label if self.phase == "forward" else None
         name = label or call.operator.partition("::")[2].strip("_")
@@ -196,13 +221,14 @@ class Recorder:
         row = node.rows.get((self.phase, name))
         if row is None:
             row = node.rows[self.phase, name] = _Row(name, self._clock())
-        row.calls += 1
+        times = self._times
+        row.calls += times
         if call.outputs:
             row.shape = call.outputs[0].shape
         if count is not NOTHING:
-            row.own = row.own + count
-        row.read = row.read + sum(tensor.bytes for tensor in call.tensors)
-        row.written = row.written + sum(tensor.bytes for tensor in call.outputs)
+            row.own = row.own + (count if times == 1 else count * times)
+        row.read = row.read + sum(tensor.bytes for tensor in call.tensors) * times
+        row.written = row.written + sum(tensor.bytes for tensor in call.outputs) * times
 
     def record_unknown(self, operator: str, reason: str) -> None:
         """Note an operator that cannot be counted, with the line of the program that called it."""
@@ -289,4 +315,4 @@ def is_program_code(filename: str) -> bool:
 
 def specification(tensor: torch.Tensor, read_size: Any) -> TensorSpec:
     """What formulas may know of a tensor."""
-    return TensorSpec(tuple(map(read_size, tensor.shape)), tensor.dtype)
+    return TensorSpec(tuple(map(read_size, tensor.shape)), tensor.dtype, known_value(tensor))

@@ -1,7 +1,7 @@
 """Which formula counts which operator; the door through which other parts and users add their own.
 
-A rule sees a `Call`: names, shapes and dtypes, never values. An operator without a rule is not free: it is collected
-and named in the tally.
+A rule sees a `Call`: names, shapes and dtypes; values only of masks and lengths. An operator without a
+rule is not free: it is collected and named in the tally.
 """
 
 from __future__ import annotations
@@ -19,10 +19,17 @@ from deepspeech2.flops.operations import Number, OperationCount
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """What a formula may know of a tensor: its shape (integers or expressions) and its dtype."""
+    """What a formula may know of a tensor.
+
+    Attributes:
+        shape: integers or expressions.
+        dtype: its element type.
+        value: the values, only of small tensors that depend on no weight and no floating-point input (masks, lengths).
+    """
 
     shape: tuple[Number, ...]
     dtype: torch.dtype
+    value: torch.Tensor | None = field(default=None, compare=False, repr=False)
 
     @property
     def elements(self) -> Number:

@@ -21,13 +21,16 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 import deepspeech2.flops.operators  # noqa: F401  (registers the formulas)
 from deepspeech2.errors import CountingError
+from deepspeech2.flops.decompositions import DECOMPOSITIONS, reference_decomposition
 from deepspeech2.flops.expressions import SizeReader, dimension, plain_sympy
 from deepspeech2.flops.functions import find_function_rule
+from deepspeech2.flops.higher_order import HIGHER_ORDER
+from deepspeech2.flops.known_values import KnownValues
 from deepspeech2.flops.recorder import Recorder, specification
 from deepspeech2.flops.registry import Call, find_rule, operator_name
 
@@ -50,6 +53,7 @@ class FakeWorld:
     mode: FakeTensorMode
     read_size: SizeReader
     shapes: ShapeEnv | None = None
+    known: KnownValues | None = None
     _fakes: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
     @classmethod
@@ -57,7 +61,8 @@ class FakeWorld:
         """A world of integer sizes, or one whose sizes may be symbols."""
         # Equal hints share one symbol (duck shaping): the batch of every input is the same batch.
         shapes = ShapeEnv(specialize_zero_one=False, duck_shape=True) if symbolic else None
-        return cls(FakeTensorMode(allow_non_fake_inputs=True, shape_env=shapes), SizeReader(), shapes)
+        mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=shapes)
+        return cls(mode, SizeReader(), shapes, None if symbolic else KnownValues(mode))
 
     def fake(self, tensor: torch.Tensor) -> torch.Tensor:
         """The fake that stands for a tensor; the same one every time, without memory, on a device that computes."""
@@ -70,10 +75,19 @@ class FakeWorld:
         return known[1]
 
     def _make(self, tensor: torch.Tensor) -> torch.Tensor:
+        integers = not tensor.is_floating_point() and not tensor.is_complex()
+        if integers and self.known is not None and type(tensor) is torch.Tensor and tensor.device.type == "cpu":
+            fake = self._make_fake(tensor)
+            self.known.learn(fake, tensor.detach(), borrowed=True)
+            return fake
+        return self._make_fake(tensor)
+
+    def _make_fake(self, tensor: torch.Tensor) -> torch.Tensor:
         small_integers = not tensor.is_floating_point() and not tensor.is_complex() and tensor.numel() <= _MAX_CONSTANT
         if small_integers and type(tensor) is torch.Tensor and tensor.device.type == "cpu":
+            # A copy: an in-place operator computes on the constant itself (batch norm counts its batches).
             converter = self.mode.fake_tensor_converter
-            return converter.from_real_tensor(self.mode, tensor.detach(), make_constant=True)
+            return converter.from_real_tensor(self.mode, tensor.detach().clone(), make_constant=True)
         device = "cpu" if tensor.device.type == "meta" else tensor.device
         with self.mode:
             strided = tensor.layout == torch.strided and not tensor.is_quantized
@@ -169,22 +183,46 @@ class _DispatchLevel(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func in _UNSEEN:
-            return func(*args, **kwargs)
+            result = func(*args, **kwargs)
+            if self.world.known is not None and isinstance(result, FakeTensor):
+                self.world.known.learn_constant(result, args[0])
+            return result
         if not isinstance(func, torch._ops.OpOverload):
             return self._higher_order(func, args, kwargs)
+        if _computes_sizes(func, args):
+            with _disable_current_modes():
+                return func(*args, **kwargs)
         with self.recorder.silence():
             args, kwargs = self.world.fake_tree((args, kwargs))
-        if find_rule(func) is None and func._can_decompose():
-            # Only reached in inference mode, where composite operators arrive undecomposed.
+        if func in DECOMPOSITIONS:
             with self:
-                result = func.decompose(*args, **kwargs)
+                return DECOMPOSITIONS[func](*args, **kwargs)
+        if find_rule(func) is None:
+            result = self._spelled_out(func, args, kwargs)
             if result is not NotImplemented:
                 return result
-        outputs = func(*args, **kwargs)
+        known = self.world.known
+        outputs = known.run(func, args, kwargs) if known is not None else func(*args, **kwargs)
         if not self.recorder.paused:
             call = self._call(func, args, kwargs, outputs)
             self.recorder.record(call, is_view=_is_view(func))
         return outputs
+
+    def _spelled_out(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """An operator without a rule as the operators it is made of, or NotImplemented."""
+        if func._can_decompose():
+            # Only reached in inference mode, where composite operators arrive undecomposed.
+            with self:
+                return func.decompose(*args, **kwargs)
+        reference = reference_decomposition(func)
+        if reference is None:
+            return NotImplemented
+        with self:
+            result = reference(*args, **kwargs)
+        if not func._schema.is_mutable or result is NotImplemented:
+            return result
+        # What was counted is the operator that returns a new tensor; the one that writes in place is still to run.
+        return func(*args, **kwargs)
 
     def _call(self, func: Any, args: Any, kwargs: Any, outputs: Any) -> Call:
         arguments = {}
@@ -213,8 +251,24 @@ class _DispatchLevel(TorchDispatchMode):
         return value
 
     def _higher_order(self, func: Any, args: Any, kwargs: Any) -> Any:
-        self.recorder.record_unknown(str(func), "higher-order operator")
-        return func(*args, **kwargs)
+        handler = HIGHER_ORDER.get(func.name())
+        if handler is None:
+            self.recorder.record_unknown(func.name(), "higher-order operator")
+            return func(*args, **kwargs)
+        with self.recorder.silence():
+            args, kwargs = self.world.fake_tree((args, kwargs))
+        with self:
+            return handler(self.recorder, *args, **kwargs)
+
+
+def _computes_sizes(func: Any, args: Any) -> bool:
+    """Whether an operator is arithmetic on sizes, which traced TorchScript does on real integer scalars."""
+    tensors = [value for value in args if isinstance(value, torch.Tensor)]
+    if not tensors or func._schema.is_mutable:
+        return False
+    return all(
+        type(tensor) is torch.Tensor and tensor.dim() == 0 and not tensor.dtype.is_floating_point for tensor in tensors
+    )
 
 
 def _is_view(func: Any) -> bool:
@@ -304,10 +358,14 @@ def trace(
         world: where the fakes live.
         training: run backward and step the optimiser too; forward only when None.
     """
+    if isinstance(program, torch.export.ExportedProgram):
+        program = program.module()
     recorder = Recorder()
     names: dict[int, str] = {}
     args, kwargs = world.fake_tree((args, dict(kwargs)))
     with ExitStack() as stack:
+        # What torch.compile wrapped runs as it was written; nothing is compiled.
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(torch.set_grad_enabled(training is not None))
         if isinstance(program, torch.nn.Module):
             for name, child in program.named_modules():

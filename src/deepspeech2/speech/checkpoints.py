@@ -20,7 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from deepspeech2.errors import CheckpointError, InputError, VocabularyError
+from deepspeech2.errors import CheckpointError, InputError, OptionError, VocabularyError
+from deepspeech2.files import replacement
 from deepspeech2.speech.features import Normalizer
 from deepspeech2.speech.legacy_fluid import looks_like_fluid, read_fluid
 from deepspeech2.speech.legacy_v2 import read_v2
@@ -73,15 +74,11 @@ def save_model(model: DeepSpeech2, path: str | os.PathLike[str], *, dtype: torch
         tensors[_NORMALIZER + "mean"] = torch.from_numpy(model.normalizer.mean)
         tensors[_NORMALIZER + "std"] = torch.from_numpy(model.normalizer.std)
     configuration = msgspec.json.encode(_Configuration(_VERSION, model.options, model.labels)).decode()
-    target = Path(path)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
-        save_file(tensors, partial, {_METADATA_KEY: configuration})
-        partial.replace(target)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{target}: cannot be written ({_one_line(error)})") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        with replacement(path) as partial:
+            save_file(tensors, partial, {_METADATA_KEY: configuration})
+    except (OSError, OptionError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be written ({_one_line(error)})") from error
 
 
 def load_model(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspeech2.errors import AudioError, CheckpointError, InputError
+from deepspeech2.files import replacing
 from deepspeech2.speech.audio import SAMPLE_RATE, WINDOW_SAMPLES, check_samples
 
 HOP_SAMPLES = 160
@@ -179,11 +180,8 @@ class Normalizer:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an ``.npz`` with the arrays `mean` and `std` that `load` reads."""
-        target = Path(path)
-        partial = target.with_name(target.name + ".partial")
-        with partial.open("wb") as file:
+        with replacing(path, "wb") as file:
             np.savez(file, mean=self.mean, std=self.std)
-        partial.replace(target)
 
     def __call__(self, features: NDArray[Any]) -> NDArray[np.float32]:
         """Return ``(features - mean) / (std + 1e-14)`` for features of shape (161, frames) or (batch, 161, frames).

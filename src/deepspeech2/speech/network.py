@@ -8,7 +8,7 @@ they differ from torch's: the clipped ReLU, the GRU, a biased running variance, 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,12 @@ class DeepSpeech2(nn.Module):
     Raises:
         VocabularyError: The labels do not fit ``options.vocab_size``.
     """
+
+    # Which axes of the inputs, by position or by name, the counter may keep as symbols.
+    symbolic_axes: ClassVar[dict[str, list[tuple[int | str, int]]]] = {
+        "batch": [(0, 0), (1, 0), ("features", 0), ("frames", 0)],
+        "time": [(0, 2), ("features", 2)],
+    }
 
     def __init__(
         self,

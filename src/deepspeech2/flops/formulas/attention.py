@@ -19,6 +19,9 @@ class Attention:
         value_size: length of a value vector.
         causal: position i sees keys 0 .. i only.
         bias: a mask is added to the scores.
+        allowed: where a mask's values are known, the (query, key) pairs it allows, over all heads.
+        active: and the queries that see any key, over all heads.
+        seen: and the keys that any query sees, over all heads.
     """
 
     heads: Number
@@ -28,10 +31,28 @@ class Attention:
     value_size: Number
     causal: bool = False
     bias: bool = False
+    allowed: Number | None = None
+    active: Number | None = None
+    seen: Number | None = None
+
+    @property
+    def all_pairs(self) -> Number:
+        """(query, key) pairs that are allowed to meet, over all heads."""
+        return self.heads * self.pairs if self.allowed is None else self.allowed
+
+    @property
+    def rows(self) -> Number:
+        """Queries, over all heads; those that may see no key cost nothing."""
+        return self.heads * self.queries if self.active is None else self.active
+
+    @property
+    def columns(self) -> Number:
+        """Keys that some query sees, over all heads."""
+        return self.heads * self.keys_seen if self.seen is None else self.seen
 
     @property
     def pairs(self) -> Number:
-        """(query, key) pairs that are allowed to meet in one head."""
+        """(query, key) pairs that are allowed to meet in one head, by causality alone."""
         if not self.causal:
             return self.queries * self.keys
         if self.queries == self.keys:
@@ -58,8 +79,8 @@ def attention(sizes: Attention) -> OperationCount:
     a bias; per query a softmax over its allowed keys; per query and value element a dot product over allowed keys.
     Masked pairs cost nothing: a kernel that computes and discards them does more work than this.
     """
-    pairs = sizes.heads * sizes.pairs
-    rows = sizes.heads * sizes.queries
+    pairs = sizes.all_pairs
+    rows = sizes.rows
     scores = pairs * sizes.key_size
     mixing = pairs * sizes.value_size
     return OperationCount(
@@ -79,9 +100,9 @@ def attention_gradient(sizes: Attention) -> OperationCount:
     dS = P * (dP - rowsum(dP * P)) * scale; dQ = dS K; dK = dS^T Q. Five products over allowed pairs; a key
     that no query sees has a gradient of zero and costs nothing.
     """
-    pairs = sizes.heads * sizes.pairs
-    rows = sizes.heads * sizes.queries
-    keys = sizes.heads * sizes.keys_seen
+    pairs = sizes.all_pairs
+    rows = sizes.rows
+    keys = sizes.columns
     scores = pairs * sizes.key_size
     mixing = pairs * sizes.value_size
     recomputed = OperationCount(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from deepspeech2.flops.operators import (
     attention,
     convolutions,
+    linear_algebra,
     losses,
     moves,
     normalisation,
@@ -15,6 +16,8 @@ from deepspeech2.flops.operators import (
     pointwise,
     pooling,
     products,
+    quantised,
+    recurrent,
     reductions,
     sorting,
     spectral,
@@ -23,6 +26,7 @@ from deepspeech2.flops.operators import (
 FAMILIES = (
     attention,
     convolutions,
+    linear_algebra,
     losses,
     moves,
     normalisation,
@@ -30,6 +34,8 @@ FAMILIES = (
     pointwise,
     pooling,
     products,
+    quantised,
+    recurrent,
     reductions,
     sorting,
     spectral,

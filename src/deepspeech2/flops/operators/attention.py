@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import torch
+from torch.utils._python_dispatch import _disable_current_modes
+
 from deepspeech2.flops.formulas.attention import Attention, attention, attention_gradient
 from deepspeech2.flops.operations import Number, OperationCount
 from deepspeech2.flops.registry import Call, TensorSpec, register_formula
@@ -17,18 +20,44 @@ def _leading(tensor: TensorSpec) -> Number:
 def attention_sizes(call: Call) -> Attention:
     """Sizes of a call with `query`, `key`, `value` of (..., positions, size)."""
     query, key, value = call["query"], call["key"], call["value"]
-    bias = call.get("attn_mask")
-    if bias is None:
-        bias = call.get("attn_bias")
+    mask = call.get("attn_mask")
+    if mask is None:
+        mask = call.get("attn_bias")
+    heads = _leading(query if len(query.shape) >= len(key.shape) else key)
+    if mask is not None and mask.value is not None:
+        allowed, active, seen = _allowed_pairs(mask.value, (heads, query.shape[-2], key.shape[-2]))
+    else:
+        # The values of the mask depend on a weight or an input: every pair counts.
+        allowed, active, seen = None, None, None
     return Attention(
-        heads=_leading(query),
+        heads=heads,
         queries=query.shape[-2],
         keys=key.shape[-2],
         key_size=query.shape[-1],
         value_size=value.shape[-1],
         causal=bool(call.get("is_causal")),
-        bias=bias is not None and bias.is_floating,
+        bias=mask is not None and mask.is_floating,
+        allowed=allowed,
+        active=active,
+        seen=seen,
     )
+
+
+def _allowed_pairs(
+    mask: torch.Tensor, shape: tuple[Number, Number, Number]
+) -> tuple[int | None, int | None, int | None]:
+    """Pairs a mask allows, queries it leaves any key, keys it leaves any query, over all heads; None for symbols."""
+    heads, queries, keys = shape
+    if not (isinstance(heads, int) and isinstance(queries, int) and isinstance(keys, int)) or not queries * keys:
+        return None, None, None
+    with _disable_current_modes():
+        allowed = mask if mask.dtype == torch.bool else mask != float("-inf")
+        allowed = allowed.expand(*allowed.shape[:-2], queries, keys)
+        # The mask is broadcast over heads.
+        repeats = heads * queries * keys // allowed.numel()
+        counts = (allowed.sum(), allowed.any(-1).sum(), allowed.any(-2).sum())
+        pairs, active, seen = (int(value) * repeats for value in counts)
+        return pairs, active, seen
 
 
 @register_formula(

@@ -14,13 +14,15 @@ FREE: dict[str, str] = {
         swapaxes resolve_conj resolve_neg squeeze_copy unsqueeze_copy permute_copy transpose_copy t_copy slice_copy
         select_copy expand_copy split_copy split_with_sizes_copy unbind_copy detach_copy alias_copy diagonal_copy
         as_strided_copy unfold_copy _conj_copy view_as _reshape_copy unsafe_split unsafe_split_with_sizes
-        _nested_tensor_size expand_as_copy
+        _nested_tensor_size expand_as_copy view_as_real_copy view_as_complex_copy _reshape_alias_copy _lazy_clone
+        _fw_primal _make_dual slice_inverse
     """,
     "copies numbers, or converts their type": """
         clone copy _to_copy to contiguous type_as _local_scalar_dense item lift_fresh_copy pin_memory
         _to_dense cat concat stack hstack vstack repeat repeat_interleave tile roll flip rot90 constant_pad_nd
         reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d
         pixel_shuffle pixel_unshuffle channel_shuffle im2col tril triu _pack_padded_sequence
+        _pin_memory _stack lu_unpack diag_embed resize_as put
         copysign resize block_diag _unsafe_masked_index narrow_copy
     """,
     "reads or writes elements by position or by mask": """
@@ -39,6 +41,8 @@ FREE: dict[str, str] = {
         sym_size sym_stride sym_numel sym_storage_offset size stride numel dim is_nonzero is_same_size
         _assert_async _assert_scalar _assert_tensor_metadata sym_constrain_range sym_constrain_range_for_size
         randint randperm randint_like is_pinned _has_compatible_shallow_copy_type _is_all_true _is_any_true
+        _fused_sdp_choice is_set_to _has_same_storage_numel _functional_assert_scalar _print _resize_output
+        _functional_sym_constrain_range_for_size _linalg_check_errors random
         result_type can_cast is_complex is_floating_point _functional_assert_async _functional_sym_constrain_range
     """,
     "gradient of a move: it moves back": """
@@ -96,3 +100,20 @@ def _embedding_bag(call: Call) -> OperationCount:
 @register_formula("aten::masked_scatter_backward")
 def _masked_scatter_gradient(_: Call) -> OperationCount:
     return NOTHING
+
+
+@register_formula(
+    "aten::replication_pad1d_backward",
+    "aten::replication_pad2d_backward",
+    "aten::replication_pad3d_backward",
+    "aten::upsample_nearest1d_backward",
+    "aten::upsample_nearest2d_backward",
+    "aten::upsample_nearest3d_backward",
+    "aten::_upsample_nearest_exact1d_backward",
+    "aten::_upsample_nearest_exact2d_backward",
+    "aten::_upsample_nearest_exact3d_backward",
+    "aten::_embedding_bag_dense_backward",
+)
+def _copied_gradient(call: Call) -> OperationCount:
+    # Every gradient is added where its value was copied from.
+    return OperationCount(add=call.tensors[0].elements)

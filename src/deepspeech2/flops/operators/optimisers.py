@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deepspeech2.flops.operations import Number, OperationCount
+from deepspeech2.flops.operators.pointwise import PER_ELEMENT
 from deepspeech2.flops.registry import Call, TensorSpec, register_formula
 
 _FOREACH: dict[str, OperationCount] = {
@@ -17,6 +18,10 @@ _FOREACH: dict[str, OperationCount] = {
     "addcmul": OperationCount(multiply=2, add=1),
     "addcdiv": OperationCount(multiply=1, divide=1, add=1),
     "maximum": OperationCount(compare=1),
+    "minimum": OperationCount(compare=1),
+    "clamp_min": OperationCount(compare=1),
+    "clamp_max": OperationCount(compare=1),
+    "clone": OperationCount(),
     "zero": OperationCount(),
     "copy": OperationCount(),
 }
@@ -28,6 +33,12 @@ def _first_list(call: Call) -> Number:
             return sum(item.elements for item in value)
     return 0
 
+
+_POINTWISE = """
+    abs acos asin atan ceil cos cosh erf erfc exp expm1 floor frac lgamma log log10 log1p log2 round rsqrt sigmoid sign
+    sin sinh tan tanh trunc
+"""
+_FOREACH.update({name: PER_ELEMENT[name] for name in _POINTWISE.split()})
 
 for _name, _price in _FOREACH.items():
 
@@ -50,4 +61,13 @@ def _fused_adam(call: Call) -> OperationCount:
     decayed = 1 if call.get("weight_decay") else 0
     # m and v by interpolation, the root, the corrected denominator, the step.
     each = OperationCount(add=2 + 1 + 1 + 1 + decayed, multiply=1 + 3 + 1 + decayed, divide=2, sqrt=1)
+    return each * _first_list(call)
+
+
+@register_formula("aten::_fused_sgd")
+def _fused_sgd(call: Call) -> OperationCount:
+    # Weight decay joins the gradient, the gradient the momentum, the step the parameter.
+    decayed = 1 if call.get("weight_decay") else 0
+    momentum = 1 if call.get("momentum") else 0
+    each = OperationCount(add=1 + decayed + momentum, multiply=1 + decayed + momentum)
     return each * _first_list(call)

@@ -122,7 +122,28 @@ PER_ELEMENT: dict[str, OperationCount] = {
     "normal": _Each(other=1),
     "normal_functional": _Each(other=1),
     "exponential": _Each(other=1),
+    "poisson": _Each(other=1),
+    "binomial": _Each(other=1),
+    "geometric": _Each(other=1),
+    "cauchy": _Each(other=1),
+    "log_normal": _Each(other=1),
+    "_standard_gamma": _Each(other=1),
+    "_sample_dirichlet": _Each(other=1),
+    # to 8 bits and back: x / scale, rounded, plus the zero point, clamped; (q - zero) * scale
+    "quantize_per_tensor": _Each(multiply=1, other=1, add=1, compare=2),
+    "quantize_per_channel": _Each(multiply=1, other=1, add=1, compare=2),
+    "dequantize": _Each(add=1, multiply=1),
+    # gradients of shrinkages
+    "hardshrink_backward": _Each(compare=2),
+    "softshrink_backward": _Each(compare=2),
+    "rrelu_with_noise": _Each(compare=1, multiply=1),
+    "_add_relu": _Each(add=1, compare=1),
+    # windows: 0.54 - 0.46 cos(k i); 0.42 - 0.5 cos(k i) + 0.08 cos(2 k i); 1 - |2 i / n - 1|
+    "hamming_window": _Each(multiply=2, other=1, add=1),
+    "blackman_window": _Each(multiply=4, other=2, add=2),
+    "bartlett_window": _Each(multiply=1, other=1, add=2),
     # sequences: start + i * step
+    "range": _Each(multiply=1, add=1),
     "arange": _Each(multiply=1, add=1),
     "linspace": _Each(multiply=1, add=1),
     # integers and truth values: no floating point at all
@@ -139,6 +160,18 @@ PER_ELEMENT: dict[str, OperationCount] = {
     "bitwise_left_shift": _Each(integer=1),
     "bitwise_right_shift": _Each(integer=1),
 }
+
+# Functions of one number that a mathematical library computes: one operation each, as sin and erf are.
+_SPECIAL = """
+    angle polygamma special_airy_ai special_bessel_y0 special_bessel_y1 special_chebyshev_polynomial_t
+    special_chebyshev_polynomial_u special_chebyshev_polynomial_v special_chebyshev_polynomial_w
+    special_hermite_polynomial_h special_hermite_polynomial_he special_laguerre_polynomial_l
+    special_legendre_polynomial_p special_modified_bessel_i0 special_modified_bessel_i1 special_modified_bessel_k0
+    special_modified_bessel_k1 special_scaled_modified_bessel_k0 special_scaled_modified_bessel_k1 i0 i0e igamma
+    igammac special_i0e special_i1 special_i1e special_ndtri special_zeta special_erfcx special_bessel_j0
+    special_bessel_j1 special_spherical_bessel_j0 nextafter
+"""
+PER_ELEMENT.update(dict.fromkeys(_SPECIAL.split(), _Each(other=1)))
 
 for _name, _price in PER_ELEMENT.items():
 

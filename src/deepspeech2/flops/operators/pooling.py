@@ -20,6 +20,8 @@ def _taps(call: Call, axes: int) -> int:
     "aten::max_pool2d",
     "aten::max_pool3d",
     "aten::mkldnn_max_pool2d",
+    "aten::fractional_max_pool2d",
+    "aten::fractional_max_pool3d",
 )
 def _max_pool(call: Call) -> OperationCount:
     """Every window at its full size: taps - 1 comparisons per output."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from deepspeech2.flops.formulas.products import dot_products, matrix_product
 from deepspeech2.flops.operations import Number, OperationCount
-from deepspeech2.flops.registry import Call, TensorSpec, register_formula
+from deepspeech2.flops.registry import Call, register_formula
 
 
 def _accumulated(product: OperationCount, elements: Number, call: Call) -> OperationCount:
@@ -57,6 +59,20 @@ def _addbmm(call: Call) -> OperationCount:
     return _accumulated(dot_products(rows * columns, batch * inner), rows * columns, call)
 
 
+@register_formula("aten::_int_mm")
+def _integer_mm(call: Call) -> OperationCount:
+    # 8-bit integers into 32: an integer product whatever the tensors' types.
+    return _mm(call)
+
+
+@register_formula("aten::_scaled_mm", "aten::_weight_int8pack_mm")
+def _scaled_mm(call: Call) -> OperationCount:
+    # Weights of few bits, arithmetic in floating point; every result times a scale.
+    inner = call["self"].shape[-1]
+    elements = call.output.elements
+    return dot_products(elements, inner, bias=call.get("bias") is not None) + OperationCount(multiply=elements)
+
+
 @register_formula("aten::mv")
 def _mv(call: Call) -> OperationCount:
     rows, inner = call["self"].shape
@@ -89,23 +105,22 @@ def _linear(call: Call) -> OperationCount:
 
 @register_formula("aten::_trilinear")
 def _trilinear(call: Call) -> OperationCount:
-    # sum over sumdim of i1 * i2 * i3 after each is expanded by its own new axes: two products per element of the
-    # expanded shape, then the sum.
-    first: TensorSpec = call["i1"]
-    shape: list[Number] = list(first.shape)
-    for axis in sorted(call["expand1"]):
-        shape.insert(axis, 1)
-    others = []
-    for name, expand in (("i2", "expand2"), ("i3", "expand3")):
-        other = list(call[name].shape)
-        for axis in sorted(call[expand]):
-            other.insert(axis, 1)
-        others.append(other)
-    expanded: Number = 1
-    for sizes in zip(shape, *others, strict=True):
-        expanded = expanded * next((size for size in sizes if size != 1), 1)
-    outputs = call.output.elements
-    return OperationCount(multiply=2 * expanded, add=expanded - outputs, macs=expanded)
+    # As torch computes it: i1 with i2, summed over the axes i3 does not have, then with i3, summed over the others.
+    shapes = []
+    for number in ("1", "2", "3"):
+        shape: list[Number] = list(call[f"i{number}"].shape)
+        for axis in sorted(call[f"expand{number}"]):
+            shape.insert(axis, 1)
+        shapes.append(shape)
+    first, second, third = shapes
+    joined = [b if a == 1 else a for a, b in zip(first, second, strict=True)]
+    summed = [axis for axis in call["sumdim"] if axis in call["expand3"]]
+    partial = [1 if axis in summed else size for axis, size in enumerate(joined)]
+    mixed = [b if a == 1 else a for a, b in zip(partial, third, strict=True)]
+    count = dot_products(prod(partial), prod(joined[axis] for axis in summed))
+    return count + dot_products(
+        call.output.elements, prod(mixed[axis] for axis in call["sumdim"] if axis not in summed)
+    )
 
 
 @register_formula("aten::_cdist_forward")
@@ -134,3 +149,28 @@ def _euclidean_distance(call: Call) -> OperationCount:
     product = dot_products(pairs, length + 2)
     scaled = OperationCount(multiply=call["x1"].elements)
     return product + norms * vectors + scaled + OperationCount(compare=pairs, sqrt=pairs)
+
+
+@register_formula("aten::_pdist_forward")
+def _pairwise_distance(call: Call) -> OperationCount:
+    if call["p"] != 2:
+        raise NotImplementedError(f"pairwise distances of norm {call['p']}")
+    pairs = call.output.elements
+    each = pairs * call["self"].last
+    return OperationCount(add=each + each - pairs, multiply=each, sqrt=pairs, macs=each)
+
+
+@register_formula("aten::_cdist_backward")
+def _cdist_backward(call: Call) -> OperationCount:
+    if call["p"] != 2:
+        raise NotImplementedError(f"gradient of distances of norm {call['p']}")
+    # g / d per pair; times the difference, added to the gradient of the point, per coordinate.
+    pairs = call["cdist"].elements
+    each = pairs * call["x1"].last
+    return OperationCount(divide=pairs, add=2 * each, multiply=each)
+
+
+@register_formula("aten::conv_tbc")
+def _time_batch_channels(call: Call) -> OperationCount:
+    taps, inputs, _ = call["weight"].shape
+    return dot_products(call.output.elements, taps * inputs, bias=True)

@@ -1,0 +1,39 @@
+"""Fourier transforms: 2.5 N log2 N for a real one, 5 N log2 N for a complex one; a model, marked as such."""
+
+from __future__ import annotations
+
+import torch
+from benchmarks.flops.cases.case import Program, case
+
+
+@case(kinds={"other": 3 * 160}, modelled=3 * 160)
+def real_fft() -> Program:
+    """3 transforms of 16: 2.5 * 16 * 4 each."""
+    return torch.fft.rfft, (torch.randn(3, 16),)
+
+
+@case(kinds={"other": 320}, modelled=320)
+def complex_fft() -> Program:
+    """5 * 16 * 4."""
+    return torch.fft.fft, (torch.randn(16, dtype=torch.complex64),)
+
+
+@case(kinds={"multiply": 11 * 16, "other": 11 * 160}, modelled=11 * 160)
+def stft() -> Program:
+    """96 samples, 16 every 8: 11 frames; each is windowed (16 products) and transformed."""
+
+    def program(x: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
+        return torch.stft(x, 16, 8, window=window, center=False, return_complex=True)
+
+    return program, (torch.randn(96), torch.hann_window(16))
+
+
+@case(kinds={"multiply": 13 * 16 + 2 * 13 * 9, "add": 13 * 9, "other": 13 * 160}, modelled=13 * 160)
+def power_spectrogram() -> Program:
+    """Centred: 13 frames; two squares and a sum for each of 9 bins."""
+
+    def program(x: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
+        spectrum = torch.view_as_real(torch.stft(x, 16, 8, window=window, return_complex=True))
+        return spectrum[..., 0].square() + spectrum[..., 1].square()
+
+    return program, (torch.randn(96), torch.hann_window(16))

@@ -1,0 +1,98 @@
+"""One counter in a process of its own: on the micro-cases, or on DeepSpeech2 at one duration. Prints JSON lines."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import resource
+import signal
+import sys
+import time
+import warnings
+from typing import Any
+
+CASE_SECONDS = 10
+REPEATS = 5
+MEMORY_BYTES = 12 << 30
+
+
+def main() -> None:
+    """`worker cases COUNTER FIRST` or `worker network COUNTER PRESET SECONDS`."""
+    warnings.simplefilter("ignore")
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    import torch
+
+    torch.set_num_threads(1)
+    from benchmarks.peers.flops_interface import COUNTERS
+
+    counter = importlib.import_module(f"benchmarks.peers.{COUNTERS[sys.argv[2]][0]}")
+    if sys.argv[1] == "cases":
+        _cases(counter.macs, int(sys.argv[3]))
+    else:
+        _network(sys.argv[2], counter.macs, sys.argv[3], float(sys.argv[4]))
+
+
+def _cases(macs: Any, first: int) -> None:
+    """Every case from `first` on; its name is printed before its result, so that a dead process tells where it died."""
+    from benchmarks.flops.cases import CASES
+
+    signal.signal(signal.SIGALRM, _give_up)
+    for case in [case for case in CASES if case.macs][first:]:
+        print(json.dumps({"starts": case.name}), flush=True)
+        signal.alarm(CASE_SECONDS)
+        result = _attempt(case, macs)
+        signal.alarm(0)
+        print(json.dumps({"case": case.name, **result}), flush=True)
+
+
+def _give_up(*_: Any) -> None:
+    raise TimeoutError(f"no result in {CASE_SECONDS} s")
+
+
+def _attempt(case: Any, macs: Any) -> dict[str, Any]:
+    import torch
+    from benchmarks.peers.flops_interface import as_module
+
+    torch.manual_seed(0)
+    sink = io.StringIO()
+    with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+        try:
+            program, inputs = case.build()
+            return {"macs": macs(as_module(program), inputs)}
+        except BaseException as error:
+            return {"error": f"{type(error).__name__}: {str(error).strip().splitlines()[:1]}"[:200]}
+
+
+def _network(name: str, macs: Any, preset: str, seconds: float) -> None:
+    import torch
+    from benchmarks.flops.networks import with_loops, with_operators
+
+    # Frames of 20 ms every 10 ms: ten seconds are 999.
+    frames = round(seconds * 100) - 1
+    inputs = (torch.zeros(1, 161, frames),)
+    build = with_operators if name == "deepspeech2" else with_loops
+    # A small count first: one-time set-up of the counter is part of importing it, and measured apart.
+    start = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()):
+        macs(build("default"), (torch.zeros(1, 161, 30),))
+    first = time.perf_counter() - start
+    network = build(preset)
+    before = _peak()
+    times: list[float] = []
+    while len(times) < REPEATS and sum(times) < 1:
+        start = time.perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()):
+            counted = macs(network, inputs)
+        times.append(time.perf_counter() - start)
+    elapsed = min(times)
+    print(json.dumps({"macs": counted, "seconds": elapsed, "first": first, "extra_bytes": _peak() - before}))
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main()

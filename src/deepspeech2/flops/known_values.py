@@ -1,0 +1,143 @@
+"""KnownValues: what the trace knows of the values of small tensors, for lengths and masks that decide a count.
+
+Values are known of integer and boolean inputs, of constants, and of everything a program computes from these alone
+(`lengths // 2`, `torch.ones(7, 7).tril() == 0`). Such a computation is carried out beside its fake twin; weights and
+floating-point inputs are never read, so what depends on them stays unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._pytree import tree_flatten, tree_map_only
+
+_LIMIT = 1 << 20
+_ATTRIBUTE = "_known_value"
+_VALUE_DEPENDENT = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+
+
+def known_value(tensor: Any) -> torch.Tensor | None:
+    """The real tensor a fake one stands for, where the trace knows it."""
+    value = getattr(tensor, _ATTRIBUTE, None)
+    return value if value is not None else getattr(tensor, "constant", None)
+
+
+def known_integers(tensor: Any) -> list[int] | None:
+    """The values of a list of integers or an integer tensor, or None where they are unknown."""
+    if isinstance(tensor, int):
+        return [tensor]
+    if isinstance(tensor, list | tuple):
+        return [int(value) for value in tensor]
+    value = known_value(tensor)
+    if value is None:
+        return None
+    with _disable_current_modes():
+        return [int(item) for item in value.flatten().tolist()]
+
+
+class KnownValues:
+    """Runs operators on fakes, and beside them on the values of those whose arguments are all known."""
+
+    def __init__(self, mode: FakeTensorMode) -> None:
+        self._mode = mode
+        # Storages of the caller's own tensors, which must not be written, and of values that are out of date.
+        self._borrowed: set[int] = set()
+        self._stale: set[int] = set()
+
+    def learn(self, fake: torch.Tensor, value: torch.Tensor, *, borrowed: bool = False) -> None:
+        """Note what a fake stands for."""
+        if value.layout == torch.strided and value.numel() <= _LIMIT and not isinstance(value, FakeTensor):
+            setattr(fake, _ATTRIBUTE, value)
+            if borrowed:
+                self._borrowed.add(_storage(value))
+
+    def learn_constant(self, fake: torch.Tensor, value: Any) -> None:
+        """A constant of the program is born, `torch.tensor([7, 3])`; a copy is kept, since the program may write it."""
+        if isinstance(value, torch.Tensor) and not isinstance(value, FakeTensor) and value.numel() <= _LIMIT:
+            with _disable_current_modes():
+                self.learn(fake, value.detach().clone())
+
+    def run(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Call an operator on fakes; its results know their values if all its arguments do."""
+        values = self._values(func, args, kwargs)
+        if values is not None and not _VALUE_DEPENDENT.isdisjoint(func.tags):
+            return self._run_on_values(func, *values)
+        written = list(_written(func, args, kwargs)) if func._schema.is_mutable else []
+        outputs = func(*args, **kwargs)
+        if written and (values is None or any(self._is_borrowed(tensor) for tensor in written)):
+            self._forget(written)
+        elif values is not None:
+            self._follow(func, values, outputs)
+        return outputs
+
+    def _run_on_values(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """An operator whose result no shape can tell, such as `item` or `nonzero`."""
+        with _disable_current_modes():
+            result = func(*args, **kwargs)
+
+        def faked(value: torch.Tensor) -> torch.Tensor:
+            with self._mode:
+                fake = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype)
+            self.learn(fake, value)
+            return fake
+
+        return tree_map_only(torch.Tensor, faked, result)
+
+    def _values(self, func: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        """The arguments with values in place of fakes, or None if one is not known or the result is random."""
+        name = func._opname
+        if torch.Tag.nondeterministic_seeded in func.tags or name.startswith(("empty", "new_empty", "resize")):
+            return None
+        for value in tree_flatten((args, kwargs))[0]:
+            if isinstance(value, torch.SymInt):
+                return None
+            if isinstance(value, torch.Tensor):
+                real = known_value(value)
+                if real is None or _storage(real) in self._stale:
+                    return None
+        real_args, real_kwargs = tree_map_only(torch.Tensor, known_value, (args, dict(kwargs)))
+        if "device" in real_kwargs:
+            real_kwargs["device"] = torch.device("cpu")
+        return real_args, real_kwargs
+
+    def _follow(self, func: Any, values: tuple[Any, Any], outputs: Any) -> None:
+        fakes = [value for value in tree_flatten(outputs)[0] if isinstance(value, torch.Tensor)]
+        if any(fake.numel() > _LIMIT for fake in fakes):
+            return
+        with _disable_current_modes(), torch.no_grad():
+            try:
+                results = func(*values[0], **values[1])
+            except (RuntimeError, NotImplementedError):
+                return
+        reals = [value for value in tree_flatten(results)[0] if isinstance(value, torch.Tensor)]
+        for fake, real in zip(fakes, reals, strict=True):
+            self.learn(fake, real)
+
+    def _is_borrowed(self, tensor: torch.Tensor) -> bool:
+        value = known_value(tensor)
+        own = getattr(tensor, _ATTRIBUTE, None) is not None
+        return value is not None and (not own or _storage(value) in self._borrowed)
+
+    def _forget(self, written: list[torch.Tensor]) -> None:
+        for tensor in written:
+            value = known_value(tensor)
+            if value is not None:
+                self._stale.add(_storage(value))
+            if hasattr(tensor, _ATTRIBUTE):
+                delattr(tensor, _ATTRIBUTE)
+
+
+def _storage(value: torch.Tensor) -> int:
+    return int(value.untyped_storage()._cdata)
+
+
+def _written(func: Any, args: Any, kwargs: Any) -> Iterator[torch.Tensor]:
+    for index, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is None or not argument.alias_info.is_write:
+            continue
+        value = args[index] if index < len(args) else kwargs.get(argument.name)
+        yield from (item for item in tree_flatten(value)[0] if isinstance(item, torch.Tensor))

@@ -1,0 +1,65 @@
+"""Layers with 8-bit weights and dynamically quantised inputs: integer products, floating-point edges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.utils._python_dispatch import _disable_current_modes
+
+from deepspeech2.flops.formulas.products import fully_connected
+from deepspeech2.flops.formulas.quantised import dynamic_linear, dynamic_quantisation, quantised_product
+from deepspeech2.flops.formulas.recurrences import torch_cell
+from deepspeech2.flops.operations import NOTHING, Number, OperationCount
+from deepspeech2.flops.registry import Call, register_formula
+
+
+def _has_bias(packed: Any) -> bool:
+    with _disable_current_modes():
+        return packed.bias() is not None
+
+
+def _samples(call: Call) -> Number:
+    inputs = call["X"].last
+    elements = call["X"].elements
+    return elements // inputs if isinstance(elements, int) and isinstance(inputs, int) else elements / inputs
+
+
+@register_formula("quantized::linear_dynamic", "quantized::linear_relu_dynamic")
+def _linear(call: Call) -> OperationCount:
+    sizes = (_samples(call), call["X"].last, call.output.last)
+    count = dynamic_linear(*sizes, bias=_has_bias(call["W_prepack"]))
+    return count + OperationCount(compare=call.output.elements if "relu" in call.operator else 0)
+
+
+@register_formula("quantized::linear_dynamic_fp16", "quantized::linear_relu_dynamic_fp16")
+def _half_linear(call: Call) -> OperationCount:
+    # Weights are stored in half precision; the arithmetic is floating-point.
+    count = fully_connected(_samples(call), call["X"].last, call.output.last, bias=_has_bias(call["W_prepack"]))
+    return count + OperationCount(compare=call.output.elements if "relu" in call.operator else 0)
+
+
+@register_formula("aten::quantized_lstm", "aten::quantized_gru")
+def _recurrent(call: Call) -> OperationCount:
+    """Per layer and direction: inputs quantised once, the state at every step; the cell itself in floating point."""
+    if call.get("batch_sizes") is not None:
+        raise NotImplementedError("packed sequences through a quantised recurrent layer")
+    kind = "lstm" if "lstm" in call.operator else "gru"
+    gates = {"lstm": 4, "gru": 3}[kind]
+    sequence = call["input"]
+    batch, steps = sequence.shape[:2] if call["batch_first"] else (sequence.shape[1], sequence.shape[0])
+    states = call["hx"]
+    size = (states[0] if isinstance(states, list) else states).last
+    bias = bool(call["has_biases"])
+    directions = 2 if call["bidirectional"] else 1
+    rows = batch * steps
+    # The cell without its products.
+    cell = torch_cell(kind, rows, size, size, bias=False)
+    products = fully_connected(rows, size, gates * size, bias=False) * 2
+    rest = cell + products * -1
+    count = NOTHING
+    for layer in range(call["num_layers"]):
+        inputs = sequence.last if layer == 0 else directions * size
+        recurrent = dynamic_quantisation(batch * size) + quantised_product(batch, size, gates * size, bias=bias)
+        each = dynamic_linear(rows, inputs, gates * size, bias=bias) + recurrent * steps + rest
+        count = count + each * directions
+    return count

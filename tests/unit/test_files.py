@@ -1,0 +1,43 @@
+"""Files are written whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from deepspeech2.errors import OptionError
+from deepspeech2.files import replacement, replacing
+
+
+def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "result.txt"
+    target.write_text("old")
+    with replacing(target) as file:
+        file.write("new")
+        assert target.read_text() == "old"
+    assert target.read_text() == "new"
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
+def test_a_failure_leaves_nothing_behind(tmp_path: Path, failure: type[BaseException]) -> None:
+    target = tmp_path / "result.txt"
+    target.write_text("old")
+    with pytest.raises(failure), replacing(target) as file:
+        file.write("half")
+        raise failure
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_permissions_are_those_of_an_ordinary_new_file(tmp_path: Path) -> None:
+    ordinary = tmp_path / "ordinary"
+    ordinary.touch()
+    with replacement(tmp_path / "replaced") as temporary:
+        temporary.write_bytes(b"x")
+    assert (tmp_path / "replaced").stat().st_mode == ordinary.stat().st_mode
+
+
+def test_places_that_cannot_be_written_are_named(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="found a folder"), replacing(tmp_path):
+        pass
+    with pytest.raises(OptionError, match="nowhere"), replacing(tmp_path / "nowhere" / "file"):
+        pass
