@@ -53,6 +53,7 @@ def _give_up(*_: Any) -> None:
 
 def _attempt(case: Any, macs: Any) -> dict[str, Any]:
     import torch
+
     from benchmarks.peers.flops_interface import as_module
 
     torch.manual_seed(0)
@@ -67,6 +68,7 @@ def _attempt(case: Any, macs: Any) -> dict[str, Any]:
 
 def _network(name: str, macs: Any, preset: str, seconds: float) -> None:
     import torch
+
     from benchmarks.flops.networks import with_loops, with_operators
 
     # Frames of 20 ms every 10 ms: ten seconds are 999.

@@ -3,9 +3,10 @@
 from typing import Any
 
 import torch
-from benchmarks.peers.flops_interface import InputsInside
 from ptflops import get_model_complexity_info
 from torch import nn
+
+from benchmarks.peers.flops_interface import InputsInside
 
 
 def macs(module: nn.Module, inputs: tuple[Any, ...], backend: str = "pytorch") -> float:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from benchmarks.peers import flops_ptflops
 from torch import nn
+
+from benchmarks.peers import flops_ptflops
 
 
 def macs(module: nn.Module, inputs: tuple[Any, ...]) -> float:

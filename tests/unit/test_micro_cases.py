@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from benchmarks.flops.cases import CASES
 
+from benchmarks.flops.cases import CASES
 from deepspeech2 import count
 from deepspeech2.flops.operations import KINDS
 

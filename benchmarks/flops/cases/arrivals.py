@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.flops.cases.case import Program, case
 from torch import nn
+
+from benchmarks.flops.cases.case import Program, case
 
 
 def _network() -> nn.Module:

@@ -7,9 +7,10 @@ attention itself.
 from __future__ import annotations
 
 import torch
-from benchmarks.flops.cases.case import Program, case
 from torch import nn
 from torch.nn import functional
+
+from benchmarks.flops.cases.case import Program, case
 
 attend = functional.scaled_dot_product_attention
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from benchmarks.flops.cases.case import Program, case
 from torch import nn
 from torch.nn import functional
+
+from benchmarks.flops.cases.case import Program, case
 
 
 @case(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from benchmarks.flops.cases.case import Program, case
 from torch import nn
+
+from benchmarks.flops.cases.case import Program, case
 
 
 @case(kinds={"add": 20 + 19, "multiply": 20, "divide": 1})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from benchmarks.flops.cases.case import Program, case
 from torch import nn
+
+from benchmarks.flops.cases.case import Program, case
 
 
 @case(kinds={"multiply": 4 + 120, "add": 2 * 4 + 120, "sqrt": 4, "divide": 4})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from benchmarks.flops.cases.case import Program, case
 from torch import nn
+
+from benchmarks.flops.cases.case import Program, case
 
 
 def _x() -> tuple[torch.Tensor]:

@@ -7,8 +7,9 @@ step included since the initial state is an argument. Sizes: 7 steps, 2 samples,
 from __future__ import annotations
 
 import torch
-from benchmarks.flops.cases.case import Program, case
 from torch import nn
+
+from benchmarks.flops.cases.case import Program, case
 
 X = (7, 2, 5)
 

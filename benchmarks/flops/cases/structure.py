@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from benchmarks.flops.cases.case import Program, case
 from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
+
+from benchmarks.flops.cases.case import Program, case
 
 
 class _Twice(nn.Module):

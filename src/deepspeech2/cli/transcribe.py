@@ -59,6 +59,7 @@ def transcribe(
         Bonus for each word.
     """
     from deepspeech2.errors import AudioError, OptionError
+    from deepspeech2.files import replacing
     from deepspeech2.speech.transcript import format_transcript
 
     if not files:
@@ -78,9 +79,8 @@ def transcribe(
             continue
         text = format_transcript(transcript, format)
         if target is not None:
-            partial = target.with_name(target.name + ".partial")
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(target)
+            with replacing(target) as file:
+                file.write(text)
         else:
             if format == "txt" and len(files) > 1:
                 text = f"{path}\t{text}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deepspeech2.errors import AudioError, ManifestError
+from deepspeech2.files import replacing
 from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.recognizer import Recognizer
 from deepspeech2.speech.scoring import ErrorCount, count_character_errors, count_word_errors
@@ -126,7 +127,6 @@ def evaluate_manifest(
 
 def write_predictions(path: Path, evaluation: Evaluation) -> None:
     """Write references beside hypotheses as JSON lines; the file appears whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
     lines = [
         json.dumps(
             {
@@ -141,8 +141,8 @@ def write_predictions(path: Path, evaluation: Evaluation) -> None:
         )
         for item in evaluation.predictions
     ]
-    partial.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as file:
+        file.writelines(line + "\n" for line in lines)
 
 
 def _compare(utterance: Utterance, hypothesis: str) -> Prediction:

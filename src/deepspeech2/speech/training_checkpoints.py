@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from deepspeech2.errors import CheckpointError
+from deepspeech2.files import replacement
 
 _FORMAT = "deepspeech2 training state 1"
 
@@ -62,12 +63,12 @@ def save_state(
     if torch.cuda.is_available():
         tensors |= {f"random/cuda/{i}": value for i, value in enumerate(torch.cuda.get_rng_state_all())}
     header = {"format": _FORMAT, "state": _encode(state), "identity": _encode(identity)}
-    partial = path.with_name(path.name + ".partial")
-    save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, partial, header)
-    # Renaming before the data is on the disk could leave an empty file after a power cut.
-    with partial.open("rb+") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with replacement(path) as temporary:
+        save_file(copies, temporary, header)
+        # Renaming before the data is on the disk could leave an empty file after a power cut.
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
 
 
 def load_state(

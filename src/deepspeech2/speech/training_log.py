@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deepspeech2.errors import OptionError
+from deepspeech2.files import replacing
 from deepspeech2.speech.training import EpochReport, StepReport
 
 LOG_FILE = "log.jsonl"
@@ -34,9 +35,8 @@ class TrainingLog:
         self._writer: Any = _tensorboard_writer(folder / "tensorboard") if tensorboard else None
         path = folder / LOG_FILE
         kept = [line for line in _lines(path) if json.loads(line)["step"] <= resume_step]
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-        partial.replace(path)
+        with replacing(path) as file:
+            file.writelines(line + "\n" for line in kept)
         self._file = path.open("a", encoding="utf-8")
 
     def step(self, report: StepReport) -> None:

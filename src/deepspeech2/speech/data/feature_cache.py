@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspeech2.errors import InputError
+from deepspeech2.files import replacing
 from deepspeech2.speech.audio import load_audio
 from deepspeech2.speech.data.augment import change_speed
 from deepspeech2.speech.data.manifest import Utterance
@@ -119,7 +120,5 @@ def _write_shard(path: Path, spectrograms: Sequence[NDArray[np.float32]]) -> Non
     for features, start in zip(spectrograms, starts.tolist(), strict=False):
         frames[start : start + features.shape[1]] = features.T
     for array, target in ((starts, path.with_suffix(".starts.npy")), (frames, path)):
-        partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-        with partial.open("wb") as file:
+        with replacing(target, "wb") as file:
             np.save(file, array, allow_pickle=False)
-        partial.replace(target)

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from deepspeech2.errors import VocabularyError
+from deepspeech2.files import replacing
 
 
 def build_labels(texts: Iterable[str], *, minimum_count: int = 1) -> tuple[str, ...]:
@@ -51,10 +52,8 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 def write_labels(path: str | os.PathLike[str], labels: Sequence[str]) -> None:
     """Write a vocabulary file, one character a line."""
-    target = Path(path)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
-    partial.replace(target)
+    with replacing(path) as file:
+        file.writelines(f"{label}\n" for label in labels)
 
 
 def encode_text(text: str, labels: Sequence[str]) -> list[int]:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from deepspeech2.errors import AudioError, ManifestError
+from deepspeech2.files import replacing
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,8 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
         if utterance.speaker is not None:
             record["speaker"] = utterance.speaker
         lines.append(msgspec.json.encode(record) + b"\n")
-    partial = target.with_name(target.name + ".partial")
-    partial.write_bytes(b"".join(lines))
-    partial.replace(target)
+    with replacing(target, "wb") as file:
+        file.writelines(lines)
 
 
 def total_seconds(utterances: Sequence[Utterance]) -> float:

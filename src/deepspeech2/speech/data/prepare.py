@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from deepspeech2.errors import AudioError, ManifestError
+from deepspeech2.files import replacing
 from deepspeech2.speech.data.corpora import scan_corpus, with_durations
 from deepspeech2.speech.data.feature_cache import utterance_spectrogram
 from deepspeech2.speech.data.labels import build_labels, read_labels, write_labels
@@ -160,9 +161,8 @@ def _write_problems(path: Path, problems: Sequence[Problem]) -> None:
         )
         for problem in problems
     ]
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as file:
+        file.writelines(line + "\n" for line in lines)
 
 
 def _squeeze(text: str) -> str:
