@@ -209,7 +209,7 @@ def test_a_registered_formula_is_used_and_a_second_refused(mystery_name) -> None
 
 
 def test_an_operator_of_no_table_is_unknown_and_never_zero() -> None:
-    tally = count(torch.linalg.svdvals, meta(4, 4))
+    tally = count(torch.linalg.eigvals, meta(4, 4))
     assert not tally.complete
     assert tally.unknown[0].operator.startswith("aten::")
 
@@ -296,3 +296,25 @@ def test_inputs_may_be_a_tensor_a_tuple_or_a_dictionary() -> None:
     assert count(torch.mul, [meta(3), meta(3)]).kinds == count(torch.mul, (meta(3), meta(3))).kinds
     with torch.no_grad():
         assert count(nn.ReLU(), meta(3)).kinds["compare"] == 3
+
+
+# Empty tensors and bad shapes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "program",
+    [torch.sum, lambda x: x.cumsum(0), lambda x: functional.mse_loss(x, x), torch.softmax, torch.var],
+)
+def test_empty_tensors_cost_nothing_and_never_less(program) -> None:
+    arguments = (torch.empty(0, 4), 0) if program is torch.softmax else torch.empty(0, 4)
+    tally = count(program, arguments)
+    # What is left is done once for the result, such as the division of a mean.
+    assert all(amount == 0 for name, amount in tally.kinds.items() if name != "divide")
+    assert 0 <= tally.flops <= 2
+
+
+def test_wrong_shapes_print_nothing_beside_the_error(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError, match=r"\(4, 4\), \(4, 4\)"):
+        count(torch.linalg.householder_product, (torch.empty(4, 4), torch.empty(4, 4)))
+    captured = capfd.readouterr()
+    assert captured.out == captured.err == ""

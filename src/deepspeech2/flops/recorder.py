@@ -15,7 +15,7 @@ import torch
 
 from deepspeech2.flops.formulas.optimisers import optimiser_step
 from deepspeech2.flops.known_values import known_value
-from deepspeech2.flops.operations import NOTHING, Number, OperationCount
+from deepspeech2.flops.operations import NOTHING, Number, OperationCount, at_least_zero
 from deepspeech2.flops.registry import Call, TensorSpec, find_rule
 from deepspeech2.flops.tally import Layer, Tally, UnknownOperator
 
@@ -195,6 +195,12 @@ class Recorder:
         except NotImplementedError as error:
             self.record_unknown(call.operator, str(error))
             return NOTHING
+        except ZeroDivisionError:
+            # A quotient of sizes, of which one is zero: the tensor is empty and there is nothing to do.
+            return NOTHING
+        if any(tensor.elements == 0 for tensor in call.tensors):
+            # "n - 1 additions" of a formula is meant for n of at least one.
+            count = count.map(at_least_zero)
         if count is NOTHING or not count:
             return NOTHING
         if self.phase != "forward" and count.notebook != 0:
@@ -310,7 +316,9 @@ def call_site() -> str:
 
 def is_program_code(filename: str) -> bool:
     """Whether a file is the counted program's, not torch's or this package's counting code."""
-    return not filename.startswith((_OWN_CODE, _TORCH_CODE, "<"))
+    # Code that torch generates has names in angle brackets; so has what a person types, which is a program.
+    generated = filename.startswith("<") and not filename.startswith(("<stdin", "<string", "<ipython"))
+    return not generated and not filename.startswith((_OWN_CODE, _TORCH_CODE))
 
 
 def specification(tensor: torch.Tensor, read_size: Any) -> TensorSpec:

@@ -8,7 +8,9 @@ counts is silenced below, so each call is counted once.
 
 from __future__ import annotations
 
+import logging
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -271,6 +273,22 @@ def _computes_sizes(func: Any, args: Any) -> bool:
     )
 
 
+@contextmanager
+def _quiet_torch() -> Iterator[None]:
+    """Keep torch from logging a traceback for shapes that do not fit, and from warning of our hooks on modules.
+
+    The error itself says in one line what does not fit; and that a hook runs twice for a compiled module costs nothing.
+    """
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    before, log.disabled = log.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Using `torch.compile")
+            yield
+    finally:
+        log.disabled = before
+
+
 def _is_view(func: Any) -> bool:
     """Whether the result only looks at its argument's memory."""
     if func._opname in ("_unsafe_view", "_reshape_alias", "lift_fresh", "detach"):
@@ -364,6 +382,7 @@ def trace(
     names: dict[int, str] = {}
     args, kwargs = world.fake_tree((args, dict(kwargs)))
     with ExitStack() as stack:
+        stack.enter_context(_quiet_torch())
         # What torch.compile wrapped runs as it was written; nothing is compiled.
         stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(torch.set_grad_enabled(training is not None))
