@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from deepspeech2.errors import DeepSpeech2Error as DeepSpeech2Error
     from deepspeech2.flops.counting import count as count
     from deepspeech2.flops.counting import count_training as count_training
+    from deepspeech2.flops.onnx_graphs.counting import count_onnx as count_onnx
     from deepspeech2.flops.operations import OperationCount as OperationCount
     from deepspeech2.flops.registry import register_formula as register_formula
     from deepspeech2.flops.tally import Tally as Tally
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from deepspeech2.speech.features import Normalizer as Normalizer
     from deepspeech2.speech.features import spectrogram as spectrogram
     from deepspeech2.speech.network import DeepSpeech2 as DeepSpeech2
+    from deepspeech2.speech.onnx_export import export_onnx as export_onnx
+    from deepspeech2.speech.onnx_export import export_program as export_program
     from deepspeech2.speech.options import ConvolutionOptions as ConvolutionOptions
     from deepspeech2.speech.options import NetworkOptions as NetworkOptions
     from deepspeech2.speech.recognizer import Recognizer as Recognizer
@@ -39,6 +42,7 @@ _HOMES = {
     "DeepSpeech2Error": "deepspeech2.errors",
     "count": "deepspeech2.flops.counting",
     "count_training": "deepspeech2.flops.counting",
+    "count_onnx": "deepspeech2.flops.onnx_graphs.counting",
     "OperationCount": "deepspeech2.flops.operations",
     "Tally": "deepspeech2.flops.tally",
     "register_formula": "deepspeech2.flops.registry",
@@ -47,6 +51,8 @@ _HOMES = {
     "load_model": "deepspeech2.speech.checkpoints",
     "save_model": "deepspeech2.speech.checkpoints",
     "ctc_losses": "deepspeech2.speech.ctc_loss",
+    "export_onnx": "deepspeech2.speech.onnx_export",
+    "export_program": "deepspeech2.speech.onnx_export",
     "Normalizer": "deepspeech2.speech.features",
     "spectrogram": "deepspeech2.speech.features",
     "DeepSpeech2": "deepspeech2.speech.network",

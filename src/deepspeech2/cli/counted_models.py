@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
-from deepspeech2.errors import CheckpointError, InputError, OptionError
+from deepspeech2.errors import InputError, OptionError
 from deepspeech2.flops.closed_form import ClosedForm
 from deepspeech2.flops.conventions import CONVENTIONS
 from deepspeech2.flops.counting import count, count_training
+from deepspeech2.flops.onnx_graphs.counting import OnnxFile
 from deepspeech2.flops.programs import is_torch_archive, load_program
 from deepspeech2.report.document import CountedInput, Report
 from deepspeech2.speech.audio import SAMPLE_RATE, WINDOW_SAMPLES
@@ -46,7 +47,7 @@ class Request:
     """
 
     name: str
-    program: Callable[..., Any]
+    program: Callable[..., Any] | OnnxFile
     samples: int | None
     inputs: tuple[torch.Tensor, ...]
     input: CountedInput
@@ -81,8 +82,12 @@ def make_request(
         tensors = tuple(_tensor(text) for text in shapes)
         described = CountedInput(None, None, batch, tuple(tuple(tensor.shape) for tensor in tensors))
         return Request(model, find_model(model), None, tensors, described, strict)
-    samples, length, frames = _audio_length(audio, seconds, frames)
     program = find_model(model)
+    if not given and isinstance(program, OnnxFile) and program.fixed_inputs is not None:
+        fixed = program.fixed_inputs
+        tensors = tuple(torch.empty(sizes, device="meta") for sizes in fixed)
+        return Request(model, program, None, tensors, CountedInput(None, None, batch, fixed), strict)
+    samples, length, frames = _audio_length(audio, seconds, frames)
     features = torch.empty((batch, 161, frames), device="meta")
     lengths = torch.full((batch,), frames, dtype=torch.int64)
     described = CountedInput(length, frames, batch, ((batch, 161, frames), (batch,)))
@@ -124,7 +129,7 @@ def _tensor(text: str) -> torch.Tensor:
     return torch.empty(sizes, dtype=dtype, device="meta")
 
 
-def find_model(name: str) -> Callable[..., Any]:
+def find_model(name: str) -> Callable[..., Any] | OnnxFile:
     """A preset without weights in memory, or a model from a file.
 
     Raises:
@@ -144,9 +149,7 @@ def find_model(name: str) -> Callable[..., Any]:
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise OptionError(f"{name!r} is neither a preset ({', '.join(known)}) nor a file.{hint}")
     if path.suffix == ".onnx":
-        raise CheckpointError(
-            f"{path}: ONNX files are not counted yet; export the model with torch.export.save instead"
-        )
+        return OnnxFile.read(path)
     if path.is_file() and is_torch_archive(path):
         return load_program(path)
     from deepspeech2.speech.checkpoints import load_model
@@ -165,6 +168,10 @@ def count_model(
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise OptionError(f"unknown convention {convention!r}; expected one of {', '.join(CONVENTIONS)}.{hint}")
     counting: Callable[..., Any] = partial(count, strict=request.strict)
+    if isinstance(request.program, OnnxFile):
+        if training is not None:
+            raise OptionError(f"--training needs a torch module, and {request.name} is an ONNX graph of one pass")
+        counting = partial(OnnxFile.count, strict=request.strict)
     if training is not None:
         counting = _training_counter(request, *training)
     tally = _with_fitting_inputs(request, counting)
@@ -225,6 +232,8 @@ def _with_fitting_inputs(request: Request, counting: Callable[..., Any]) -> Any:
 
 def count_formula(request: Request) -> ClosedForm:
     """The closed formula of a request in batch and time."""
+    if isinstance(request.program, OnnxFile):
+        raise OptionError(f"--formula needs a torch module, and {request.name} is an ONNX graph; count it at each size")
     if request.samples is None:
         raise OptionError("--formula needs a model of spectrograms; use the Python interface for other models")
     symbolic = {"batch": 0, "time": [(0, 2)]}

@@ -14,6 +14,7 @@ from deepspeech2.errors import DeepSpeech2Error
 COMMANDS = {
     "flops": "Count the operations a model spends on an utterance.",
     "convert": "Turn a checkpoint of Baidu's into one of this project.",
+    "export": "Write a model as ONNX or as a torch.export program.",
     "decode": "Decode CTC posteriors into text.",
     "prepare": "Check speech and transcripts: manifest, vocabulary, normaliser.",
     "train": "Train a network on a manifest of speech.",
