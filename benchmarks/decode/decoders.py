@@ -37,22 +37,23 @@ class Entry:
 
 
 _OURS = "benchmarks.peers.deepspeech2_ctc:"
-_SLOW = {"sentences": ((100, 10), (500, 4)), "repeats": ((16, 1), (100, 1), (500, 1))}
-_HEAVY = {"repeats": ((500, 1),)}
+_SLOW = {"sentences": ((100, 5), (500, 2)), "repeats": ((16, 1), (100, 1), (500, 1))}
+_HEAVY = {"repeats": ((16, 2), (100, 1), (500, 1))}
+_HEAVIER = {"sentences": ((500, 25),), **_HEAVY}
 
 ENTRIES = (
     Entry("deepspeech2", _OURS + "Exact", "none"),
-    Entry("flashlight-text logadd", "benchmarks.peers.flashlight_ctc:FlashlightLexiconFree", "none", **_HEAVY),
-    Entry("ctc-beam-decoder", "benchmarks.peers.pyctcdecode_ctc:CtcBeamDecoder", "none"),
-    Entry("fast-ctc-decode", "benchmarks.peers.fast_ctc:FastCtcDecode", "none", **_HEAVY),
+    Entry("flashlight-text logadd", "benchmarks.peers.flashlight_ctc:FlashlightLexiconFree", "none", **_HEAVIER),
+    Entry("ctc-beam-decoder", "benchmarks.peers.pyctcdecode_ctc:CtcBeamDecoder", "none", **_HEAVY),
+    Entry("fast-ctc-decode", "benchmarks.peers.fast_ctc:FastCtcDecode", "none", **_HEAVIER),
     Entry("pyctcdecode", "benchmarks.peers.pyctcdecode_ctc:PyCtcDecode", "none", **_SLOW),
     Entry("original Python", "benchmarks.peers.original_python:OriginalPython", "none", **_SLOW),
     Entry("deepspeech2", _OURS + "Exact", "model"),
     Entry("deepspeech2 fast", _OURS + "Fast", "model"),
     Entry("deepspeech2 kenlm", _OURS + "KenLM", "model", weights="deepspeech2"),
     Entry("flashlight lexicon logadd", "benchmarks.peers.flashlight_ctc:FlashlightLexicon", "model", **_HEAVY),
-    Entry("flashlight lexicon max", "benchmarks.peers.flashlight_ctc:FlashlightLexiconMax", "model", **_HEAVY),
-    Entry("ctc-beam-decoder", "benchmarks.peers.pyctcdecode_ctc:CtcBeamDecoder", "model"),
+    Entry("flashlight lexicon max", "benchmarks.peers.flashlight_ctc:FlashlightLexiconMax", "model", **_HEAVIER),
+    Entry("ctc-beam-decoder", "benchmarks.peers.pyctcdecode_ctc:CtcBeamDecoder", "model", **_HEAVY),
     Entry("pyctcdecode", "benchmarks.peers.pyctcdecode_ctc:PyCtcDecode", "model", weights="ctc-beam-decoder", **_SLOW),
     Entry("original Python", "benchmarks.peers.original_python:OriginalPython", "model", **_SLOW),
 )

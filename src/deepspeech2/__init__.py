@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from deepspeech2.speech.checkpoints import load_model as load_model
     from deepspeech2.speech.checkpoints import save_model as save_model
     from deepspeech2.speech.ctc_loss import ctc_losses as ctc_losses
+    from deepspeech2.speech.data.manifest import Utterance as Utterance
+    from deepspeech2.speech.data.manifest import read_manifest as read_manifest
+    from deepspeech2.speech.evaluation import evaluate_manifest as evaluate_manifest
     from deepspeech2.speech.features import Normalizer as Normalizer
     from deepspeech2.speech.features import spectrogram as spectrogram
     from deepspeech2.speech.network import DeepSpeech2 as DeepSpeech2
@@ -29,6 +32,10 @@ if TYPE_CHECKING:
     from deepspeech2.speech.onnx_export import export_program as export_program
     from deepspeech2.speech.options import ConvolutionOptions as ConvolutionOptions
     from deepspeech2.speech.options import NetworkOptions as NetworkOptions
+    from deepspeech2.speech.recognizer import Recognizer as Recognizer
+    from deepspeech2.speech.training import Trainer as Trainer
+    from deepspeech2.speech.training_options import TrainingOptions as TrainingOptions
+    from deepspeech2.speech.transcript import Transcript as Transcript
 
 # Public name -> module that defines it. Nothing is defined here.
 _HOMES = {
@@ -51,6 +58,13 @@ _HOMES = {
     "DeepSpeech2": "deepspeech2.speech.network",
     "ConvolutionOptions": "deepspeech2.speech.options",
     "NetworkOptions": "deepspeech2.speech.options",
+    "Utterance": "deepspeech2.speech.data.manifest",
+    "read_manifest": "deepspeech2.speech.data.manifest",
+    "Recognizer": "deepspeech2.speech.recognizer",
+    "Transcript": "deepspeech2.speech.transcript",
+    "Trainer": "deepspeech2.speech.training",
+    "TrainingOptions": "deepspeech2.speech.training_options",
+    "evaluate_manifest": "deepspeech2.speech.evaluation",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605

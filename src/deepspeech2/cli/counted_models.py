@@ -24,6 +24,7 @@ from deepspeech2.speech.features import HOP_SAMPLES
 from deepspeech2.speech.network import DeepSpeech2
 from deepspeech2.speech.operation_counts import feature_operations
 from deepspeech2.speech.options import PRESETS
+from deepspeech2.speech.pretrained import PRETRAINED
 
 _DEFAULT_SECONDS = 10.0
 # Characters a second of read English, the default for the labels of a training step.
@@ -140,10 +141,13 @@ def find_model(name: str) -> Callable[..., Any] | OnnxFile:
         from deepspeech2.speech.build import build_model
 
         return build_model(name, device="meta")
+    if not path.exists() and name in PRETRAINED:
+        path = PRETRAINED[name].model
     if not path.exists():
-        near = get_close_matches(name, PRESETS, n=1)
+        known = [*PRESETS, *PRETRAINED]
+        near = get_close_matches(name, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise OptionError(f"{name!r} is neither a preset ({', '.join(PRESETS)}) nor a file.{hint}")
+        raise OptionError(f"{name!r} is neither a preset ({', '.join(known)}) nor a file.{hint}")
     if path.suffix == ".onnx":
         return OnnxFile.read(path)
     if path.is_file() and is_torch_archive(path):

@@ -16,6 +16,10 @@ COMMANDS = {
     "convert": "Turn a checkpoint of Baidu's into one of this project.",
     "export": "Write a model as ONNX or as a torch.export program.",
     "decode": "Decode CTC posteriors into text.",
+    "prepare": "Check speech and transcripts: manifest, vocabulary, normaliser.",
+    "train": "Train a network on a manifest of speech.",
+    "transcribe": "Recognise the speech in audio files.",
+    "evaluate": "Measure word and character error rates on a manifest.",
     "tune": "Find the alpha and beta of a language model on a development set.",
 }
 

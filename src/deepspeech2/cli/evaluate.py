@@ -1,0 +1,102 @@
+"""`ds2 evaluate`: error rates of a model on a manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from deepspeech2.units import format_seconds
+
+if TYPE_CHECKING:
+    from deepspeech2.speech.evaluation import Evaluation
+
+
+def evaluate(
+    manifest: Path,
+    *,
+    model: str = "small",
+    format: Literal["table", "json"] = "table",  # noqa: A002
+    output: Path | None = None,
+    decoder: Literal["beam", "greedy"] = "beam",
+    lm: Path | None = None,
+    beam_size: int | None = None,
+    alpha: float | None = None,
+    beta: float | None = None,
+    worst: int = 5,
+    threads: int = 1,
+) -> int:
+    """Measure word and character error rates of a model on a manifest.
+
+    Examples:
+    ```
+    ds2 evaluate test.jsonl
+    ds2 evaluate test.jsonl --decoder greedy --format json --output predictions.jsonl
+    ```
+
+    Parameters
+    ----------
+    manifest:
+        Utterances with transcripts.
+    model:
+        Model of the package, or a checkpoint.
+    format:
+        table, or json: {"wer", "cer", "utterances", ...}.
+    output:
+        Also write references beside hypotheses there, as JSON lines.
+    decoder:
+        beam or greedy.
+    lm:
+        Language model instead of the model's own (ARPA or KenLM).
+    beam_size:
+        Prefixes kept by the beam search.
+    alpha:
+        Weight of the language model.
+    beta:
+        Bonus for each word.
+    worst:
+        How many of the worst utterances to show.
+    threads:
+        Threads that decode.
+    """
+    import json
+    import sys
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from deepspeech2.cli.transcribe import load_recognizer
+    from deepspeech2.speech.data.manifest import read_manifest
+    from deepspeech2.speech.evaluation import evaluate_manifest, write_predictions
+
+    utterances = read_manifest(manifest)
+    recognizer = load_recognizer(model, decoder, lm, {"beam_size": beam_size, "alpha": alpha, "beta": beta})
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("recognising", total=len(utterances))
+        result = evaluate_manifest(
+            recognizer, utterances, threads=threads, progress=lambda done: bar.update(task, completed=done)
+        )
+    if output is not None:
+        write_predictions(output, result)
+    print(json.dumps(result.summary()) if format == "json" else _table(result, worst))
+    for path, reason in result.failures:
+        print(f"ds2: left out {path}: {' '.join(reason.split())}", file=sys.stderr)
+    return 1 if result.failures else 0
+
+
+def _table(result: Evaluation, worst: int) -> str:
+    words, characters = result.words, result.characters
+    lines = [f"{'':12}{'rate':>8}{'errors':>9}{'substituted':>13}{'deleted':>9}{'inserted':>10}{'reference':>11}"]
+    for name, count in (("words", words), ("characters", characters)):
+        lines.append(
+            f"{name:12}{count.rate:>8.2%}{count.errors:>9}{count.substitutions:>13}{count.deletions:>9}"
+            f"{count.insertions:>10}{count.reference:>11}"
+        )
+    lines.append(
+        f"{len(result.predictions)} utterances, {format_seconds(result.audio_seconds)} of audio in "
+        f"{format_seconds(result.seconds)} (real-time factor {result.seconds / result.audio_seconds:.3f})"
+    )
+    for item in result.worst(worst):
+        lines += [f"{item.words.rate:.0%} {item.audio_filepath}", f"  said  {item.reference}"]
+        lines.append(f"  heard {item.hypothesis}")
+    return "\n".join(lines)

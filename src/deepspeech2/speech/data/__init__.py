@@ -1,0 +1,1 @@
+"""Everything between files of speech and the batches a network is trained on."""

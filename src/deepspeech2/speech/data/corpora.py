@@ -1,0 +1,149 @@
+"""Finding the utterances of corpora in the layouts they are distributed in."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepspeech2.errors import AudioError, ManifestError
+from deepspeech2.speech.data.manifest import Utterance, probe_seconds
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file of speech and its transcript as the corpus spells it, before durations are known.
+
+    Attributes:
+        audio_path: The audio file.
+        text: The transcript.
+        speaker: Who speaks, when the corpus says so.
+    """
+
+    audio_path: Path
+    text: str
+    speaker: str | None = None
+
+
+def scan_corpus(folder: Path, layout: str = "auto") -> list[FoundFile]:
+    """List the utterances of a corpus.
+
+    | layout | recognised by | transcripts |
+    |---|---|---|
+    | librispeech | ``*.trans.txt`` anywhere below | beside the audio; the first part of a name is the speaker |
+    | ljspeech | ``metadata.csv`` and ``wavs/`` | third column (numbers spelled out) |
+    | an4 | ``etc/*.transcription`` and ``etc/*.fileids`` | of the CMU archive, converted to a format soundfile reads |
+    | commonvoice | ``validated.tsv`` or ``train.tsv`` and ``clips/`` | column ``sentence`` |
+    | folder | audio files with ``.txt`` files of the same name | the whole text file |
+
+    Args:
+        folder: The corpus.
+        layout: One of the names above, or ``auto`` for the first that fits.
+
+    Raises:
+        ManifestError: The folder does not exist, the layout is unknown or does not fit, or nothing is found.
+    """
+    if not folder.is_dir():
+        raise ManifestError(f"{folder}: no such folder; expected a corpus")
+    if layout != "auto" and layout not in _LAYOUTS:
+        raise ManifestError(f"expected a layout of auto, {', '.join(_LAYOUTS)}, found {layout!r}")
+    for name, (fits, scan) in _LAYOUTS.items():
+        if name == layout or (layout == "auto" and fits(folder)):
+            found = sorted(scan(folder), key=lambda item: str(item.audio_path))
+            if found:
+                return found
+            break
+    raise ManifestError(
+        f"{folder}: no speech found as layout {layout}; expected the layout of {', '.join(_LAYOUTS)} "
+        f"with audio in {', '.join(AUDIO_SUFFIXES)}"
+    )
+
+
+def with_durations(found: Iterable[FoundFile], root: Path) -> Iterator[tuple[FoundFile, Utterance | AudioError]]:
+    """Read the header of each file; an unreadable one comes with its error instead of an utterance."""
+    for item in found:
+        where = item.audio_path.relative_to(root).as_posix() if item.audio_path.is_relative_to(root) else ""
+        try:
+            seconds = probe_seconds(item.audio_path)
+        except AudioError as error:
+            yield item, error
+        else:
+            yield item, Utterance(item.audio_path, seconds, item.text, speaker=item.speaker, where=where)
+
+
+def _librispeech(folder: Path) -> Iterator[FoundFile]:
+    for table in folder.rglob("*.trans.txt"):
+        for line in _lines(table):
+            name, _, text = line.partition(" ")
+            if (audio := _audio_named(table.parent, name)) and text:
+                yield FoundFile(audio, text.strip(), name.split("-")[0])
+
+
+def _ljspeech(folder: Path) -> Iterator[FoundFile]:
+    for number, line in enumerate(_lines(folder / "metadata.csv"), start=1):
+        columns = line.split("|")
+        if len(columns) < 2:
+            raise ManifestError(f"{folder / 'metadata.csv'}:{number}: expected name|text|text, found '{line[:60]}'")
+        if audio := _audio_named(folder / "wavs", columns[0]):
+            yield FoundFile(audio, columns[-1].strip())
+
+
+def _an4(folder: Path) -> Iterator[FoundFile]:
+    for table in sorted((folder / "etc").glob("*.transcription")):
+        ids = table.with_suffix(".fileids")
+        paths = {Path(line).name: line for line in _lines(ids)} if ids.is_file() else {}
+        for line in _lines(table):
+            if not (match := re.fullmatch(r"(?:<s>)?\s*(.*?)\s*(?:</s>)?\s*\((\S+)\)", line)):
+                raise ManifestError(f"{table}: expected '<s> TEXT </s> (name)', found '{line[:60]}'")
+            text, name = match.groups()
+            place = folder / "wav" / paths.get(name, name)
+            if audio := _audio_named(place.parent, place.name):
+                yield FoundFile(audio, text, place.parent.name)
+
+
+def _commonvoice(folder: Path) -> Iterator[FoundFile]:
+    table = next(path for name in ("validated", "train") if (path := folder / f"{name}.tsv").is_file())
+    with table.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
+            if row.get("path") is None or row.get("sentence") is None:
+                raise ManifestError(f"{table}: expected the columns path and sentence, found {', '.join(row)}")
+            audio = folder / "clips" / row["path"]
+            if audio.is_file():
+                yield FoundFile(audio, row["sentence"].strip(), row.get("client_id"))
+
+
+def _plain(folder: Path) -> Iterator[FoundFile]:
+    for audio in folder.rglob("*"):
+        text = audio.with_suffix(".txt")
+        if audio.suffix.lower() in AUDIO_SUFFIXES and text.is_file():
+            yield FoundFile(audio, " ".join(" ".join(_lines(text)).split()))
+
+
+def _audio_named(folder: Path, name: str) -> Path | None:
+    return next((path for suffix in AUDIO_SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), None)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+
+
+# Tried in this order; the plain folder fits everything and comes last.
+_LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Iterator[FoundFile]]]] = {
+    "librispeech": (lambda folder: any(True for _ in folder.rglob("*.trans.txt")), _librispeech),
+    "ljspeech": (lambda folder: (folder / "metadata.csv").is_file() and (folder / "wavs").is_dir(), _ljspeech),
+    "an4": (lambda folder: any(True for _ in (folder / "etc").glob("*.transcription")), _an4),
+    "commonvoice": (
+        lambda folder: (
+            (folder / "clips").is_dir() and any((folder / f"{n}.tsv").is_file() for n in ("validated", "train"))
+        ),
+        _commonvoice,
+    ),
+    "folder": (lambda folder: True, _plain),
+}

@@ -1,0 +1,100 @@
+"""Kaldi data folders as utterances."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from deepspeech2.errors import AudioError, ManifestError
+from deepspeech2.speech.data.manifest import Utterance, probe_seconds
+
+
+def read_folder(folder: Path, *, texts: bool) -> list[Utterance]:
+    """Read ``wav.scp`` and ``text``, and ``segments``, ``utt2spk`` and ``utt2dur`` where they exist.
+
+    Commands in ``wav.scp`` (``flac -c -d -s FILE |``) are never run: the one existing file a command names is
+    read instead, as soundfile knows the formats such commands unpack. Relative paths start at the folder, or at
+    the current directory, as they do in Kaldi's recipes.
+
+    Raises:
+        ManifestError: A table is missing, malformed or names an utterance another one does not know.
+    """
+    recordings = {name: _audio_path(value, folder, name) for name, value in _table(folder / "wav.scp").items()}
+    words = _table(folder / "text") if texts or (folder / "text").is_file() else {}
+    speakers = _optional_table(folder / "utt2spk")
+    durations = _optional_table(folder / "utt2dur")
+    segments = _optional_table(folder / "segments")
+
+    utterances = []
+    for name in segments or recordings:
+        where = f"{folder.name}/{name}"
+        if texts and name not in words:
+            raise ManifestError(f"{folder / 'text'}: no transcript of utterance {name}")
+        if segments:
+            recording, start, end = _segment(segments[name], where)
+            if recording not in recordings:
+                raise ManifestError(f"{folder / 'segments'}: {name} is in recording {recording}, not in wav.scp")
+            path, offset, duration = recordings[recording], start, end - start
+        else:
+            path, offset = recordings[name], 0.0
+            duration = _duration(durations.get(name), path, where)
+        utterances.append(Utterance(path, duration, words.get(name, ""), offset, speakers.get(name), where))
+    return utterances
+
+
+def _table(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        raise ManifestError(f"{path}: no such file; a Kaldi folder has wav.scp and text")
+    rows: dict[str, str] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        name, _, value = line.strip().partition(" ")
+        if name in rows:
+            raise ManifestError(f"{path}:{number}: {name} is listed twice")
+        rows[name] = value.strip()
+    if not rows:
+        raise ManifestError(f"{path}: the table is empty")
+    return rows
+
+
+def _optional_table(path: Path) -> dict[str, str]:
+    return _table(path) if path.is_file() else {}
+
+
+def _audio_path(value: str, folder: Path, name: str) -> Path:
+    if not value.endswith("|"):
+        return _existing(value, folder) or folder / value
+    found = [path for word in shlex.split(value[:-1])[1:] if (path := _existing(word, folder))]
+    if len(found) != 1:
+        raise ManifestError(
+            f"{folder / 'wav.scp'}: {name} is the command '{value}', which is not run; expected it to name one "
+            f"existing audio file, found {len(found)}"
+        )
+    return found[0]
+
+
+def _existing(value: str, folder: Path) -> Path | None:
+    return next((path for path in (folder / value, Path(value)) if path.is_file()), None)
+
+
+def _segment(value: str, where: str) -> tuple[str, float, float]:
+    parts = value.split()
+    try:
+        recording, start, end = parts[0], float(parts[1]), float(parts[2])
+    except (IndexError, ValueError):
+        raise ManifestError(f"{where}: expected 'recording start end' in segments, found '{value}'") from None
+    if not 0 <= start < end:
+        raise ManifestError(f"{where}: expected 0 <= start < end in segments, found {start} and {end}")
+    return recording, start, end
+
+
+def _duration(value: str | None, path: Path, where: str) -> float:
+    try:
+        return probe_seconds(path) if value is None else float(value)
+    except (AudioError, ValueError) as error:
+        raise ManifestError(f"{where}: {error}") from error

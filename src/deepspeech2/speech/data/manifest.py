@@ -1,0 +1,196 @@
+"""Lists of utterances: the one record everything else works on, and the files it is read from and written to."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from deepspeech2.errors import AudioError, ManifestError
+from deepspeech2.files import replacing
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One stretch of speech and what is said in it.
+
+    Attributes:
+        audio_path: The audio file.
+        duration: Length in seconds of the stretch.
+        text: The transcript, exactly as the model is to spell it; empty when it is not known.
+        offset: Where in the file the stretch begins, in seconds.
+        speaker: Who speaks, when known.
+        where: Where the record was read, such as ``train.jsonl:12``; for messages only.
+    """
+
+    audio_path: Path
+    duration: float
+    text: str = ""
+    offset: float = 0.0
+    speaker: str | None = None
+    where: str = ""
+
+    @property
+    def name(self) -> str:
+        """What messages call the utterance: its place in the manifest and its file."""
+        return f"{self.where} ({self.audio_path.name})" if self.where else str(self.audio_path)
+
+
+def read_manifest(path: str | os.PathLike[str], *, texts: bool = True) -> list[Utterance]:
+    """Read a list of utterances.
+
+    Three forms are told apart by what is there, not by an option:
+
+    * JSON lines with ``audio_filepath``, ``duration``, ``text`` and optionally ``offset`` and ``speaker`` (the keys
+      of PaddlePaddle's DeepSpeech and of NeMo); relative paths start at the manifest's folder,
+    * JSON lines, gzipped or not, of Lhotse cuts (``recording``, ``start``, ``duration``, ``supervisions``),
+    * a Kaldi folder (``wav.scp``, ``text``, optionally ``segments``, ``utt2spk``, ``utt2dur``).
+
+    A missing duration is taken from the header of the audio file. Audio is not decoded: see `preflight`.
+
+    Args:
+        path: The manifest file or the Kaldi folder.
+        texts: Require a transcript in every record.
+
+    Raises:
+        ManifestError: Nothing is there, the file is empty, or a record lacks a key or has one of the wrong kind;
+            the message names the line.
+    """
+    from deepspeech2.speech.data import kaldi, lhotse
+
+    source = Path(path)
+    if source.is_dir():
+        return kaldi.read_folder(source, texts=texts)
+    utterances = []
+    for line, record in _json_records(source):
+        where = f"{source.name}:{line}"
+        if lhotse.is_cut(record):
+            utterances.append(lhotse.parse_cut(record, source.parent, where, texts=texts))
+        else:
+            utterances.append(_parse_record(record, source.parent, where, texts=texts))
+    if not utterances:
+        raise ManifestError(f"{source}: the manifest is empty; expected one JSON object a line")
+    return utterances
+
+
+def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]) -> None:
+    """Write utterances as JSON lines; the file appears whole or not at all.
+
+    Audio below the manifest's folder is written with a relative path, other audio with an absolute one.
+    """
+    target = Path(path)
+    folder = target.parent.resolve()
+    lines = []
+    for utterance in utterances:
+        audio = utterance.audio_path.resolve()
+        record: dict[str, Any] = {
+            "audio_filepath": (audio.relative_to(folder) if audio.is_relative_to(folder) else audio).as_posix(),
+            "duration": round(utterance.duration, 4),
+            "text": utterance.text,
+        }
+        if utterance.offset:
+            record["offset"] = utterance.offset
+        if utterance.speaker is not None:
+            record["speaker"] = utterance.speaker
+        lines.append(msgspec.json.encode(record) + b"\n")
+    with replacing(target, "wb") as file:
+        file.writelines(lines)
+
+
+def total_seconds(utterances: Sequence[Utterance]) -> float:
+    """Seconds of audio in a list of utterances."""
+    return math.fsum(utterance.duration for utterance in utterances)
+
+
+def probe_seconds(path: Path) -> float:
+    """Length of an audio file from its header alone.
+
+    Raises:
+        AudioError: The file is missing or is not audio.
+    """
+    return probe_audio(path)[0]
+
+
+def probe_audio(path: Path) -> tuple[float, int]:
+    """Length in seconds and sampling rate in Hz of an audio file, from its header alone.
+
+    Raises:
+        AudioError: The file is missing or is not audio.
+    """
+    import soundfile
+
+    if not path.is_file():
+        raise AudioError(f"{path}: no such file; expected a WAV, FLAC, OGG or MP3 file")
+    try:
+        header = soundfile.info(str(path))
+    except (soundfile.SoundFileError, OSError, RuntimeError, TypeError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise AudioError(f"{path}: cannot be read as audio ({reason})") from error
+    return float(header.frames / header.samplerate), int(header.samplerate)
+
+
+def seconds_of(record: dict[str, Any], key: str, where: str, default: float | None = None) -> float | None:
+    """A finite, non-negative number of seconds under `key`, or `default` where the key is absent.
+
+    Raises:
+        ManifestError: The value is something else.
+    """
+    value = record.get(key)
+    if value is None:
+        return default
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < 0:
+        raise ManifestError(f'{where}: expected "{key}" as seconds, 0 or more, found {value!r}')
+    return float(value)
+
+
+def _json_records(source: Path) -> Iterable[tuple[int, dict[str, Any]]]:
+    if not source.exists():
+        raise ManifestError(f"{source}: no such manifest; expected a JSON lines file or a Kaldi folder")
+    opener = gzip.open if source.suffix == ".gz" else open
+    try:
+        with opener(source, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    record = msgspec.json.decode(line)
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    raise ManifestError(f"{source}:{number}: expected one JSON object a line ({error})") from error
+                if not isinstance(record, dict):
+                    raise ManifestError(f"{source}:{number}: expected a JSON object, found {type(record).__name__}")
+                yield number, record
+    except (OSError, EOFError) as error:
+        raise ManifestError(f"{source}: cannot be read ({error})") from error
+
+
+def _parse_record(record: dict[str, Any], folder: Path, where: str, *, texts: bool) -> Utterance:
+    audio = record.get("audio_filepath")
+    if not isinstance(audio, str) or not audio:
+        keys = ", ".join(sorted(record)[:8]) or "none"
+        raise ManifestError(f'{where}: expected the key "audio_filepath" with a path, found the keys {keys}')
+    text = record.get("text")
+    if not isinstance(text, str):
+        if texts or text is not None:
+            raise ManifestError(f'{where}: expected the key "text" with a transcript, found {text!r}')
+        text = ""
+    speaker = record.get("speaker")
+    path = folder / audio
+    offset = seconds_of(record, "offset", where, 0.0) or 0.0
+    duration = seconds_of(record, "duration", where)
+    if duration is None:
+        duration = max(0.0, _probe(path, where) - offset)
+    return Utterance(path, duration, text, offset, None if speaker is None else str(speaker), where)
+
+
+def _probe(path: Path, where: str) -> float:
+    try:
+        return probe_seconds(path)
+    except AudioError as error:
+        raise ManifestError(f'{where}: no "duration", and {error}') from error

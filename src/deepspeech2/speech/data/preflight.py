@@ -1,0 +1,180 @@
+"""Finding, before hours are spent, the utterances a CTC network cannot be trained on."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from deepspeech2.errors import AudioError
+from deepspeech2.speech.audio import SAMPLE_RATE, WINDOW_SAMPLES, load_audio
+from deepspeech2.speech.data.labels import ctc_frames_needed, unknown_characters
+from deepspeech2.speech.data.manifest import Utterance, probe_audio
+from deepspeech2.speech.features import HOP_SAMPLES
+
+OUTPUT_STRIDE = 3
+"""Input frames per output frame: the time stride of the published first convolution."""
+
+
+class Reason(StrEnum):
+    """Why an utterance cannot be used."""
+
+    UNREADABLE = "unreadable audio"
+    SILENT = "silent audio"
+    LOW_RATE = "sampling rate below the model's"
+    WRONG_DURATION = "duration differs from the audio"
+    EMPTY_TEXT = "empty transcript"
+    UNKNOWN_CHARACTERS = "characters outside the vocabulary"
+    TOO_SHORT = "too short for its text"
+    TOO_LONG = "longer than the longest allowed"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An utterance that cannot be used, and why.
+
+    Attributes:
+        utterance: The utterance.
+        reason: The kind of problem.
+        detail: One line with the values found and expected.
+    """
+
+    utterance: Utterance
+    reason: Reason
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.utterance.name}: {self.reason}: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class PreflightOptions:
+    """What the check looks at.
+
+    Attributes:
+        decode: Decode the audio; without it only headers are read, and silence goes unseen.
+        longest_seconds: Leave out longer utterances; None for no limit.
+        duration_tolerance: Seconds by which a manifest's duration may exceed what the file holds.
+        stride: Input frames per output frame of the network.
+    """
+
+    decode: bool = True
+    longest_seconds: float | None = None
+    duration_tolerance: float = 0.1
+    stride: int = OUTPUT_STRIDE
+
+
+@dataclass(frozen=True, slots=True)
+class PreflightReport:
+    """What the check found.
+
+    Attributes:
+        usable: The utterances to train on, in their order.
+        problems: The others, each with its reason.
+    """
+
+    usable: tuple[Utterance, ...]
+    problems: tuple[Problem, ...]
+
+    def counts(self) -> dict[Reason, int]:
+        """Number of utterances left out for each reason, most frequent first."""
+        return dict(Counter(problem.reason for problem in self.problems).most_common())
+
+    def summary(self) -> str:
+        """One line: how many utterances are usable and why the others are not."""
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.counts().items())
+        total = len(self.usable) + len(self.problems)
+        return f"{len(self.usable)} of {total} utterances usable" + (f"; left out: {reasons}" if reasons else "")
+
+
+def preflight(
+    utterances: Sequence[Utterance],
+    labels: Sequence[str],
+    options: PreflightOptions | None = None,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> PreflightReport:
+    """Check every utterance and go on without the ones that cannot be trained on.
+
+    Audio above the model's rate is resampled when it is loaded and is no problem; audio below it lacks the upper
+    frequencies the model listens to, and is.
+
+    Args:
+        utterances: What to check.
+        labels: The characters of the model.
+        options: What to look at.
+        progress: Called with the number of utterances checked so far.
+    """
+    options = options or PreflightOptions()
+    usable, problems = [], []
+    for number, utterance in enumerate(utterances, start=1):
+        problem = check_utterance(utterance, labels, options)
+        if problem is None:
+            usable.append(utterance)
+        else:
+            problems.append(problem)
+        if progress:
+            progress(number)
+    return PreflightReport(tuple(usable), tuple(problems))
+
+
+def check_utterance(utterance: Utterance, labels: Sequence[str], options: PreflightOptions) -> Problem | None:
+    """The first problem of one utterance, the cheapest checks first; None when it is usable."""
+    return _check_text(utterance, labels) or _check_audio(utterance, options) or _check_length(utterance, options)
+
+
+def output_frames(seconds: float, stride: int = OUTPUT_STRIDE) -> int:
+    """Output frames of the network for so much audio: ``T = (N - 320) // 160 + 1``, then ``(T - 1) // stride + 1``."""
+    frames = (round(seconds * SAMPLE_RATE) - WINDOW_SAMPLES) // HOP_SAMPLES + 1
+    return (frames - 1) // stride + 1 if frames > 0 else 0
+
+
+def _check_text(utterance: Utterance, labels: Sequence[str]) -> Problem | None:
+    if not utterance.text.strip():
+        return Problem(utterance, Reason.EMPTY_TEXT, "expected at least one character")
+    unknown = unknown_characters(utterance.text, labels)
+    if unknown:
+        return Problem(utterance, Reason.UNKNOWN_CHARACTERS, f"{unknown!r} in '{_clip(utterance.text)}'")
+    return None
+
+
+def _check_length(utterance: Utterance, options: PreflightOptions) -> Problem | None:
+    needed, found = ctc_frames_needed(utterance.text), output_frames(utterance.duration, options.stride)
+    if found < needed:
+        detail = f"{utterance.duration:.2f} s give {found} output frames, CTC needs {needed}: '{_clip(utterance.text)}'"
+        return Problem(utterance, Reason.TOO_SHORT, detail)
+    if options.longest_seconds is not None and utterance.duration > options.longest_seconds:
+        detail = f"{utterance.duration:.2f} s, expected at most {options.longest_seconds:g} s"
+        return Problem(utterance, Reason.TOO_LONG, detail)
+    return None
+
+
+def _check_audio(utterance: Utterance, options: PreflightOptions) -> Problem | None:
+    try:
+        seconds, rate = probe_audio(utterance.audio_path)
+    except AudioError as error:
+        return Problem(utterance, Reason.UNREADABLE, str(error))
+    if rate < SAMPLE_RATE:
+        return Problem(utterance, Reason.LOW_RATE, f"{rate} Hz, expected at least {SAMPLE_RATE} Hz")
+    missing = utterance.offset + utterance.duration - seconds
+    if missing > options.duration_tolerance:
+        end = utterance.offset + utterance.duration
+        detail = f"the manifest ends at {end:.2f} s, the file at {seconds:.2f} s"
+        return Problem(utterance, Reason.WRONG_DURATION, detail)
+    if not options.decode:
+        return None
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            load_audio(
+                utterance.audio_path, offset_seconds=utterance.offset, duration_seconds=utterance.duration or None
+            )
+    except AudioError as error:
+        silent = "silent" in str(error)
+        return Problem(utterance, Reason.SILENT if silent else Reason.UNREADABLE, str(error))
+    return None
+
+
+def _clip(text: str, length: int = 40) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."

@@ -1,0 +1,169 @@
+"""Making a data set ready for training: manifest, vocabulary, normaliser, and a report of what was left out."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from deepspeech2.errors import AudioError, ManifestError
+from deepspeech2.files import replacing
+from deepspeech2.speech.data.corpora import scan_corpus, with_durations
+from deepspeech2.speech.data.feature_cache import utterance_spectrogram
+from deepspeech2.speech.data.labels import build_labels, read_labels, write_labels
+from deepspeech2.speech.data.manifest import Utterance, read_manifest, total_seconds, write_manifest
+from deepspeech2.speech.data.preflight import PreflightOptions, PreflightReport, Problem, Reason, preflight
+from deepspeech2.speech.features import Normalizer
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareOptions:
+    """How a data set is made ready.
+
+    Attributes:
+        layout: Layout of a corpus folder; see `scan_corpus`.
+        spelling: ``english`` lower-cases and keeps letters, apostrophes and single spaces; ``keep`` changes nothing
+            but runs of white space.
+        vocabulary: A vocabulary file to spell with; None to collect the characters that occur.
+        normalizer_utterances: Random utterances whose spectrograms give mean and deviation of each bin.
+        seed: Which ones.
+        preflight: What is checked.
+    """
+
+    layout: str = "auto"
+    spelling: str = "english"
+    vocabulary: Path | None = None
+    normalizer_utterances: int = 2000
+    seed: int = 0
+    preflight: PreflightOptions = field(default_factory=PreflightOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What `prepare` found and wrote.
+
+    Attributes:
+        report: Usable utterances and the others.
+        labels: The vocabulary.
+        normalizer: Mean and deviation of each bin.
+    """
+
+    report: PreflightReport
+    labels: tuple[str, ...]
+    normalizer: Normalizer
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of usable audio."""
+        return total_seconds(self.report.usable)
+
+
+def prepare(
+    source: Path,
+    output: Path,
+    options: PrepareOptions | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Prepared:
+    """Turn a corpus folder, a manifest or a Kaldi folder into a checked data set.
+
+    Written to the output folder: ``manifest.jsonl`` (usable utterances), ``vocabulary.txt``, ``mean_std.npz``, and
+    ``left_out.jsonl`` with every utterance that was left out and why. The audio itself is neither copied nor changed.
+
+    Args:
+        source: A corpus folder, a Kaldi folder or a manifest.
+        output: Folder to write to; made when it does not exist.
+        options: How.
+        progress: Called with the number of utterances checked and their total.
+
+    Raises:
+        ManifestError: Nothing is found, or no utterance is usable.
+    """
+    options = options or PrepareOptions()
+    found, unreadable = _find(source, options)
+    if options.spelling not in ("english", "keep"):
+        raise ManifestError(f"expected a spelling of english or keep, found {options.spelling!r}")
+    spell = spell_english if options.spelling == "english" else _squeeze
+    utterances = [replace(utterance, text=spell(utterance.text)) for utterance in found]
+    labels = read_labels(options.vocabulary) if options.vocabulary else build_labels(u.text for u in utterances)
+
+    total = len(utterances)
+    counting = (lambda done: progress(done, total)) if progress else None
+    checked = preflight(utterances, labels, options.preflight, progress=counting)
+    report = PreflightReport(checked.usable, (*unreadable, *checked.problems))
+    output.mkdir(parents=True, exist_ok=True)
+    _write_problems(output / "left_out.jsonl", report.problems)
+    if not report.usable:
+        raise ManifestError(f"{source}: {report.summary()}; see {output / 'left_out.jsonl'}")
+
+    normalizer = fit_normalizer(report.usable, options.normalizer_utterances, options.seed)
+    write_manifest(output / "manifest.jsonl", report.usable)
+    write_labels(output / "vocabulary.txt", labels)
+    normalizer.save(output / "mean_std.npz")
+    return Prepared(report, labels, normalizer)
+
+
+def spell_english(text: str) -> str:
+    """A transcript in the 28 symbols of the published English models, as far as that is possible.
+
+    Accents are taken off, typographic apostrophes become plain ones, hyphens, dashes and slashes become spaces, other
+    punctuation disappears. Digits stay, for the preflight to name: how they are read aloud is not known here.
+
+    Example:
+        >>> spell_english("“Don’t,” said Zoë — twice-over.")
+        "don't said zoe twice over"
+    """
+    plain = unicodedata.normalize("NFKD", text.translate({0x2019: "'", 0x2018: "'"})).lower()
+    plain = "".join(character for character in plain if not unicodedata.combining(character))
+    plain = re.sub(r"[-‐-―/_]", " ", plain)
+    plain = "".join(c for c in plain if c == "'" or not unicodedata.category(c).startswith("P"))
+    return _squeeze(plain)
+
+
+def fit_normalizer(utterances: Sequence[Utterance], count: int, seed: int = 0) -> Normalizer:
+    """Mean and deviation of each bin over the frames of at most `count` random utterances."""
+    generator = np.random.default_rng(seed)
+    chosen = generator.permutation(len(utterances))[:count].tolist()
+    with warnings.catch_warnings(action="ignore"):
+        return Normalizer.fit(utterance_spectrogram(utterances[index]) for index in sorted(chosen))
+
+
+def _find(source: Path, options: PrepareOptions) -> tuple[list[Utterance], list[Problem]]:
+    if not source.is_dir() or (options.layout == "auto" and (source / "wav.scp").is_file()):
+        return read_manifest(source), []
+    found, problems = [], []
+    for item, result in with_durations(scan_corpus(source, options.layout), source):
+        if isinstance(result, AudioError):
+            lost = Utterance(item.audio_path, 0.0, item.text, speaker=item.speaker)
+            problems.append(Problem(lost, Reason.UNREADABLE, str(result)))
+        else:
+            found.append(result)
+    return found, problems
+
+
+def _write_problems(path: Path, problems: Sequence[Problem]) -> None:
+    lines = [
+        json.dumps(
+            {
+                "audio_filepath": str(problem.utterance.audio_path),
+                "where": problem.utterance.where,
+                "reason": problem.reason.value,
+                "detail": problem.detail,
+                "text": problem.utterance.text,
+            },
+            ensure_ascii=False,
+        )
+        for problem in problems
+    ]
+    with replacing(path) as file:
+        file.writelines(line + "\n" for line in lines)
+
+
+def _squeeze(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,136 @@
+"""Training by several processes: who they are, what they tell each other, batch norm over all of them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.nn import functional as collective
+
+from deepspeech2.errors import OptionError
+from deepspeech2.speech.network import BatchNorm, ImageBatchNorm, SequenceBatchNorm
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The processes of one training.
+
+    Attributes:
+        rank: Number of this process, from 0.
+        size: Number of processes.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes the files and shows the progress."""
+        return self.rank == 0
+
+    def sum(self, values: list[float]) -> list[float]:
+        """Each value summed over all processes, in float64."""
+        if self.size == 1:
+            return values
+        tensor = torch.tensor(values, dtype=torch.float64)
+        distributed.all_reduce(tensor)
+        return [float(value) for value in tensor]
+
+    def highest(self, value: int) -> int:
+        """The largest of all processes' values."""
+        if self.size == 1:
+            return value
+        tensor = torch.tensor(value, dtype=torch.int64)
+        distributed.all_reduce(tensor, op=distributed.ReduceOp.MAX)
+        return int(tensor)
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        if self.size > 1:
+            distributed.barrier()
+
+
+def join_world() -> World:
+    """Meet the other processes that ``torchrun`` started; alone, a world of one.
+
+    Uses gloo on CPUs and nccl where CUDA is available.
+
+    Raises:
+        OptionError: The variables ``torchrun`` sets are incomplete.
+    """
+    size = os.environ.get("WORLD_SIZE")
+    if size is None or size == "1":
+        return World()
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        raise OptionError(f"WORLD_SIZE is {size}, but {', '.join(missing)} not set; start with torchrun")
+    if not distributed.is_initialized():
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    return World(distributed.get_rank(), distributed.get_world_size())
+
+
+def leave_world() -> None:
+    """Say goodbye to the other processes, if there are any."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def synchronize_batch_norm(module: nn.Module) -> None:
+    """Replace every batch norm inside a module by one whose statistics are taken over all processes.
+
+    Parameters and running statistics stay the same tensors under the same names.
+    """
+    for name, child in module.named_children():
+        if isinstance(child, (ImageBatchNorm, SequenceBatchNorm)):
+            kind = SynchronizedImageNorm if isinstance(child, ImageBatchNorm) else SynchronizedSequenceNorm
+            replacement = kind(child.weight.numel())
+            replacement.weight, replacement.bias = child.weight, child.bias
+            replacement.running_mean, replacement.running_var = child.running_mean, child.running_var
+            replacement.train(child.training)
+            setattr(module, name, replacement)
+        else:
+            synchronize_batch_norm(child)
+
+
+class SynchronizedImageNorm(ImageBatchNorm):
+    """Batch norm of (batch, channels, freq, time) with the statistics of all processes' batches together."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise, in training with the statistics of the whole batch."""
+        if not self.training:
+            return super().forward(x)
+        count = x.new_full((1,), x.shape[0] * x.shape[2] * x.shape[3])
+        total = _summed(torch.cat([x.sum((0, 2, 3)), count]))
+        mean = total[:-1] / total[-1]
+        centred = x - mean[:, None, None]
+        variance = _summed(centred.square().sum((0, 2, 3))) / total[-1]
+        return _scaled(self, centred, mean, variance, (-1, 1, 1))
+
+
+class SynchronizedSequenceNorm(SequenceBatchNorm):
+    """Batch norm of (batch, time, features) over the valid frames of all processes."""
+
+    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        """Normalise, in training with the statistics of the whole batch."""
+        if not self.training:
+            return super().forward(x, valid)
+        weights = x.new_ones(x.shape[:2]) if valid is None else valid.to(x.dtype)
+        weights = weights.unsqueeze(2)
+        total = _summed(torch.cat([(x * weights).sum((0, 1)), weights.sum().view(1)]))
+        mean = total[:-1] / total[-1]
+        centred = x - mean
+        variance = _summed((centred.square() * weights).sum((0, 1))) / total[-1]
+        return _scaled(self, centred, mean, variance, (-1,))
+
+
+def _summed(values: Tensor) -> Tensor:
+    result: Tensor = collective.all_reduce(values)
+    return result
+
+
+def _scaled(norm: BatchNorm, centred: Tensor, mean: Tensor, variance: Tensor, shape: tuple[int, ...]) -> Tensor:
+    norm._update(mean.detach(), variance.detach())
+    scale = norm.weight * (variance + norm.eps).rsqrt()
+    return torch.addcmul(norm.bias.view(shape), centred, scale.view(shape))

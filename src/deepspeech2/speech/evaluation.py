@@ -1,0 +1,160 @@
+"""How well a recogniser does on a manifest: error rates, what the errors are, the worst utterances, speed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from deepspeech2.errors import AudioError, ManifestError
+from deepspeech2.files import replacing
+from deepspeech2.speech.data.manifest import Utterance
+from deepspeech2.speech.recognizer import Recognizer
+from deepspeech2.speech.scoring import ErrorCount, count_character_errors, count_word_errors
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One utterance as it was said and as it was heard.
+
+    Attributes:
+        audio_filepath: The audio file.
+        reference: The transcript.
+        hypothesis: What the recogniser made of it.
+        words: Word errors.
+        characters: Character errors.
+        duration: Seconds of audio.
+    """
+
+    audio_filepath: str
+    reference: str
+    hypothesis: str
+    words: ErrorCount
+    characters: ErrorCount
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The result over a manifest.
+
+    Attributes:
+        predictions: One for every utterance that could be read.
+        failures: File and reason of the others.
+        seconds: Wall-clock time of reading, recognising and decoding.
+    """
+
+    predictions: tuple[Prediction, ...]
+    failures: tuple[tuple[str, str], ...]
+    seconds: float
+
+    @property
+    def words(self) -> ErrorCount:
+        """Word errors of all utterances together."""
+        return sum((prediction.words for prediction in self.predictions), ErrorCount())
+
+    @property
+    def characters(self) -> ErrorCount:
+        """Character errors of all utterances together."""
+        return sum((prediction.characters for prediction in self.predictions), ErrorCount())
+
+    @property
+    def audio_seconds(self) -> float:
+        """Seconds of audio recognised."""
+        return sum(prediction.duration for prediction in self.predictions)
+
+    def worst(self, count: int) -> list[Prediction]:
+        """The utterances with the highest word error rates, the longer ones first among equals."""
+        return sorted(self.predictions, key=lambda item: (-item.words.rate, -item.words.reference))[:count]
+
+    def summary(self) -> dict[str, Any]:
+        """Rates, counts and speed as plain values."""
+        words, characters = self.words, self.characters
+        return {
+            "wer": words.rate,
+            "cer": characters.rate,
+            "utterances": len(self.predictions),
+            "failed": len(self.failures),
+            "words": asdict(words),
+            "characters": asdict(characters),
+            "audio_seconds": round(self.audio_seconds, 3),
+            "seconds": round(self.seconds, 3),
+            "real_time_factor": self.seconds / self.audio_seconds if self.audio_seconds else None,
+        }
+
+
+def evaluate_manifest(
+    recognizer: Recognizer,
+    utterances: Sequence[Utterance],
+    *,
+    threads: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Recognise every utterance and compare it with its transcript. Unreadable audio is reported, not fatal.
+
+    Args:
+        recognizer: What is evaluated.
+        utterances: With their transcripts.
+        threads: Threads that decode.
+        progress: Called with the number of utterances done.
+
+    Raises:
+        ManifestError: No utterance could be read.
+    """
+    started = time.perf_counter()
+    predictions: list[Prediction] = []
+    failures: list[tuple[str, str]] = []
+    for done, group in enumerate(_groups(utterances, 8), start=1):
+        try:
+            transcripts = list(recognizer.transcribe_all(group, threads=threads))
+            predictions += [_compare(item, result.text) for item, result in zip(group, transcripts, strict=True)]
+        except AudioError:
+            for utterance in group:
+                try:
+                    predictions.append(_compare(utterance, recognizer.transcribe(utterance).text))
+                except AudioError as error:
+                    failures.append((str(utterance.audio_path), str(error)))
+        if progress:
+            progress(min(8 * done, len(utterances)))
+    if not predictions:
+        reason = failures[0][1] if failures else "the manifest is empty"
+        raise ManifestError(f"no utterance could be evaluated: {reason}")
+    return Evaluation(tuple(predictions), tuple(failures), time.perf_counter() - started)
+
+
+def write_predictions(path: Path, evaluation: Evaluation) -> None:
+    """Write references beside hypotheses as JSON lines; the file appears whole or not at all."""
+    lines = [
+        json.dumps(
+            {
+                "audio_filepath": item.audio_filepath,
+                "text": item.reference,
+                "pred_text": item.hypothesis,
+                "wer": round(item.words.rate, 6),
+                "cer": round(item.characters.rate, 6),
+                "duration": item.duration,
+            },
+            ensure_ascii=False,
+        )
+        for item in evaluation.predictions
+    ]
+    with replacing(path) as file:
+        file.writelines(line + "\n" for line in lines)
+
+
+def _compare(utterance: Utterance, hypothesis: str) -> Prediction:
+    return Prediction(
+        audio_filepath=str(utterance.audio_path),
+        reference=utterance.text,
+        hypothesis=hypothesis,
+        words=count_word_errors(utterance.text, hypothesis),
+        characters=count_character_errors(utterance.text, hypothesis),
+        duration=utterance.duration,
+    )
+
+
+def _groups(utterances: Sequence[Utterance], size: int) -> list[Sequence[Utterance]]:
+    return [utterances[start : start + size] for start in range(0, len(utterances), size)]

@@ -1,0 +1,177 @@
+"""Speech in, text out: features, network and decoder behind one method."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepspeech2.ctc import Alphabet, BeamDecoder, BeamOptions, GreedyDecoder, Hypothesis, load_language_model
+from deepspeech2.errors import OptionError
+from deepspeech2.speech.audio import SAMPLE_RATE, load_audio
+from deepspeech2.speech.checkpoints import load_model
+from deepspeech2.speech.data.manifest import Utterance
+from deepspeech2.speech.features import HOP_SAMPLES, spectrogram
+from deepspeech2.speech.long_audio import WindowOptions, log_probabilities
+from deepspeech2.speech.network import DeepSpeech2
+from deepspeech2.speech.pretrained import find_pretrained
+from deepspeech2.speech.transcript import TimedWord, Transcript
+
+Source = str | os.PathLike[str] | BinaryIO | Utterance | NDArray[np.float32]
+"""Audio: a path, an open binary file, an utterance of a manifest, or mono samples at 16 kHz."""
+
+
+class Recognizer:
+    """Turns audio into text.
+
+    Args:
+        model: The network, with labels and normaliser.
+        beam: Beam search; None for greedy decoding.
+        language_model: File of an n-gram model for the beam search.
+        windows: How long audio is cut.
+
+    Raises:
+        OptionError: The model has no labels or no normaliser, or a language model comes without a beam search.
+        LanguageModelError: The language model cannot be read.
+
+    Example:
+        >>> recognizer = Recognizer.from_pretrained("small")  # doctest: +SKIP
+        >>> recognizer.transcribe("examples/clip_10s.flac").text  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: DeepSpeech2,
+        *,
+        beam: BeamOptions | None = None,
+        language_model: str | os.PathLike[str] | None = None,
+        windows: WindowOptions | None = None,
+    ) -> None:
+        if model.labels is None or model.normalizer is None:
+            missing = "labels" if model.labels is None else "normaliser (mean and std of the features)"
+            raise OptionError(f"recogniser: the model has no {missing}; give load_model one, or use ds2 convert")
+        if language_model is not None and beam is None:
+            raise OptionError("recogniser: a language model needs a beam search; give beam options as well")
+        self.model = model.eval()
+        self.normalizer = model.normalizer
+        self.alphabet = Alphabet(model.labels)
+        self.windows = windows or WindowOptions()
+        self.decoder: GreedyDecoder | BeamDecoder
+        if beam is None:
+            self.decoder = GreedyDecoder(self.alphabet)
+        else:
+            scorer = load_language_model(Path(language_model)) if language_model is not None else None
+            self.decoder = BeamDecoder(self.alphabet, beam, scorer)
+        strides = math.prod(convolution.stride[1] for convolution in model.options.convolutions)
+        self.seconds_per_frame = strides * HOP_SAMPLES / SAMPLE_RATE
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | os.PathLike[str] = "small",
+        *,
+        decoder: str = "beam",
+        beam: BeamOptions | None = None,
+        language_model: str | os.PathLike[str] | None = None,
+    ) -> Recognizer:
+        """Load a model of the package by its name, or any checkpoint by its path.
+
+        Args:
+            model: ``small``, or a checkpoint `load_model` reads.
+            decoder: ``beam`` or ``greedy``. A model of the package brings the language model it was tuned with; a
+                checkpoint is decoded without one unless `language_model` is given.
+            beam: Beam search options instead of the tuned or the default ones.
+            language_model: Language model file instead of the model's own.
+
+        Raises:
+            OptionError: The model or the decoder is not known.
+            CheckpointError: The checkpoint cannot be read.
+        """
+        if decoder not in ("beam", "greedy"):
+            raise OptionError(f"expected a decoder of beam or greedy, found {decoder!r}")
+        path = Path(model)
+        if path.exists():
+            options, scorer = beam or BeamOptions(n_best=1), language_model
+        else:
+            shipped = find_pretrained(os.fspath(model))
+            path, options, scorer = shipped.model, beam or shipped.beam, language_model or shipped.language_model
+        if decoder == "greedy":
+            return cls(load_model(path))
+        return cls(load_model(path), beam=replace(options, n_best=1), language_model=scorer)
+
+    def transcribe(self, source: Source) -> Transcript:
+        """Recognise one piece of audio of any length.
+
+        Raises:
+            AudioError: The audio cannot be used; the message names it.
+        """
+        samples, name = self._samples(source)
+        return self._transcript(self._decode([self._probabilities(samples, name)])[0], len(samples), name)
+
+    def transcribe_all(self, sources: Iterable[Source], *, threads: int = 1) -> Iterator[Transcript]:
+        """Recognise several pieces of audio, in their order, decoding a few at a time with several threads.
+
+        Raises:
+            AudioError: One of them cannot be used; the ones before it have been returned.
+        """
+        waiting: list[tuple[NDArray[np.float32], int, str]] = []
+        for source in sources:
+            samples, name = self._samples(source)
+            waiting.append((self._probabilities(samples, name), len(samples), name))
+            if len(waiting) == 4 * threads:
+                yield from self._finish(waiting, threads)
+                waiting = []
+        yield from self._finish(waiting, threads)
+
+    def log_probabilities(self, source: Source) -> NDArray[np.float32]:
+        """Log-probabilities of one piece of audio, padding never included: (output frames, vocab + 1), blank last.
+
+        Raises:
+            AudioError: The audio cannot be used.
+        """
+        return self._probabilities(*self._samples(source))
+
+    def _samples(self, source: Source) -> tuple[NDArray[np.float32], str]:
+        if isinstance(source, np.ndarray):
+            return source, "samples"
+        if isinstance(source, Utterance):
+            length = source.duration or None
+            samples = load_audio(source.audio_path, offset_seconds=source.offset, duration_seconds=length)
+            return samples, str(source.audio_path)
+        name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "stream"))
+        return load_audio(source), name
+
+    def _probabilities(self, samples: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+        features = self.normalizer(spectrogram(samples, name=name))
+        return log_probabilities(self.model, features, self.windows)
+
+    def _decode(self, outputs: list[NDArray[np.float32]], threads: int = 1) -> list[Hypothesis]:
+        if isinstance(self.decoder, GreedyDecoder):
+            return self.decoder.decode_batch(outputs)
+        return [hypotheses[0] for hypotheses in self.decoder.decode_batch(outputs, threads=threads)]
+
+    def _finish(self, waiting: list[tuple[NDArray[np.float32], int, str]], threads: int) -> Iterator[Transcript]:
+        hypotheses = self._decode([outputs for outputs, _, _ in waiting], threads) if waiting else []
+        for hypothesis, (_, samples, name) in zip(hypotheses, waiting, strict=True):
+            yield self._transcript(hypothesis, samples, name)
+
+    def _transcript(self, hypothesis: Hypothesis, samples: int, name: str) -> Transcript:
+        step = self.seconds_per_frame
+        seconds = samples / SAMPLE_RATE
+        words = tuple(
+            TimedWord(
+                text=word.text,
+                start=min(seconds, word.start * step),
+                end=min(seconds, word.end * step),
+                confidence=min(1.0, math.exp(word.acoustic_score / max(1, len(word.text)))),
+            )
+            for word in hypothesis.words
+        )
+        text = " ".join(hypothesis.text.split())
+        return Transcript(text, words, seconds, hypothesis.score, name)

@@ -1,0 +1,310 @@
+"""The training loop: epochs of CTC, interruptible at any moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from deepspeech2.ctc import Alphabet
+from deepspeech2.errors import InputError
+from deepspeech2.speech.averaging import average_models
+from deepspeech2.speech.checkpoints import save_model
+from deepspeech2.speech.data.batching import plan_batches, share_of
+from deepspeech2.speech.data.loading import Batch, BatchLoader, load_ahead
+from deepspeech2.speech.distributed import World, synchronize_batch_norm
+from deepspeech2.speech.network import DeepSpeech2
+from deepspeech2.speech.objective import evaluate_greedy, feasible_losses
+from deepspeech2.speech.precision import products_in
+from deepspeech2.speech.training_checkpoints import TrainingState, load_state, save_state
+from deepspeech2.speech.training_options import TrainingOptions
+
+STATE_FILE = "training-state.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one update did.
+
+    Attributes:
+        step: Updates made, this one included.
+        epoch: The epoch, from 0.
+        position: Batches of the epoch that are behind.
+        batches: Batches in the epoch.
+        loss: Mean loss per character of this update's utterances, in nats.
+        learning_rate: Of this update.
+        gradient_norm: Before clipping.
+        seconds: Wall-clock time of the update, waiting included.
+        waited: Seconds of it spent waiting for data.
+        audio_seconds: Seconds of audio in it, all processes together.
+        shapes: (utterances, padded frames) of each batch this process worked on.
+    """
+
+    step: int
+    epoch: int
+    position: int
+    batches: int
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    seconds: float
+    waited: float
+    audio_seconds: float
+    shapes: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochReport:
+    """What one epoch came to.
+
+    Attributes:
+        epoch: Its number, from 0.
+        step: Updates made so far.
+        loss: Mean training loss per character, in nats.
+        dev_loss: The same on the dev set.
+        wer: Word error rate of greedy decoding on the dev set.
+        cer: Character error rate there.
+        learning_rate: At its end.
+        seconds: Wall-clock time since the training or its resumption began or the last epoch ended.
+        skipped: Utterances left out because CTC could not fit their text, faster speech mostly.
+    """
+
+    epoch: int
+    step: int
+    loss: float
+    dev_loss: float
+    wer: float
+    cer: float
+    learning_rate: float
+    seconds: float
+    skipped: int
+
+
+class Trainer:
+    """Trains a network in a folder.
+
+    In the folder: ``training-state.safetensors`` to resume from, and models to use: ``latest``, ``epoch-NNN``,
+    ``best`` (lowest dev WER) and ``average`` (of the best epochs), each ``.safetensors``. Everything is written
+    beside its place and renamed. Killed at any moment and run again with `resume`, the training ends with the
+    same weights, bit for bit, on the same machine with the same number of threads.
+
+    Args:
+        model: What to train, with its labels and normaliser.
+        train: Makes the training batches.
+        dev: Makes the dev batches.
+        options: How to train.
+        folder: Where everything is written.
+        world: The processes that train together; see `join_world`.
+    """
+
+    def __init__(
+        self,
+        model: DeepSpeech2,
+        train: BatchLoader,
+        dev: BatchLoader,
+        options: TrainingOptions,
+        folder: Path,
+        world: World | None = None,
+    ) -> None:
+        if model.labels is None:
+            raise InputError("training: expected a network with labels, found none")
+        self.model, self.options, self.folder, self.world = model, options, folder, world or World()
+        self._train, self._dev = train, dev
+        self._alphabet = Alphabet(model.labels)
+        self.state = TrainingState()
+        self._stopping = False
+        if self.world.size > 1:
+            synchronize_batch_norm(model)
+        self._optimizer = _optimizer(model, options)
+        self._identity = {
+            "options": {k: v for k, v in asdict(options).items() if k not in ("epochs", "workers", "patience")},
+            "network": asdict(model.options),
+            "labels": list(model.labels),
+            "utterances": len(train.utterances),
+            "processes": self.world.size,
+        }
+
+    def resume(self) -> None:
+        """Go back to where the training in the folder stood.
+
+        Raises:
+            CheckpointError: There is no state, or it belongs to another training.
+        """
+        self.state = load_state(self.folder / STATE_FILE, self.model, self._optimizer, self._identity)
+
+    def stop(self) -> None:
+        """Ask `run` to save the state after the update in progress and to raise KeyboardInterrupt.
+
+        Safe to call from a signal handler or another thread.
+        """
+        self._stopping = True
+
+    def run(
+        self,
+        on_step: Callable[[StepReport], None] | None = None,
+        on_epoch: Callable[[EpochReport], None] | None = None,
+    ) -> list[EpochReport]:
+        """Train to the last epoch, or until the dev WER has not improved for `patience` epochs.
+
+        A KeyboardInterrupt that was not asked for by `stop` leaves the last state that was saved.
+
+        Args:
+            on_step: Called after every update.
+            on_epoch: Called after every epoch.
+
+        Returns:
+            One report for each epoch, those before a resumption included.
+
+        Raises:
+            KeyboardInterrupt: `stop` was called; the state is saved.
+            AudioError: An utterance cannot be read; run `preflight` first.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        wrapped: nn.Module = self.model
+        if self.world.size > 1:
+            wrapped = DistributedDataParallel(self.model, broadcast_buffers=False)
+        with products_in(self.options.precision):
+            while self.state.epoch < self.options.epochs and not self._out_of_patience():
+                started = time.perf_counter()
+                self._epoch(wrapped, on_step)
+                report = self._finish_epoch(time.perf_counter() - started)
+                if on_epoch:
+                    on_epoch(report)
+        self._write_average()
+        return [EpochReport(**record) for record in self.state.history]
+
+    def _epoch(self, wrapped: nn.Module, on_step: Callable[[StepReport], None] | None) -> None:
+        state, options = self.state, self.options
+        seconds = [utterance.duration for utterance in self._train.utterances]
+        batching = options.batching
+        whole = type(batching)(**asdict(batching) | {"batch_seconds": batching.batch_seconds * self.world.size})
+        plan = plan_batches(seconds, whole, state.epoch)
+        remaining = plan[state.position :]
+        mine = [share_of(indices, self.world.rank, self.world.size) for indices in remaining]
+        # With fewer utterances than processes, someone would have none: it takes the first, and counts it nothing.
+        loaded = [share if len(share) else indices[:1] for share, indices in zip(mine, remaining, strict=True)]
+        batches = load_ahead(self._train, loaded, state.epoch, workers=options.workers)
+        wrapped.train()
+        while state.position < len(plan):
+            started, waited = time.perf_counter(), 0.0
+            group: list[tuple[Batch, bool]] = []
+            for _ in range(min(options.accumulate, len(plan) - state.position)):
+                asked = time.perf_counter()
+                batch = next(batches)
+                waited += time.perf_counter() - asked
+                group.append((batch, len(mine[len(mine) - len(plan) + state.position + len(group)]) > 0))
+            rate = options.schedule.learning_rate(state.step, state.epoch + state.position / len(plan), options.epochs)
+            loss, characters, norm = self._update(wrapped, group, rate)
+            state.position += len(group)
+            stopping = bool(self.world.highest(int(self._stopping)))
+            if stopping or (options.checkpoint_steps and state.step % options.checkpoint_steps == 0):
+                self._save()
+            if on_step:
+                on_step(self._step_report(plan, group, (loss / max(1, characters), rate, norm), started, waited))
+            if stopping:
+                raise KeyboardInterrupt
+
+    def _step_report(
+        self,
+        plan: list[NDArray[np.int64]],
+        group: list[tuple[Batch, bool]],
+        numbers: tuple[float, float, float],
+        started: float,
+        waited: float,
+    ) -> StepReport:
+        done = plan[self.state.position - len(group) : self.state.position]
+        return StepReport(
+            step=self.state.step,
+            epoch=self.state.epoch,
+            position=self.state.position,
+            batches=len(plan),
+            loss=numbers[0],
+            learning_rate=numbers[1],
+            gradient_norm=numbers[2],
+            seconds=time.perf_counter() - started,
+            waited=waited,
+            audio_seconds=sum(self._train.utterances[int(i)].duration for indices in done for i in indices),
+            shapes=tuple((len(batch.indices), batch.features.shape[2]) for batch, _ in group),
+        )
+
+    def _update(self, wrapped: nn.Module, group: list[tuple[Batch, bool]], rate: float) -> tuple[float, int, float]:
+        for settings in self._optimizer.param_groups:
+            settings["lr"] = rate
+        self._optimizer.zero_grad(set_to_none=True)
+        local = float(sum(len(batch.indices) for batch, counts in group if counts))
+        utterances = self.world.sum([local])[0]
+        total, characters, skipped = 0.0, 0, 0
+        for batch, counts in group:
+            frames = self.world.highest(batch.features.shape[2])
+            features = nn.functional.pad(batch.features, (0, frames - batch.features.shape[2]))
+            log_probs, output_frames = wrapped(features, batch.frames)
+            losses, kept, left_out = feasible_losses(log_probs, output_frames, batch, self.options.norm_by_times)
+            weight = self.world.size / utterances if counts else 0.0
+            # Adding nothing times the output keeps every parameter in the graph when no utterance is feasible.
+            objective: Tensor = losses.sum() * weight + 0.0 * log_probs.sum()
+            objective.backward()
+            if counts:
+                total, characters, skipped = total + float(losses.detach().sum()), characters + kept, skipped + left_out
+        parameters = list(self.model.parameters())
+        norm = nn.utils.clip_grad_norm_(parameters, self.options.clip_norm or float("inf"))
+        if torch.isfinite(norm):
+            self._optimizer.step()
+        self.state.step += 1
+        total, *counts_summed = self.world.sum([total, float(characters), float(skipped)])
+        self.state.loss_sum += total
+        self.state.characters += int(counts_summed[0])
+        self.state.skipped += int(counts_summed[1])
+        return total, int(counts_summed[0]), float(norm)
+
+    def _finish_epoch(self, seconds: float) -> EpochReport:
+        state, options = self.state, self.options
+        dev_loss, words, characters = evaluate_greedy(self.model, self._dev, self._alphabet, options)
+        report = EpochReport(
+            epoch=state.epoch,
+            step=state.step,
+            loss=state.loss_sum / max(1, state.characters),
+            dev_loss=dev_loss,
+            wer=words.rate,
+            cer=characters.rate,
+            learning_rate=options.schedule.learning_rate(state.step, state.epoch + 1.0, options.epochs),
+            seconds=round(seconds, 1),
+            skipped=state.skipped,
+        )
+        best = min((record["wer"] for record in state.history), default=float("inf"))
+        self.state = TrainingState(step=state.step, epoch=state.epoch + 1, history=[*state.history, asdict(report)])
+        if self.world.leads:
+            # Models first: a kill in between repeats the epoch's end and writes the same models again.
+            for name in [f"epoch-{report.epoch + 1:03d}", "latest", *(["best"] if report.wer < best else [])]:
+                save_model(self.model, self.folder / f"{name}.safetensors")
+        self._save()
+        return report
+
+    def _write_average(self) -> None:
+        count = self.options.average_best
+        if not count or not self.world.leads or not self.state.history:
+            return
+        ranked = sorted(self.state.history, key=lambda record: (record["wer"], -record["epoch"]))[:count]
+        paths = [self.folder / f"epoch-{record['epoch'] + 1:03d}.safetensors" for record in ranked]
+        save_model(average_models(paths), self.folder / "average.safetensors")
+
+    def _save(self) -> None:
+        if self.world.leads:
+            save_state(self.folder / STATE_FILE, self.state, self.model, self._optimizer, self._identity)
+        self.world.wait()
+
+    def _out_of_patience(self) -> bool:
+        rates = [record["wer"] for record in self.state.history]
+        patience = self.options.patience
+        return patience is not None and len(rates) > patience and min(rates[-patience:]) >= min(rates[:-patience])
+
+
+def _optimizer(model: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
+    kind = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
+    return kind(model.parameters(), lr=options.schedule.peak, betas=options.betas, weight_decay=options.weight_decay)

@@ -1,0 +1,134 @@
+"""From manifests and a recipe to a trainer: vocabulary, preflight, normaliser, feature caches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from deepspeech2.errors import ManifestError, OptionError
+from deepspeech2.speech.build import build_model
+from deepspeech2.speech.checkpoints import load_model
+from deepspeech2.speech.data.feature_cache import FeatureCache
+from deepspeech2.speech.data.labels import build_labels, read_labels
+from deepspeech2.speech.data.loading import BatchLoader
+from deepspeech2.speech.data.manifest import Utterance, read_manifest
+from deepspeech2.speech.data.preflight import PreflightOptions, PreflightReport, preflight
+from deepspeech2.speech.data.prepare import fit_normalizer
+from deepspeech2.speech.distributed import World
+from deepspeech2.speech.features import Normalizer
+from deepspeech2.speech.network import DeepSpeech2
+from deepspeech2.speech.options import ENGLISH_LABELS
+from deepspeech2.speech.recipe import Recipe
+from deepspeech2.speech.training import Trainer
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """The files a training works on.
+
+    Attributes:
+        train: Manifest to train on.
+        dev: Manifest to judge epochs on.
+        vocabulary: Vocabulary file; None for the 28 English symbols where they suffice, otherwise the characters
+            that occur.
+        normalizer: ``.npz`` with mean and std; None to measure them.
+        initial_model: Checkpoint to start from instead of fresh weights; brings its vocabulary and normaliser.
+        cache: Folder for spectrograms; None for ``cache`` in the training's folder.
+    """
+
+    train: Path
+    dev: Path
+    vocabulary: Path | None = None
+    normalizer: Path | None = None
+    initial_model: Path | None = None
+    cache: Path | None = None
+
+
+def set_up_training(
+    data: TrainingData,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    world: World | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> tuple[Trainer, PreflightReport]:
+    """Check the data, build or load the network, fill the feature cache, and return a trainer.
+
+    Args:
+        data: The files.
+        recipe: The network and how it is trained.
+        folder: The training's folder.
+        world: The processes that train together.
+        progress: Called with what is being done, how much of it is done, and how much there is.
+
+    Returns:
+        The trainer, at its start, and what the preflight of the training utterances found.
+
+    Raises:
+        ManifestError: A manifest cannot be read, or holds nothing usable.
+        VocabularyError: Vocabulary and network do not fit.
+    """
+    world = world or World()
+    notify = progress or (lambda what, done, total: None)
+    train, dev = read_manifest(data.train), read_manifest(data.dev)
+    start = load_model(data.initial_model) if data.initial_model else None
+    labels = _labels(data, start, train)
+    checking = PreflightOptions(decode=False)
+    report = preflight(train, labels, checking, progress=lambda done: notify("checking", done, len(train)))
+    usable_dev = preflight(dev, labels, checking).usable
+    for path, usable in ((data.train, report.usable), (data.dev, usable_dev)):
+        if not usable:
+            raise ManifestError(f"{path}: no utterance can be used; ds2 prepare says why")
+
+    normalizer = _normalizer(data, start, report.usable, recipe.training.seed)
+    model = start or build_model(
+        replace(recipe.network, vocab_size=len(labels)), seed=recipe.training.seed, labels=labels
+    )
+    model.normalizer = normalizer
+    caches = data.cache or folder / "cache"
+    train_cache = None
+    if not recipe.augmentation.steps:
+        train_cache = _cache(caches, report.usable, recipe.augmentation.speeds, world, notify)
+    dev_cache = _cache(caches, usable_dev, (1.0,), world, notify)
+    seed = recipe.training.seed
+    loaders = (
+        BatchLoader(report.usable, labels, normalizer, recipe.augmentation, train_cache, seed),
+        BatchLoader(usable_dev, labels, normalizer, None, dev_cache, seed),
+    )
+    return Trainer(model, *loaders, recipe.training, folder, world), report
+
+
+def _labels(data: TrainingData, start: DeepSpeech2 | None, train: list[Utterance]) -> tuple[str, ...]:
+    if start is not None:
+        if start.labels is None:
+            raise OptionError(f"{data.initial_model}: expected a checkpoint with labels, found none")
+        return start.labels
+    if data.vocabulary is not None:
+        return read_labels(data.vocabulary)
+    found = build_labels(utterance.text for utterance in train)
+    return ENGLISH_LABELS if set(found) <= set(ENGLISH_LABELS) else found
+
+
+def _normalizer(data: TrainingData, start: DeepSpeech2 | None, usable: tuple[Utterance, ...], seed: int) -> Normalizer:
+    if data.normalizer is not None:
+        return Normalizer.load(data.normalizer)
+    if start is not None and start.normalizer is not None:
+        return start.normalizer
+    return fit_normalizer(usable, 2000, seed)
+
+
+def _cache(
+    folder: Path,
+    utterances: tuple[Utterance, ...],
+    speeds: tuple[float, ...],
+    world: World,
+    notify: Callable[[str, int, int], None],
+) -> FeatureCache:
+    wanted = tuple(dict.fromkeys((1.0, *speeds)))
+    cache = FeatureCache(folder, utterances, wanted)
+    if world.leads:
+        total = len(utterances) * len(wanted)
+        cache.build(workers=2, progress=lambda done: notify("spectrograms", done, total))
+    world.wait()
+    return cache

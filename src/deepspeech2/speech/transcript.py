@@ -1,0 +1,133 @@
+"""What a recogniser returns, and the text formats it is written in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+from deepspeech2.errors import OptionError
+
+_LINE_CHARACTERS = 84
+_LINE_SECONDS = 7.0
+_PAUSE_SECONDS = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class TimedWord:
+    """One recognised word.
+
+    Attributes:
+        text: The word.
+        start: Seconds from the beginning of the audio to its first character.
+        end: Seconds to the end of its last character.
+        confidence: Geometric mean probability of its characters as the decoder saw them, from 0 to 1. Not
+            calibrated: 0.9 does not mean that nine of ten are right.
+    """
+
+    text: str
+    start: float
+    end: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was recognised in one piece of audio.
+
+    Attributes:
+        text: The whole text.
+        words: Its words with times.
+        seconds: Length of the audio.
+        score: Natural logarithm that ranked the text, language model included.
+        source: Where the audio came from.
+    """
+
+    text: str
+    words: tuple[TimedWord, ...]
+    seconds: float
+    score: float
+    source: str = ""
+
+    def lines(self) -> Iterator[tuple[TimedWord, ...]]:
+        """Words grouped into subtitle lines: at most 84 characters and 7 s, broken at pauses of 0.8 s."""
+        line: list[TimedWord] = []
+        for word in self.words:
+            length = sum(len(item.text) + 1 for item in line) + len(word.text)
+            full = line and (
+                length > _LINE_CHARACTERS
+                or word.end - line[0].start > _LINE_SECONDS
+                or word.start - line[-1].end >= _PAUSE_SECONDS
+            )
+            if full:
+                yield tuple(line)
+                line = []
+            line.append(word)
+        if line:
+            yield tuple(line)
+
+
+def format_transcript(transcript: Transcript, kind: str) -> str:
+    """Write a transcript as text, ending with a line break.
+
+    | kind | what |
+    |---|---|
+    | txt | the text on one line |
+    | json | text, words with times and confidences, seconds, score and source, on one line |
+    | srt, vtt | subtitles |
+    | tsv | one word a line: start and end in milliseconds, the word; with a header |
+
+    Raises:
+        OptionError: The kind is none of these.
+    """
+    if kind not in FORMATS:
+        raise OptionError(f"expected a format of {', '.join(FORMATS)}, found {kind!r}")
+    return FORMATS[kind](transcript)
+
+
+def _txt(transcript: Transcript) -> str:
+    return transcript.text + "\n"
+
+
+def _json(transcript: Transcript) -> str:
+    record = asdict(transcript)
+    for word in record["words"]:
+        word |= {"start": round(word["start"], 3), "end": round(word["end"], 3)}
+        word["confidence"] = round(word["confidence"], 4)
+    record |= {"seconds": round(transcript.seconds, 4), "score": round(transcript.score, 4)}
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def _srt(transcript: Transcript) -> str:
+    blocks = [
+        f"{number}\n{_clock(line[0].start, ',')} --> {_clock(line[-1].end, ',')}\n{_spelled(line)}\n"
+        for number, line in enumerate(transcript.lines(), start=1)
+    ]
+    return "\n".join(blocks)
+
+
+def _vtt(transcript: Transcript) -> str:
+    blocks = [
+        f"{_clock(line[0].start, '.')} --> {_clock(line[-1].end, '.')}\n{_spelled(line)}\n"
+        for line in transcript.lines()
+    ]
+    return "\n".join(["WEBVTT\n", *blocks])
+
+
+def _tsv(transcript: Transcript) -> str:
+    rows = [f"{round(word.start * 1000)}\t{round(word.end * 1000)}\t{word.text}\n" for word in transcript.words]
+    return "".join(["start\tend\ttext\n", *rows])
+
+
+def _spelled(line: tuple[TimedWord, ...]) -> str:
+    return " ".join(word.text for word in line)
+
+
+def _clock(seconds: float, separator: str) -> str:
+    milliseconds = round(seconds * 1000)
+    minutes, rest = divmod(milliseconds, 60_000)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}{separator}{rest % 1000:03d}"
+
+
+FORMATS: dict[str, Callable[[Transcript], str]] = {"txt": _txt, "json": _json, "srt": _srt, "vtt": _vtt, "tsv": _tsv}
+"""Format name -> function that writes it."""

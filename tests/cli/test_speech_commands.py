@@ -1,0 +1,134 @@
+"""`ds2 prepare`, `ds2 transcribe` and `ds2 evaluate` as a user meets them."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from deepspeech2.cli.main import main
+from deepspeech2.speech.audio import load_audio
+from deepspeech2.speech.build import build_model
+from deepspeech2.speech.checkpoints import load_model, save_model
+from deepspeech2.speech.features import Normalizer, spectrogram
+from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
+from deepspeech2.speech.recognizer import Recognizer
+
+CLIP = Path(__file__).parents[2] / "examples" / "clip_10s.flac"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    options = NetworkOptions(
+        convolutions=(ConvolutionOptions(2, (41, 11), (4, 3)),), recurrent_layers=1, recurrent_size=8
+    )
+    model = build_model(options, seed=3)
+    model.normalizer = Normalizer.fit([spectrogram(load_audio(CLIP))])
+    save_model(model, tmp_path / "tiny.safetensors")
+    return tmp_path / "tiny.safetensors"
+
+
+def run(*arguments: object) -> int:
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as exit_:
+        return int(exit_.code or 0)
+    return 0
+
+
+def expected_text(checkpoint: Path) -> str:
+    return Recognizer(load_model(checkpoint)).transcribe(CLIP).text
+
+
+def test_transcribe_goes_on_past_a_bad_file(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--model", checkpoint, "--decoder", "greedy")
+    status = run("transcribe", tmp_path / "lost.wav", CLIP, *options, "--format", "json")
+    output = capsys.readouterr()
+    assert status == 1
+    records = [json.loads(line) for line in output.out.splitlines()]
+    assert [record["text"] for record in records] == [expected_text(checkpoint)]
+    assert "lost.wav: no such file" in output.err
+    assert "1 of 2 files" in output.err
+    assert run("transcribe", CLIP, *options) == 0
+    assert capsys.readouterr().out == expected_text(checkpoint) + "\n"
+
+
+def test_transcribe_writes_files(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    status = run(
+        "transcribe", CLIP, "--model", checkpoint, "--decoder", "greedy", "--format", "tsv", "--output-dir", out
+    )
+    assert status == 0
+    assert [path.name for path in out.iterdir()] == ["clip_10s.tsv"]
+    rows = [line.split("\t") for line in (out / "clip_10s.tsv").read_text().splitlines()[1:]]
+    assert " ".join(row[2] for row in rows) == expected_text(checkpoint)
+
+
+def test_transcribe_reads_standard_input(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(CLIP.read_bytes())))
+    assert run("transcribe", "-", "--model", checkpoint, "--decoder", "greedy") == 0
+    assert capsys.readouterr().out == expected_text(checkpoint) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("transcribe", CLIP, "--model", "smal"), "did you mean 'small'"),
+        (("transcribe", CLIP, "--modle", "small"), "unknown option --modle"),
+        (("transcribe", CLIP, "--decoder", "greedy", "--alpha", "2"), "--alpha belongs to the beam search"),
+        (("transcribe", CLIP, CLIP, "--output-dir", "OUT"), "would both be written to"),
+        (("evaluate", "lost.jsonl"), "no such manifest"),
+        (("prepare", "lost", "OUT"), "no such manifest"),
+        (("train", "lost.jsonl", "--dev", "lost.jsonl", "--output", "OUT"), "no such manifest"),
+    ],
+)
+def test_mistakes_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[object, ...], message: str
+) -> None:
+    placed = [tmp_path / "out" if argument == "OUT" else argument for argument in arguments]
+    assert run(*placed) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_evaluate_prints_rates_and_writes_predictions(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = tmp_path / "m.jsonl"
+    text = expected_text(checkpoint)
+    records = [{"audio_filepath": str(CLIP), "duration": 9.995, "text": text + tail} for tail in ("", " more words")]
+    manifest.write_text("".join(json.dumps(record) + "\n" for record in records))
+    options = ("--model", checkpoint, "--decoder", "greedy")
+    assert run("evaluate", manifest, *options, "--format", "json", "--output", tmp_path / "p.jsonl") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["utterances"] == 2
+    assert result["wer"] == 2 / (2 * len(text.split()) + 2)
+    assert result["words"]["deletions"] == 2
+    assert [json.loads(line)["pred_text"] for line in (tmp_path / "p.jsonl").read_text().splitlines()] == [text] * 2
+    assert run("evaluate", manifest, *options) == 0
+    table = capsys.readouterr().out
+    assert f"{result['wer']:.2%}" in table
+    assert "real-time factor" in table
+
+
+def test_prepare_reports_what_it_left_out(
+    tmp_path: Path, write_tones: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = write_tones(["abcd", "dcba"])
+    lines = manifest.read_text().splitlines()
+    manifest.write_text(lines[0] + "\n" + lines[1].replace("dcba", "dcba" * 9) + "\n")
+    assert run("prepare", manifest, tmp_path / "out") == 0
+    output = capsys.readouterr().out
+    assert "1 of 2 utterances usable; left out: 1 too short for its text" in output
+    assert "tones.jsonl:2 (1.wav): too short for its text: 0.48 s give 16 output frames, CTC needs 36" in output
+    assert len((tmp_path / "out/manifest.jsonl").read_text().splitlines()) == 1

@@ -1,0 +1,120 @@
+"""`ds2 train` in processes of its own: killed, resumed, and run twice side by side."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+RECIPE = """
+[network]
+recurrent_layers = 1
+recurrent_size = 12
+convolutions = [{ channels = 2, kernel = [41, 11], stride = [2, 3] }]
+
+[training]
+epochs = 2
+checkpoint_steps = 3
+average_best = 2
+clip_norm = 5.0
+batching = { batch_seconds = 6.0 }
+schedule = { peak = 0.01, warmup_steps = 4 }
+
+[augmentation]
+speeds = [0.9, 1.0, 1.1]
+spec_augment = { frequency_masks = 1, time_masks = 1 }
+"""
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def command(folder: Path, manifest: Path, recipe: Path, *more: str) -> list[str]:
+    arguments = ["train", manifest, "--dev", manifest, "--output", folder, "--recipe", recipe, "--log-every", "1"]
+    arguments += ["--no-utilisation"]
+    return [str(Path(sys.executable).with_name("ds2")), *map(str, arguments), *more]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def log_records(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_killed_training_resumes_to_the_same_weights(
+    tmp_path: Path, recipe: Path, write_tones: Callable[..., Path], random_texts: Callable[[int], list[str]]
+) -> None:
+    manifest = write_tones(random_texts(48))
+    cache = ("--cache", str(tmp_path / "cache"))
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(command(whole, manifest, recipe, *cache), check=True, env=ENVIRONMENT, capture_output=True)
+
+    # Killed twice, each time as soon as the log shows some further update: between two saved states, in general.
+    for threshold in (5, 11):
+        process = subprocess.Popen(
+            command(broken, manifest, recipe, "--resume", *cache),
+            env=ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            if (broken / "log.jsonl").exists() and len((broken / "log.jsonl").read_text().splitlines()) >= threshold:
+                break
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "the training ended before it was killed"
+    subprocess.run(
+        command(broken, manifest, recipe, "--resume", *cache), check=True, env=ENVIRONMENT, capture_output=True
+    )
+
+    for name in ("latest", "best", "average", "epoch-001", "epoch-002"):
+        expected, found = (load_file(folder / f"{name}.safetensors") for folder in (whole, broken))
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(expected[key], found[key]) for key in expected), name
+    steps = [(record["step"], record["loss"]) for record in log_records(broken)]
+    assert steps == [(record["step"], record["loss"]) for record in log_records(whole)]
+
+
+def test_two_processes_do_what_one_does_with_the_doubled_batch(
+    tmp_path: Path, recipe: Path, write_tones: Callable[..., Path], random_texts: Callable[[int], list[str]]
+) -> None:
+    manifest = write_tones(random_texts(32))
+    doubled = tmp_path / "doubled.toml"
+    doubled.write_text(RECIPE.replace("batch_seconds = 6.0", "batch_seconds = 12.0"))
+    one, two = tmp_path / "one", tmp_path / "two"
+    subprocess.run(command(one, manifest, doubled), check=True, env=ENVIRONMENT, capture_output=True)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+    subprocess.run([*launcher, *command(two, manifest, recipe)], check=True, env=ENVIRONMENT, capture_output=True)
+
+    alone, together = log_records(one), log_records(two)
+    assert len(alone) == len(together) > 6
+    for left, right in zip(alone, together, strict=True):
+        assert left["step"] == right["step"]
+        assert left["loss"] == pytest.approx(right["loss"], rel=2e-3)
+    assert alone[-1]["dev_loss"] == pytest.approx(together[-1]["dev_loss"], rel=2e-3)
+
+
+def test_a_folder_in_use_is_not_overwritten(tmp_path: Path, recipe: Path, write_tones: Callable[..., Path]) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "training-state.safetensors").write_bytes(b"")
+    result = subprocess.run(
+        command(folder, write_tones(["abcd"]), recipe), env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "--resume" in result.stderr

@@ -1,0 +1,153 @@
+"""Augmentations do what their numbers say, measured from outside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from deepspeech2.errors import OptionError
+from deepspeech2.speech.data.augment import (
+    BandLimit,
+    ImpulseResponse,
+    Noise,
+    Shift,
+    Sometimes,
+    Speed,
+    Volume,
+    augment,
+    mix_noise,
+)
+from deepspeech2.speech.data.augmentation_config import read_augmentation
+from deepspeech2.speech.data.manifest import Utterance
+from deepspeech2.speech.data.spec_augment import SpecAugmentOptions, spec_augment
+
+RATE = 16_000
+
+
+def sine(hertz: float, seconds: float = 1.0) -> np.ndarray:
+    return (0.3 * np.sin(2 * np.pi * hertz * np.arange(int(RATE * seconds)) / RATE)).astype(np.float32)
+
+
+def pitch(samples: np.ndarray) -> float:
+    return float(np.argmax(np.abs(np.fft.rfft(samples))) * RATE / len(samples))
+
+
+@pytest.mark.parametrize("rate", [0.8, 1.0, 1.25])
+def test_speed_changes_length_and_pitch(rate: float) -> None:
+    faster = Speed(rate, rate).apply(sine(400), np.random.default_rng(0))
+    assert len(faster) == pytest.approx(RATE / rate, abs=2)
+    assert pitch(faster) == pytest.approx(400 * rate, abs=3)
+
+
+def test_volume_changes_the_level_by_its_decibels() -> None:
+    louder = Volume(6, 6).apply(sine(400), np.random.default_rng(0))
+    assert 20 * np.log10(np.abs(louder).max() / np.abs(sine(400)).max()) == pytest.approx(6, abs=1e-4)
+
+
+@pytest.mark.parametrize(("milliseconds", "samples"), [(5, 80), (-5, -80), (0, 0), (5000, 16_000), (-5000, -16_000)])
+def test_shift_moves_and_pads_with_silence(milliseconds: float, samples: int) -> None:
+    original = np.arange(1, 16_001, dtype=np.float32)
+    moved = Shift(milliseconds, milliseconds).apply(original, np.random.default_rng(0))
+    expected = [original[i - samples] if 0 <= i - samples < len(original) else 0 for i in range(len(original))]
+    assert moved.tolist() == expected
+
+
+@pytest.mark.parametrize("decibels", [-5.0, 0.0, 10.0])
+def test_noise_is_mixed_at_the_ratio(tmp_path: Path, decibels: float) -> None:
+    noise = np.random.default_rng(1).normal(size=4000).astype(np.float32) * 0.05
+    soundfile.write(tmp_path / "noise.wav", noise, RATE, subtype="FLOAT")
+    step = Noise((Utterance(tmp_path / "noise.wav", 0.25),), decibels, decibels)
+    added = step.apply(sine(400), np.random.default_rng(0)) - sine(400)
+    ratio = 10 * np.log10(np.mean(sine(400) ** 2) / np.mean(added**2))
+    assert ratio == pytest.approx(decibels, abs=0.01)
+    assert np.array_equal(mix_noise(sine(400), np.zeros(RATE, np.float32), 0.0), sine(400))
+
+
+def test_a_room_is_a_convolution(tmp_path: Path) -> None:
+    response = np.zeros(50, np.float32)
+    response[[3, 20]] = 0.8, 0.4
+    soundfile.write(tmp_path / "room.wav", np.pad(response, (0, 400)), RATE, subtype="FLOAT")
+    dry = np.random.default_rng(0).normal(size=2000).astype(np.float32)
+    wet = ImpulseResponse((Utterance(tmp_path / "room.wav", 0.1),)).apply(dry, np.random.default_rng(0))
+    expected = np.convolve(dry, response)[3 : 3 + len(dry)]
+    expected *= np.sqrt(np.mean(dry**2) / np.mean(expected**2))
+    np.testing.assert_allclose(wet, expected, atol=1e-4)
+
+
+def test_band_limit_removes_what_a_lower_rate_cannot_hold() -> None:
+    step, generator = BandLimit(8000), np.random.default_rng(0)
+    assert np.mean(step.apply(sine(1000), generator) ** 2) == pytest.approx(np.mean(sine(1000) ** 2), rel=0.02)
+    assert np.mean(step.apply(sine(6000), generator) ** 2) < 1e-5
+
+
+def test_steps_happen_with_their_probability() -> None:
+    step = [Sometimes(Volume(20, 20), 0.3)]
+    one = np.ones(1, np.float32)
+    happened = [augment(one, step, np.random.default_rng(seed))[0] > 1 for seed in range(1000)]
+    assert np.mean(happened) == pytest.approx(0.3, abs=0.05)
+
+
+def test_spec_augment_masks_no_more_than_it_may() -> None:
+    options = SpecAugmentOptions(frequency_masks=2, frequency_width=10, time_masks=3, time_width=50, time_share=0.1)
+    features = np.ones((161, 300), np.float32)
+    widest_bins = widest_frames = 0
+    for seed in range(200):
+        masked = spec_augment(features, options, np.random.default_rng(seed))
+        bins, frames = int((masked.max(1) == 0).sum()), int((masked.max(0) == 0).sum())
+        widest_bins, widest_frames = max(widest_bins, bins), max(widest_frames, frames)
+        assert ((masked == 0) | (masked == 1)).all()
+        inside = masked[masked.max(1) > 0][:, masked.max(0) > 0]
+        assert (inside == 1).all()
+    assert 12 <= widest_bins <= 20
+    assert 50 <= widest_frames <= 90
+    assert (features == 1).all()
+
+
+def test_reads_the_configuration_of_the_original(tmp_path: Path, write_tones: Callable[..., Path]) -> None:
+    noise = write_tones(["abcd"], "noise.jsonl")
+    steps = [
+        {"type": "shift", "params": {"min_shift_ms": -5, "max_shift_ms": 5}, "prob": 1.0},
+        {"type": "volume", "params": {"min_gain_dBFS": -10, "max_gain_dBFS": 10}, "prob": 0.25},
+        {"type": "speed", "params": {"min_speed_rate": 0.9, "max_speed_rate": 1.1, "num_rates": 3}, "prob": 0.5},
+        {"type": "resample", "params": {"new_sample_rate": 8000}, "prob": 0.1},
+        {"type": "noise", "params": {"min_snr_dB": 40, "max_snr_dB": 50, "noise_manifest_path": noise.name}},
+        {"type": "impulse", "params": {"impulse_manifest_path": str(noise)}, "prob": 0.5},
+        {"type": "specaug", "params": {"F": 10, "T": 50, "n_freq_masks": 2, "n_time_masks": 1, "p": 0.2, "W": 0}},
+    ]
+    path = tmp_path / "augmentation.json"
+    path.write_text(json.dumps(steps))
+    found = read_augmentation(path)
+    assert [(type(step.augmentation), step.probability) for step in found.steps] == [
+        (Shift, 1.0),
+        (Volume, 0.25),
+        (Speed, 0.5),
+        (BandLimit, 0.1),
+        (Noise, 1.0),
+        (ImpulseResponse, 0.5),
+    ]
+    assert found.steps[2].augmentation == Speed(0.9, 1.1, 3)
+    assert found.spec_augment == SpecAugmentOptions(2, 10, 1, 50, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ({"type": "echo"}, 'step 1: expected a type of .*volume, found "echo"'),
+        ({"type": "volume", "params": {"gain": 1}}, 'knows the parameters min_gain_dBFS.*found "gain"'),
+        ({"type": "volume", "prob": 2}, '"prob" from 0 to 1, found 2'),
+        ({"type": "volume", "params": {"min_gain_dBFS": 1, "max_gain_dBFS": -1}}, "found 1 and -1"),
+        ({"type": "noise", "params": {}}, "noise_manifest_path"),
+        ({"type": "specaug", "params": {"W": 80}}, "time warping"),
+        ("volume", 'expected {"type", "params", "prob"}'),
+    ],
+)
+def test_a_bad_step_is_named(tmp_path: Path, step: object, message: str) -> None:
+    path = tmp_path / "augmentation.json"
+    path.write_text(json.dumps([step]))
+    with pytest.raises(OptionError, match=message):
+        read_augmentation(path)

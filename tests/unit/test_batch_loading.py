@@ -1,0 +1,63 @@
+"""Batches: padded, normalised, augmented, and the same whenever and however they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deepspeech2.errors import AudioError
+from deepspeech2.speech.audio import load_audio
+from deepspeech2.speech.data.augment import Sometimes, Volume
+from deepspeech2.speech.data.augmentation_config import AugmentationOptions
+from deepspeech2.speech.data.loading import BatchLoader, load_ahead
+from deepspeech2.speech.data.manifest import Utterance, read_manifest
+from deepspeech2.speech.data.spec_augment import SpecAugmentOptions
+from deepspeech2.speech.features import Normalizer, spectrogram
+
+LABELS = (" ", "a", "b", "c", "d")
+PLAIN = Normalizer(np.full((161, 1), 2.0, np.float32), np.full((161, 1), 3.0, np.float32))
+HEAVY = AugmentationOptions((Sometimes(Volume(-5, 5)),), (0.9, 1.0, 1.1), SpecAugmentOptions(), first_epoch=1)
+
+
+@pytest.fixture
+def utterances(write_tones: Callable[..., Path]) -> list[Utterance]:
+    return read_manifest(write_tones(["abcd", "dcba ab", "aab", "bb"]))
+
+
+def test_a_batch_is_normalised_and_padded(utterances: list[Utterance]) -> None:
+    batch = BatchLoader(utterances, LABELS, PLAIN).load([2, 1])
+    expected = [(spectrogram(load_audio(utterances[i].audio_path)) - 2.0) / 3.0 for i in (2, 1)]
+    assert batch.frames.tolist() == [e.shape[1] for e in expected]
+    assert batch.features.shape == (2, 161, expected[1].shape[1])
+    np.testing.assert_allclose(batch.features[0, :, : expected[0].shape[1]], expected[0], atol=1e-5)
+    assert bool((batch.features[0, :, expected[0].shape[1] :] == 0).all())
+    assert batch.labels.tolist() == [1, 1, 2, 4, 3, 2, 1, 0, 1, 2]
+    assert batch.label_lengths.tolist() == [3, 7]
+
+
+def test_augmentation_depends_on_seed_epoch_and_utterance_alone(utterances: list[Utterance]) -> None:
+    loader = BatchLoader(utterances, LABELS, PLAIN, HEAVY, seed=3)
+    plan = [np.array([0, 1]), np.array([2]), np.array([3])]
+    one_by_one = [loader.load(indices, 1) for indices in plan]
+    for workers in (0, 1, 3):
+        for expected, found in zip(one_by_one, load_ahead(loader, plan, 1, workers=workers), strict=True):
+            assert torch.equal(expected.features, found.features)
+    # Another batch, the same utterance: the same augmentation.
+    length = int(one_by_one[0].frames[0])
+    assert torch.equal(loader.load([0], 1).features[0, :, :length], one_by_one[0].features[0, :, :length])
+    assert not torch.equal(loader.load([2], 2).features, one_by_one[1].features)
+    clean = BatchLoader(utterances, LABELS, PLAIN)
+    assert torch.equal(loader.load([0], 0).features, clean.load([0]).features), "before first_epoch"
+
+
+def test_an_unreadable_file_raises_in_its_turn(tmp_path: Path, utterances: list[Utterance]) -> None:
+    lost = Utterance(tmp_path / "lost.wav", 1.0, "ab")
+    loader = BatchLoader([*utterances, lost], LABELS, PLAIN)
+    batches = load_ahead(loader, [[0], [4], [1]], 0, workers=2)
+    assert next(batches).indices == (0,)
+    with pytest.raises(AudioError, match=r"lost\.wav"):
+        next(batches)

@@ -1,0 +1,115 @@
+"""Corpora in the layouts they come in, and `prepare` on them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepspeech2.errors import ManifestError
+from deepspeech2.speech.data.corpora import scan_corpus
+from deepspeech2.speech.data.manifest import read_manifest
+from deepspeech2.speech.data.prepare import PrepareOptions, prepare, spell_english
+from deepspeech2.speech.features import Normalizer, spectrogram
+
+
+@pytest.fixture
+def clip(write_tones: Callable[..., Path]) -> Path:
+    return write_tones(["abcd"], "clip.jsonl").parent / "clip" / "0.wav"
+
+
+def put(clip: Path, *places: Path) -> None:
+    for place in places:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(clip, place)
+
+
+def librispeech(root: Path, clip: Path) -> None:
+    put(clip, root / "19/198/19-198-0000.wav", root / "19/198/19-198-0001.wav")
+    (root / "19/198/19-198.trans.txt").write_text("19-198-0000 A CAB\n19-198-0001 BAD\n19-198-0002 LOST\n")
+
+
+def ljspeech(root: Path, clip: Path) -> None:
+    put(clip, root / "wavs/LJ001-0001.wav", root / "wavs/LJ001-0002.wav")
+    (root / "metadata.csv").write_text("LJ001-0001|A Cab, 1|A Cab\nLJ001-0002|Bad.|Bad\n")
+
+
+def an4(root: Path, clip: Path) -> None:
+    put(clip, root / "wav/train/anna/an1-anna-b.wav", root / "wav/train/anna/an2-anna-b.wav")
+    (root / "etc").mkdir()
+    (root / "etc/an4_train.fileids").write_text("train/anna/an1-anna-b\ntrain/anna/an2-anna-b\n")
+    (root / "etc/an4_train.transcription").write_text("<s> A CAB </s> (an1-anna-b)\nBAD (an2-anna-b)\n")
+
+
+def commonvoice(root: Path, clip: Path) -> None:
+    put(clip, root / "clips/1.wav", root / "clips/2.wav")
+    (root / "validated.tsv").write_text('client_id\tpath\tsentence\nx\t1.wav\tA "cab\ny\t2.wav\tBad\n')
+
+
+def plain(root: Path, clip: Path) -> None:
+    put(clip, root / "x/1.wav", root / "2.wav", root / "3.wav")
+    (root / "x/1.txt").write_text("A\ncab\n")
+    (root / "2.txt").write_text("Bad")
+
+
+@pytest.mark.parametrize("layout", [librispeech, ljspeech, an4, commonvoice, plain])
+def test_finds_the_utterances_of_a_layout(tmp_path: Path, clip: Path, layout: Callable[[Path, Path], None]) -> None:
+    root = tmp_path / "corpus"
+    root.mkdir()
+    layout(root, clip)
+    found = scan_corpus(root)
+    assert sorted(spell_english(item.text) for item in found) == ["a cab", "bad"]
+    speakers = {"librispeech": {"19"}, "an4": {"anna"}, "commonvoice": {"x", "y"}}
+    assert {item.speaker for item in found} == speakers.get(layout.__name__, {None})
+    named = "folder" if layout is plain else layout.__name__
+    assert scan_corpus(root, named) == found
+
+
+def test_nothing_found_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="no speech found"):
+        scan_corpus(tmp_path)
+    with pytest.raises(ManifestError, match="no such folder"):
+        scan_corpus(tmp_path / "nowhere")
+
+
+def test_prepare_writes_a_checked_data_set(tmp_path: Path, clip: Path) -> None:
+    root = tmp_path / "corpus"
+    put(clip, root / "1.wav", root / "2.wav")
+    (root / "3.wav").write_text("not audio")
+    for name, text in (("1", "A cab!"), ("2", "Room 101"), ("3", "bad")):
+        (root / f"{name}.txt").write_text(text)
+    (tmp_path / "letters").write_text("a\nb\nc\n \n")
+    prepared = prepare(root, tmp_path / "out", PrepareOptions(vocabulary=tmp_path / "letters"))
+
+    assert [u.text for u in read_manifest(tmp_path / "out/manifest.jsonl")] == ["a cab"]
+    left_out = [json.loads(line) for line in (tmp_path / "out/left_out.jsonl").read_text().splitlines()]
+    assert {Path(item["audio_filepath"]).name: item["reason"] for item in left_out} == {
+        "2.wav": "characters outside the vocabulary",
+        "3.wav": "unreadable audio",
+    }
+    assert (tmp_path / "out/vocabulary.txt").read_text() == "a\nb\nc\n \n"
+    assert prepared.labels == ("a", "b", "c", " ")
+
+    from deepspeech2.speech.audio import load_audio
+
+    features = spectrogram(load_audio(root / "1.wav")).astype(np.float64)
+    normalizer = Normalizer.load(tmp_path / "out/mean_std.npz")
+    np.testing.assert_allclose(normalizer.mean[:, 0], features.mean(1), rtol=1e-5)
+    np.testing.assert_allclose(normalizer.std[:, 0], features.std(1), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("“Don’t,” said Zoë — twice-over.", "don't said zoe twice over"),
+        ("Straße  1\n2", "straße 1 2"),
+        ("and/or", "and or"),
+        ("'tis", "'tis"),
+    ],
+)
+def test_english_spelling(text: str, expected: str) -> None:
+    assert spell_english(text) == expected

@@ -1,0 +1,118 @@
+"""Manifests in every form that is read."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deepspeech2.errors import ManifestError
+from deepspeech2.speech.data.manifest import Utterance, read_manifest, total_seconds, write_manifest
+
+
+def test_reads_nemo_keys_relative_to_the_manifest(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"audio_filepath": "x/1.wav", "duration": 2.5, "text": "hi", "offset": 1.5, "speaker": 7}\n'
+        "\n"
+        '{"audio_filepath": "/far/2.wav", "duration": 1, "text": "yes"}\n'
+    )
+    first, second = read_manifest(path)
+    assert first == Utterance(tmp_path / "x/1.wav", 2.5, "hi", 1.5, "7", "a.jsonl:1")
+    assert second == Utterance(Path("/far/2.wav"), 1.0, "yes", 0.0, None, "a.jsonl:3")
+    assert total_seconds([first, second]) == 3.5
+
+
+def test_writes_what_it_reads(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    utterances = [
+        Utterance(tmp_path / "data" / "in.wav", 1.25, "ça va", 0.5, "s1"),
+        Utterance(tmp_path / "out.wav", 2.0, "no"),
+    ]
+    write_manifest(tmp_path / "data" / "m.jsonl", utterances)
+    records = [json.loads(line) for line in (tmp_path / "data" / "m.jsonl").read_text().splitlines()]
+    assert records[0]["audio_filepath"] == "in.wav"
+    assert records[1]["audio_filepath"] == str(tmp_path / "out.wav")
+    found = read_manifest(tmp_path / "data" / "m.jsonl")
+    assert [(u.duration, u.text, u.offset, u.speaker) for u in found] == [
+        (1.25, "ça va", 0.5, "s1"),
+        (2.0, "no", 0.0, None),
+    ]
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["m.jsonl"]
+
+
+def test_a_missing_duration_comes_from_the_audio(write_tones: Callable[..., Path]) -> None:
+    manifest = write_tones(["abcd"])
+    manifest.write_text('{"audio_filepath": "tones/0.wav", "text": "abcd", "offset": 0.12}\n')
+    assert read_manifest(manifest)[0].duration == pytest.approx(0.36)
+
+
+def test_reads_lhotse_cuts(tmp_path: Path) -> None:
+    cut = {
+        "id": "c1",
+        "start": 3.0,
+        "duration": 4.5,
+        "channel": 0,
+        "type": "MonoCut",
+        "supervisions": [
+            {"id": "s1", "start": 0, "duration": 2, "text": "hello", "speaker": "anna"},
+            {"id": "s2", "start": 2, "duration": 2, "text": "there", "speaker": "anna"},
+        ],
+        "recording": {"id": "r", "sources": [{"type": "file", "channels": [0], "source": "r.flac"}]},
+    }
+    path = tmp_path / "cuts.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps(cut).encode() + b"\n"))
+    assert read_manifest(path) == [Utterance(tmp_path / "r.flac", 4.5, "hello there", 3.0, "anna", "cuts.jsonl.gz:1")]
+
+    cut["recording"]["sources"][0]["type"] = "command"  # type: ignore[index]
+    path.write_bytes(gzip.compress(json.dumps(cut).encode() + b"\n"))
+    with pytest.raises(ManifestError, match=r"cuts\.jsonl\.gz:1: .*found 'command'"):
+        read_manifest(path)
+
+
+def test_reads_kaldi_folders(write_tones: Callable[..., Path]) -> None:
+    folder = write_tones(["abcd", "dcba"]).parent / "tones"
+    (folder / "wav.scp").write_text("rec1 0.wav\nrec2 sox 1.wav -t wav - |\n")
+    (folder / "text").write_text("utt1 ab\nutt2 dc ba\n")
+    (folder / "segments").write_text("utt1 rec1 0.0 0.24\nutt2 rec2 0.1 0.4\n")
+    (folder / "utt2spk").write_text("utt1 anna\nutt2 ben\n")
+    first, second = read_manifest(folder)
+    assert (first.audio_path, first.offset, first.duration, first.text) == (folder / "0.wav", 0.0, 0.24, "ab")
+    assert (second.audio_path, second.speaker) == (folder / "1.wav", "ben")
+    assert second.duration == pytest.approx(0.3)
+
+    (folder / "segments").unlink()
+    (folder / "text").write_text("rec1 abcd\nrec2 dcba\n")
+    assert [u.duration for u in read_manifest(folder)] == pytest.approx([0.48, 0.48])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", r"m\.jsonl:1: expected one JSON object a line"),
+        ("[1]", r"m\.jsonl:1: expected a JSON object, found list"),
+        ('{"text": "a"}', r'm\.jsonl:1: expected the key "audio_filepath".*found the keys text'),
+        ('{"audio_filepath": "a.wav", "duration": 1}', r'm\.jsonl:1: expected the key "text"'),
+        ('{"audio_filepath": "a.wav", "duration": -1, "text": ""}', r'm\.jsonl:1: expected "duration".*found -1'),
+        ('{"audio_filepath": "a.wav", "duration": "1", "text": ""}', r"m\.jsonl:1: .*found '1'"),
+        ('{"audio_filepath": "a.wav", "text": "a"}', r'm\.jsonl:1: no "duration".*a\.wav: no such file'),
+        ("", "the manifest is empty"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_text(line + "\n")
+    with pytest.raises(ManifestError, match=message) as caught:
+        read_manifest(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_kaldi_command_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "wav.scp").write_text(f"u1 touch {tmp_path}/made |\n")
+    (tmp_path / "text").write_text("u1 a\n")
+    with pytest.raises(ManifestError, match="which is not run"):
+        read_manifest(tmp_path)
+    assert not (tmp_path / "made").exists()

@@ -1,0 +1,66 @@
+"""Every utterance that cannot be trained on is named with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from deepspeech2.speech.build import build_model
+from deepspeech2.speech.data.labels import ctc_frames_needed
+from deepspeech2.speech.data.manifest import Utterance, read_manifest
+from deepspeech2.speech.data.preflight import PreflightOptions, Reason, output_frames, preflight
+
+LABELS = (" ", "a", "b", "c", "d")
+
+
+def test_each_problem_has_its_reason(tmp_path: Path, write_tones: Callable[..., Path]) -> None:
+    good = read_manifest(write_tones(["abcd"]))[0]
+    soundfile.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
+    soundfile.write(tmp_path / "narrow.wav", np.random.default_rng(0).normal(size=8000) * 0.1, 8_000)
+    (tmp_path / "text.wav").write_text("not audio")
+    cases = {
+        Reason.UNREADABLE: replace(good, audio_path=tmp_path / "text.wav"),
+        Reason.SILENT: Utterance(tmp_path / "silent.wav", 1.0, "ab"),
+        Reason.LOW_RATE: Utterance(tmp_path / "narrow.wav", 1.0, "ab"),
+        Reason.WRONG_DURATION: replace(good, duration=3.0),
+        Reason.EMPTY_TEXT: replace(good, text="  "),
+        Reason.UNKNOWN_CHARACTERS: replace(good, text="abz"),
+        Reason.TOO_SHORT: replace(good, text="abcd" * 6),
+        Reason.TOO_LONG: replace(good, text="ab", where="long"),
+    }
+    for reason, utterance in cases.items():
+        options = PreflightOptions(longest_seconds=0.3 if reason is Reason.TOO_LONG else None)
+        report = preflight([utterance], LABELS, options)
+        assert [problem.reason for problem in report.problems] == [reason], str(report.problems)
+        assert "\n" not in str(report.problems[0])
+    everything = [good, *[utterance for reason, utterance in cases.items() if reason is not Reason.TOO_LONG]]
+    report = preflight(everything, LABELS)
+    assert report.usable == (good,)
+    assert report.summary().startswith("1 of 8 utterances usable; left out: 1 ")
+
+
+def test_the_length_rule_is_the_one_of_the_loss(write_tones: Callable[..., Path]) -> None:
+    # "aab" needs 4 frames: at 3 the loss is infinite.
+    assert ctc_frames_needed("aab") == 4
+    log_probs = torch.randn(5, 1, 6).log_softmax(2)
+    for frames, finite in ((3, False), (4, True)):
+        loss = torch.nn.functional.ctc_loss(
+            log_probs, torch.tensor([[1, 1, 2]]), torch.tensor([frames]), torch.tensor([3]), blank=5
+        )
+        assert bool(torch.isfinite(loss)) is finite
+
+
+@pytest.mark.parametrize("samples", [320, 479, 480, 1000, 16_000, 16_160, 54_321])
+def test_output_frames_are_those_of_the_network(samples: int) -> None:
+    from deepspeech2.speech.features import spectrogram
+
+    features = spectrogram(np.random.default_rng(0).normal(size=samples))
+    with torch.inference_mode():
+        _, frames = build_model("default", seed=0)(torch.from_numpy(features)[None], torch.tensor([features.shape[1]]))
+    assert output_frames(samples / 16_000) == int(frames[0])

@@ -1,0 +1,28 @@
+"""The model that comes with the package: it is there, it is small, and it hears speakers it was not trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deepspeech2.speech.data.manifest import read_manifest
+from deepspeech2.speech.evaluation import evaluate_manifest
+from deepspeech2.speech.pretrained import PRETRAINED
+from deepspeech2.speech.recognizer import Recognizer
+
+SPEECH = Path(__file__).parents[2] / "examples" / "speech" / "manifest.jsonl"
+
+
+@pytest.mark.parametrize(("decoder", "words", "characters"), [("greedy", 0.80, 0.36), ("beam", 0.60, 0.33)])
+def test_small_hears_new_speakers(decoder: str, words: float, characters: float) -> None:
+    result = evaluate_manifest(Recognizer.from_pretrained("small", decoder=decoder), read_manifest(SPEECH))
+    assert len(result.predictions) == 6
+    assert result.words.rate < words
+    assert result.characters.rate < characters
+
+
+def test_the_files_are_small() -> None:
+    small = PRETRAINED["small"]
+    assert small.model.stat().st_size < 20_000_000
+    assert small.language_model.stat().st_size < 8_000_000

@@ -1,0 +1,78 @@
+"""Recipes: what they say, what they leave to the defaults, and misspelt keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deepspeech2.errors import OptionError
+from deepspeech2.speech.data.batching import BatchingOptions
+from deepspeech2.speech.data.spec_augment import SpecAugmentOptions
+from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
+from deepspeech2.speech.recipe import Recipe, read_recipe
+from deepspeech2.speech.training_options import ScheduleOptions, TrainingOptions
+
+
+def test_reads_every_table(tmp_path: Path) -> None:
+    (tmp_path / "pipeline.json").write_text('[{"type": "shift", "params": {"min_shift_ms": 1, "max_shift_ms": 2}}]')
+    (tmp_path / "r.toml").write_text(
+        """
+        [network]
+        recurrent_size = 20
+        cell = "gru"
+        convolutions = [{ channels = 4, kernel = [41, 11], stride = [2, 3] }]
+        [training]
+        epochs = 3
+        clip_norm = 1.5
+        schedule = { peak = 0.1, decay = "linear" }
+        batching = { batch_seconds = 9.0 }
+        [augmentation]
+        config = "pipeline.json"
+        speeds = [0.9, 1.0]
+        spec_augment = { frequency_masks = 1 }
+        """
+    )
+    recipe = read_recipe(tmp_path / "r.toml")
+    assert recipe.network == NetworkOptions(
+        convolutions=(ConvolutionOptions(4, (41, 11), (2, 3)),), recurrent_size=20, cell="gru"
+    )
+    assert recipe.training == TrainingOptions(
+        epochs=3,
+        clip_norm=1.5,
+        schedule=ScheduleOptions(peak=0.1, decay="linear"),
+        batching=BatchingOptions(batch_seconds=9.0),
+    )
+    assert recipe.augmentation.speeds == (0.9, 1.0)
+    assert recipe.augmentation.spec_augment == SpecAugmentOptions(frequency_masks=1)
+    assert len(recipe.augmentation.steps) == 1
+
+
+def test_an_empty_recipe_is_the_published_one(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text("")
+    assert read_recipe(tmp_path / "r.toml") == Recipe()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[trainning]", r"expected tables of .*training, found 'trainning'"),
+        ("[training]\nepoch = 3", r"expected training of .*epochs.*, found 'epoch'"),
+        ("[training.schedule]\npeek = 3", r"expected training\.schedule of .*peak.*, found 'peek'"),
+        ("[[network.convolutions]]\nchanels = 3", r"network\.convolutions of .*channels.*, found 'chanels'"),
+        ("[augmentation.spec_augment]\nwidth = 3", r"augmentation\.spec_augment of .*, found 'width'"),
+        ('[training]\nepochs = "many"', r"Expected `int`, got `str`"),
+        ("[training]\nepochs = 0", r"found epochs 0"),
+        ("training = ", r"r\.toml"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(OptionError, match=message) as caught:
+        read_recipe(tmp_path / "r.toml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_recipe(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="no such recipe"):
+        read_recipe(tmp_path / "r.toml")

@@ -1,0 +1,208 @@
+"""Recognition: the network's own output decoded, long audio in windows, transcripts in every format."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from deepspeech2.ctc import BeamOptions
+from deepspeech2.errors import AudioError, OptionError
+from deepspeech2.speech.audio import load_audio
+from deepspeech2.speech.build import build_model
+from deepspeech2.speech.checkpoints import save_model
+from deepspeech2.speech.data.manifest import Utterance, read_manifest
+from deepspeech2.speech.evaluation import evaluate_manifest, write_predictions
+from deepspeech2.speech.features import Normalizer, spectrogram
+from deepspeech2.speech.long_audio import WindowOptions, log_probabilities, plan_windows
+from deepspeech2.speech.network import DeepSpeech2
+from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
+from deepspeech2.speech.recognizer import Recognizer
+from deepspeech2.speech.transcript import TimedWord, Transcript, format_transcript
+
+CLIP = Path(__file__).parents[2] / "examples" / "clip_10s.flac"
+
+
+@pytest.fixture
+def model() -> DeepSpeech2:
+    options = NetworkOptions(
+        convolutions=(ConvolutionOptions(4, (41, 11), (2, 3)),), recurrent_layers=1, recurrent_size=16, cell="gru"
+    )
+    model = build_model(options, seed=0)
+    model.normalizer = Normalizer.fit([spectrogram(load_audio(CLIP))])
+    return model
+
+
+def spell(model: DeepSpeech2, matrix: np.ndarray) -> str:
+    labels = [*(model.labels or ()), ""]
+    best = matrix.argmax(1)
+    kept = [best[0], *[b for a, b in pairwise(best) if a != b]]
+    return " ".join("".join(labels[index] for index in kept).split())
+
+
+def test_greedy_text_is_the_best_path(model: DeepSpeech2) -> None:
+    recognizer = Recognizer(model)
+    features = model.normalizer(spectrogram(load_audio(CLIP)))  # type: ignore[misc]
+    with torch.inference_mode():
+        outputs, _ = model(torch.from_numpy(features)[None], torch.tensor([features.shape[1]]))
+    np.testing.assert_allclose(recognizer.log_probabilities(CLIP), outputs[0], atol=1e-5)
+    transcript = recognizer.transcribe(CLIP)
+    assert transcript.text == spell(model, outputs[0].numpy()) != ""
+    assert transcript.seconds == pytest.approx(9.995)
+    assert " ".join(word.text for word in transcript.words) == transcript.text
+    times = [(word.start, word.end) for word in transcript.words]
+    assert all(0 <= start < end <= 9.995 for start, end in times)
+    assert times == sorted(times)
+    assert all(0 < word.confidence <= 1 for word in transcript.words)
+
+
+def test_word_times_are_the_frames_of_its_characters(model: DeepSpeech2) -> None:
+    recognizer = Recognizer(model)
+    matrix = np.full((20, 29), -20.0, np.float32)
+    # "a" in frames 2-3, "b" in frame 5, a space in frame 8, "c" in frames 12-14; blank elsewhere.
+    path = [28] * 20
+    for frame, label in {2: 2, 3: 2, 5: 3, 8: 1, 12: 4, 13: 4, 14: 4}.items():
+        path[frame] = label
+    matrix[range(20), path] = math.log(1 - 28 * math.exp(-20))
+    recognizer._probabilities = lambda samples, name: matrix  # type: ignore[method-assign]
+    words = recognizer.transcribe(np.ones(16_000, np.float32)).words
+    assert [(word.text, word.start, word.end) for word in words] == [
+        ("ab", pytest.approx(0.06), pytest.approx(0.18)),
+        ("c", pytest.approx(0.36), pytest.approx(0.45)),
+    ]
+    assert words[0].confidence == pytest.approx(1.0, abs=1e-4)
+
+
+def test_every_kind_of_source_gives_the_same(model: DeepSpeech2) -> None:
+    recognizer = Recognizer(model)
+    expected = recognizer.transcribe(CLIP).text
+    assert recognizer.transcribe(str(CLIP)).text == expected
+    assert recognizer.transcribe(io.BytesIO(CLIP.read_bytes())).text == expected
+    assert recognizer.transcribe(load_audio(CLIP)).text == expected
+    piece = Utterance(CLIP, 4.0, offset=2.0)
+    assert recognizer.transcribe(piece).text == recognizer.transcribe(load_audio(CLIP)[32_000:96_000]).text
+    found = list(recognizer.transcribe_all([CLIP, piece, CLIP], threads=1))
+    assert [transcript.text for transcript in found] == [expected, recognizer.transcribe(piece).text, expected]
+
+
+@pytest.mark.parametrize("frames", [1, 7, 299, 300, 301, 1000, 3001])
+@pytest.mark.parametrize("stride", [1, 3])
+def test_windows_cover_every_output_once(frames: int, stride: int) -> None:
+    covered: list[int] = []
+    for window in plan_windows(frames, stride, WindowOptions(3.0, 0.5)):
+        assert window.start % stride == 0
+        assert 0 <= window.start < window.stop <= frames
+        assert window.stop - window.start <= 300
+        outputs = (window.stop - window.start - 1) // stride + 1
+        assert window.skip + window.keep <= outputs
+        first = window.start // stride + window.skip
+        covered += range(first, first + window.keep)
+    assert covered == list(range((frames - 1) // stride + 1))
+
+
+def test_windows_hardly_change_the_probabilities(model: DeepSpeech2) -> None:
+    features = model.normalizer(spectrogram(load_audio(CLIP)))  # type: ignore[misc]
+    whole = log_probabilities(model, features)
+    cut = log_probabilities(model, features, WindowOptions(4.0, 1.0, batch=2))
+    assert cut.shape == whole.shape
+    assert np.abs(np.exp(cut) - np.exp(whole)).max() < 0.02
+    narrow = log_probabilities(model, features, WindowOptions(4.0, 0.0 + 1e-9, batch=2))
+    assert np.abs(np.exp(narrow) - np.exp(whole)).max() > np.abs(np.exp(cut) - np.exp(whole)).max()
+
+
+def test_a_beam_search_with_a_language_model(model: DeepSpeech2, tmp_path: Path) -> None:
+    arpa = tmp_path / "lm.arpa"
+    arpa.write_text(
+        "\\data\\\nngram 1=4\n\n\\1-grams:\n-1.0\t<unk>\n-99\t<s>\n-1.0\t</s>\n-0.3\tcab\n\n\\end\\\n", encoding="utf-8"
+    )
+    recognizer = Recognizer(model, beam=BeamOptions(beam_size=8, n_best=1), language_model=arpa)
+    assert set(recognizer.transcribe(CLIP).text.split()) <= {"cab"}
+
+
+def test_what_cannot_recognise_is_refused(model: DeepSpeech2, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="needs a beam search"):
+        Recognizer(model, language_model=tmp_path / "x.arpa")
+    with pytest.raises(OptionError, match="did you mean 'small'"):
+        Recognizer.from_pretrained("smal")
+    with pytest.raises(OptionError, match="beam or greedy"):
+        Recognizer.from_pretrained("small", decoder="argmax")
+    model.normalizer = None
+    with pytest.raises(OptionError, match="no normaliser"):
+        Recognizer(model)
+
+
+def test_evaluation_adds_up(model: DeepSpeech2, tmp_path: Path, write_tones: Callable[..., Path]) -> None:
+    utterances = [
+        replace(u, text=text) for u, text in zip(read_manifest(write_tones(["abcd", "dc ba"])), "ab", strict=True)
+    ]
+    recognizer = Recognizer(model)
+    heard = [recognizer.transcribe(u).text for u in utterances]
+    utterances.insert(1, Utterance(tmp_path / "lost.wav", 1.0, "x"))
+    utterances[0] = replace(utterances[0], text=heard[0] + " more")
+    result = evaluate_manifest(recognizer, utterances)
+    assert [name for name, _ in result.failures] == [str(tmp_path / "lost.wav")]
+    assert [item.hypothesis for item in result.predictions] == heard
+    assert result.predictions[0].words.deletions == 1
+    assert result.predictions[0].words.errors == 1
+    summary = result.summary()
+    assert summary["utterances"] == 2
+    assert summary["wer"] == result.words.errors / result.words.reference
+    assert result.words.errors == sum(item.words.errors for item in result.predictions)
+    assert result.worst(1) == [result.predictions[1]]
+    write_predictions(tmp_path / "out.jsonl", result)
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(line["text"], line["pred_text"]) for line in lines] == [(heard[0] + " more", heard[0]), ("b", heard[1])]
+
+
+TRANSCRIPT = Transcript(
+    "hello big world",
+    (TimedWord("hello", 0.5, 0.9, 0.9), TimedWord("big", 1.0, 1.25, 0.8), TimedWord("world", 3661.5, 3662.0, 0.7)),
+    3700.0,
+    -1.25,
+    "a.wav",
+)
+
+
+def test_formats() -> None:
+    assert format_transcript(TRANSCRIPT, "txt") == "hello big world\n"
+    assert format_transcript(TRANSCRIPT, "srt") == (
+        "1\n00:00:00,500 --> 00:00:01,250\nhello big\n\n2\n01:01:01,500 --> 01:01:02,000\nworld\n"
+    )
+    assert format_transcript(TRANSCRIPT, "vtt") == (
+        "WEBVTT\n\n00:00:00.500 --> 00:00:01.250\nhello big\n\n01:01:01.500 --> 01:01:02.000\nworld\n"
+    )
+    assert format_transcript(TRANSCRIPT, "tsv") == (
+        "start\tend\ttext\n500\t900\thello\n1000\t1250\tbig\n3661500\t3662000\tworld\n"
+    )
+    record = json.loads(format_transcript(TRANSCRIPT, "json"))
+    assert record["text"] == "hello big world"
+    assert record["words"][1] == {"text": "big", "start": 1.0, "end": 1.25, "confidence": 0.8}
+    with pytest.raises(OptionError, match="found 'doc'"):
+        format_transcript(TRANSCRIPT, "doc")
+
+
+def test_subtitle_lines_are_short() -> None:
+    words = tuple(TimedWord("word" * 3, i * 0.5, i * 0.5 + 0.4, 1.0) for i in range(60))
+    lines = list(Transcript("", words, 30.0, 0.0).lines())
+    assert [word for line in lines for word in line] == list(words)
+    for line in lines:
+        assert len(" ".join(word.text for word in line)) <= 84
+        assert line[-1].end - line[0].start <= 7.0
+
+
+def test_a_missing_file_is_an_audio_error(model: DeepSpeech2, tmp_path: Path) -> None:
+    save_model(model, tmp_path / "m.safetensors")
+    recognizer = Recognizer.from_pretrained(tmp_path / "m.safetensors", decoder="greedy")
+    soundfile.write(tmp_path / "silent.wav", np.zeros(1600), 16_000)
+    for name in ("silent.wav", "lost.wav"):
+        with pytest.raises(AudioError, match=name):
+            recognizer.transcribe(tmp_path / name)

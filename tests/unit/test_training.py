@@ -1,0 +1,169 @@
+"""The training loop: it learns, accumulates, stays finite, stops when asked, and refuses what is not its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from deepspeech2.errors import CheckpointError
+from deepspeech2.speech.averaging import average_models
+from deepspeech2.speech.build import build_model
+from deepspeech2.speech.checkpoints import load_model, save_model
+from deepspeech2.speech.data.batching import BatchingOptions
+from deepspeech2.speech.data.loading import Batch, BatchLoader
+from deepspeech2.speech.data.manifest import read_manifest
+from deepspeech2.speech.data.prepare import fit_normalizer
+from deepspeech2.speech.objective import feasible_losses
+from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
+from deepspeech2.speech.training import EpochReport, StepReport, Trainer
+from deepspeech2.speech.training_options import ScheduleOptions, TrainingOptions
+
+LABELS = (" ", "a", "b", "c", "d")
+NETWORK = NetworkOptions(
+    vocab_size=5,
+    convolutions=(ConvolutionOptions(4, (41, 11), (4, 3)),),
+    recurrent_layers=1,
+    recurrent_size=24,
+    cell="gru",
+)
+OPTIONS = TrainingOptions(
+    epochs=12,
+    batching=BatchingOptions(batch_seconds=8.0),
+    schedule=ScheduleOptions(peak=0.01, warmup_steps=8),
+    average_best=2,
+    workers=0,
+)
+
+
+@pytest.fixture
+def loader(write_tones: Callable[..., Path], random_texts: Callable[[int], list[str]]) -> BatchLoader:
+    utterances = read_manifest(write_tones(random_texts(40)))
+    return BatchLoader(utterances, LABELS, fit_normalizer(utterances, 40))
+
+
+def trainer(loader: BatchLoader, folder: Path, options: TrainingOptions = OPTIONS) -> Trainer:
+    model = build_model(NETWORK, seed=1, labels=LABELS)
+    model.normalizer = loader.normalizer
+    return Trainer(model, loader, loader, options, folder)
+
+
+def test_a_tiny_network_learns_to_read_tones(loader: BatchLoader, tmp_path: Path) -> None:
+    epochs: list[EpochReport] = []
+    reports = trainer(loader, tmp_path / "run").run(None, epochs.append)
+    assert epochs == reports
+    assert reports[0].wer > 0.9
+    assert reports[-1].cer < 0.05, [round(r.cer, 3) for r in reports]
+    best = load_model(tmp_path / "run/best.safetensors")
+    assert best.labels == LABELS
+    assert best.normalizer is not None
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"latest.safetensors", "average.safetensors", "epoch-012.safetensors"} <= names
+    assert not [name for name in names if "partial" in name]
+
+
+def test_accumulated_batches_count_as_one(loader: BatchLoader, tmp_path: Path) -> None:
+    # Without batch norm's statistics two half batches are one batch; those are frozen here.
+    whole = replace(OPTIONS, epochs=1, batching=BatchingOptions(1000.0, sortagrad=False), average_best=0)
+    halves = replace(whole, batching=BatchingOptions(1000.0, 20, sortagrad=False), accumulate=2)
+    weights = []
+    for name, options in (("whole", whole), ("halves", halves)):
+        run = trainer(loader, tmp_path / name, options)
+        run.model.train = lambda mode=True, model=run.model: model  # type: ignore[method-assign, misc, assignment]
+        steps: list[StepReport] = []
+        run.run(steps.append)
+        assert len(steps) == 1
+        weights.append((steps[0].gradient_norm, run.model.output.weight.detach().clone()))
+    assert weights[0][0] == pytest.approx(weights[1][0], rel=1e-4)
+    torch.testing.assert_close(weights[0][1], weights[1][1], atol=2e-4, rtol=0)
+
+
+def test_texts_that_do_not_fit_are_left_out_and_counted(loader: BatchLoader, tmp_path: Path) -> None:
+    utterances = [replace(u, text="abcd" * 20) if i % 4 == 0 else u for i, u in enumerate(loader.utterances)]
+    run = trainer(replace(loader, utterances=utterances), tmp_path / "run", replace(OPTIONS, epochs=1))
+    report = run.run()[0]
+    assert report.skipped == 10
+    assert all(bool(torch.isfinite(parameter).all()) for parameter in run.model.parameters())
+    batch = run._train.load([0, 1])
+    losses, characters, left_out = feasible_losses(*run.model(batch.features, batch.frames), batch)
+    assert (len(losses), characters, left_out) == (1, len(utterances[1].text), 1)
+
+
+def test_stop_saves_and_resume_goes_on_to_the_same_weights(loader: BatchLoader, tmp_path: Path) -> None:
+    options = replace(OPTIONS, epochs=2, checkpoint_steps=0)
+    whole = trainer(loader, tmp_path / "whole", options)
+    whole.run()
+    stopped = trainer(loader, tmp_path / "stopped", options)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run(lambda report: stopped.stop() if report.step == 3 else None)
+    assert stopped.state.position == 4
+    resumed = trainer(loader, tmp_path / "stopped", options)
+    resumed.resume()
+    assert (resumed.state.step, resumed.state.position) == (4, 4)
+    resumed.run()
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+
+
+def test_a_state_of_another_training_is_refused(loader: BatchLoader, tmp_path: Path) -> None:
+    options = replace(OPTIONS, epochs=1)
+    trainer(loader, tmp_path / "run", options).run()
+    other = trainer(loader, tmp_path / "run", replace(options, weight_decay=0.1))
+    with pytest.raises(CheckpointError, match=r"had options\.weight_decay 0\.0, this one has 0\.1"):
+        other.resume()
+    (tmp_path / "run/training-state.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      rubbish")
+    with pytest.raises(CheckpointError) as caught:
+        trainer(loader, tmp_path / "run", options).resume()
+    assert "\n" not in str(caught.value)
+
+
+def test_patience_ends_a_training_that_gets_no_better(loader: BatchLoader, tmp_path: Path) -> None:
+    hopeless = replace(OPTIONS, epochs=9, patience=2, schedule=ScheduleOptions(peak=1e-9))
+    rates = [report.wer for report in trainer(loader, tmp_path / "run", hopeless).run()]
+
+    def no_better(count: int) -> bool:
+        return count > 2 and min(rates[count - 2 : count]) >= min(rates[: count - 2])
+
+    assert [count for count in range(1, len(rates) + 1) if no_better(count)] == [len(rates)] != [9]
+
+
+def test_the_average_is_the_mean(tmp_path: Path) -> None:
+    models = [build_model(NETWORK, seed=seed, labels=LABELS) for seed in (1, 2, 3)]
+    paths = [tmp_path / f"{number}.safetensors" for number in range(3)]
+    for model, path in zip(models, paths, strict=True):
+        save_model(model, path)
+    average = average_models(paths).state_dict()
+    for name, tensor in average.items():
+        expected = torch.stack([model.state_dict()[name] for model in models]).mean(0)
+        torch.testing.assert_close(tensor, expected, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("options", "step", "epochs_done", "expected"),
+    [
+        (ScheduleOptions(1.0, 10, "constant"), 0, 0.0, 0.1),
+        (ScheduleOptions(1.0, 10, "constant"), 9, 3.0, 1.0),
+        (ScheduleOptions(1.0, 0, "linear"), 5, 2.5, 0.75),
+        (ScheduleOptions(1.0, 0, "linear", decay_from=0.5), 5, 2.5, 1.0),
+        (ScheduleOptions(1.0, 0, "linear", decay_from=0.5), 5, 7.5, 0.5),
+        (ScheduleOptions(1.0, 0, "cosine"), 5, 5.0, 0.5),
+        (ScheduleOptions(1.0, 0, "cosine"), 5, 10.0, 0.0),
+        (ScheduleOptions(1.0, 0, "exponential", epoch_factor=0.5), 5, 3.0, 0.125),
+    ],
+)
+def test_learning_rates(options: ScheduleOptions, step: int, epochs_done: float, expected: float) -> None:
+    assert options.learning_rate(step, epochs_done, 10) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_repeated_letter_needs_a_frame_more() -> None:
+    log_probs = torch.randn(2, 3, 6).log_softmax(2)
+    # "abc" fits into three frames, "aab" needs a blank between its first two.
+    batch = Batch(
+        torch.zeros(2, 161, 9), torch.tensor([9, 9]), torch.tensor([1, 2, 3, 1, 1, 2]), torch.tensor([3, 3]), (0, 1)
+    )
+    losses, characters, left_out = feasible_losses(log_probs, torch.tensor([3, 3]), batch)
+    assert (characters, left_out) == (3, 1)
+    assert losses.tolist() == pytest.approx([-float(log_probs[0, [0, 1, 2], [1, 2, 3]].sum())], rel=1e-5)
