@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test sanitize bench-decode
+.PHONY: help setup demo test sanitize bench-flops bench-decode
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 setup: .venv/installed ## make the virtual environment and install the package into it
 
@@ -24,13 +24,7 @@ test: setup ## every check: lint, format, types, tests
 	$(BIN)/pytest
 
 sanitize: setup ## fuzz the native core under the address and undefined-behaviour sanitizers
-	$(BIN)/cmake -S . -B build/sanitize -DCTC_SANITIZE=ON -DCMAKE_BUILD_TYPE=None
-	$(BIN)/cmake --build build/sanitize --parallel 2
-	for simd in portable avx2 avx512; do DEEPSPEECH2_SIMD=$$simd build/sanitize/ctc_fuzz 300 || exit 1; done
+	native/sanitize.sh
 
-bench-decode: setup ## compare the decoder with its peers, in one run (ARGS="--help" lists the options)
-	@grep -v '^#' benchmarks/peers/ctc-requirements.txt | xargs -n 1 -t $(BIN)/pip install --quiet --no-deps || true
-	$(BIN)/python -m benchmarks.decode.run $(ARGS)
-
-bench-flops: setup ## compare the counter with its peers (ARGS="--help" lists the options)
-	$(BIN)/pip install -q -c constraints.txt -r benchmarks/peers/flops-requirements.txt && $(BIN)/pip install -q --no-deps --upgrade --target benchmarks/peers/.thop thop && $(BIN)/python -m benchmarks.flops.run $(ARGS)
+bench-flops bench-decode: setup ## compare with the peers (ARGS="--help" lists the options)
+	benchmarks/bench.sh $(@:bench-%=%) $(ARGS)

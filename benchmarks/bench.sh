@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Installs the peers of one benchmark into .venv and runs it: benchmarks/bench.sh flops|decode [options].
+set -euo pipefail
+cd "$(dirname "$0")/.."
+name=$1
+shift
+case "$name" in
+  flops)
+    .venv/bin/pip install --quiet --constraint constraints.txt --requirement benchmarks/peers/flops-requirements.txt
+    # thop and ultralytics-thop share a package name: this one goes to a folder of its own.
+    .venv/bin/pip install --quiet --no-deps --upgrade --target benchmarks/peers/.thop thop
+    ;;
+  decode)
+    # One by one and without dependencies: a peer that does not build leaves the others.
+    grep -v '^#' benchmarks/peers/ctc-requirements.txt | xargs -n 1 -t .venv/bin/pip install --quiet --no-deps || true
+    ;;
+  *)
+    echo "unknown benchmark '$name': expected flops or decode" >&2
+    exit 2
+    ;;
+esac
+exec .venv/bin/python -m "benchmarks.$name.run" "$@"

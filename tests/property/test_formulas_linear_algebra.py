@@ -1,0 +1,155 @@
+"""Factorisations and quantised products: elimination on counting scalars, models at the figures they state."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepspeech2.flops.formulas.linear_algebra import (
+    cholesky,
+    determinant,
+    eigenvalues,
+    lu,
+    qr,
+    singular_values,
+    solution,
+    symmetric_eigenvalues,
+    triangular_solution,
+)
+from deepspeech2.flops.formulas.quantised import dynamic_linear, dynamic_quantisation, quantised_product
+
+deterministic = settings(max_examples=15, deadline=None, derandomize=True)
+sizes = st.integers(1, 6)
+
+
+def dominant(size):
+    """A positive definite matrix that elimination need not pivot."""
+    x = torch.from_numpy(np.random.default_rng(size).normal(size=(size, size)))
+    return x @ x.T + size * size * 4 * torch.eye(size, dtype=torch.float64)
+
+
+def eliminate(scalars, a):
+    a = a.copy()
+    size = len(a)
+    for k in range(size):
+        scalars.largest([a[i, k] for i in range(k, size)])
+        for i in range(k + 1, size):
+            a[i, k] = a[i, k] / a[k, k]
+            for j in range(k + 1, size):
+                a[i, j] = a[i, j] - a[i, k] * a[k, j]
+    return a
+
+
+def substitute(scalars, lower, right):
+    x = right.copy()
+    for column in range(right.shape[1]):
+        for i in range(len(lower)):
+            for j in range(i):
+                x[i, column] = x[i, column] - lower[i, j] * x[j, column]
+            x[i, column] = x[i, column] / lower[i, i]
+    return x
+
+
+def factor(scalars, a):
+    low = a.copy()
+    size = len(a)
+    for k in range(size):
+        low[k, k] = math.sqrt(low[k, k])
+        for i in range(k + 1, size):
+            low[i, k] = low[i, k] / low[k, k]
+            low[k, i] = scalars.constant(0)
+        for j in range(k + 1, size):
+            for i in range(j, size):
+                low[i, j] = low[i, j] - low[i, k] * low[j, k]
+    return low
+
+
+@deterministic
+@given(size=sizes, columns=sizes)
+def test_elimination_and_substitution(proves, size, columns) -> None:
+    a = dominant(size)
+    proves(lu(size), eliminate, a, equals=torch.linalg.lu_factor(a)[0])
+    proves(cholesky(size), factor, a, equals=torch.linalg.cholesky(a))
+    lower, right = a.tril(), a[:, :1].expand(size, columns).contiguous() + 1
+    x = torch.linalg.solve_triangular(lower, right, upper=False)
+    proves(triangular_solution(size, columns), substitute, lower, right, equals=x)
+
+
+def product_of_pivots(scalars, a, logarithm=False):
+    pivots = np.diag(eliminate(scalars, a))
+    if logarithm:
+        return scalars.add_up([math.log(pivot) for pivot in pivots])
+    result = pivots[0]
+    for pivot in pivots[1:]:
+        result = result * pivot
+    return result
+
+
+@deterministic
+@given(size=sizes)
+def test_determinants(proves, size) -> None:
+    a = dominant(size)
+    proves(determinant(size, logarithm=False), product_of_pivots, a, equals=torch.linalg.det(a))
+    slog = torch.linalg.slogdet(a)[1]
+    proves(determinant(size, logarithm=True), product_of_pivots, a, equals=slog, logarithm=True)
+    assert solution(size, 3) == lu(size) + triangular_solution(size, 3) + triangular_solution(size, 3)
+
+
+@pytest.mark.parametrize(
+    ("count", "operations"),
+    [
+        (qr(12, 6), 2 * 36 * 10),  # 2 n^2 (m - n / 3)
+        (qr(6, 12), 2 * 36 * 10),
+        (symmetric_eigenvalues(6, vectors=True), 9 * 216),
+        (symmetric_eigenvalues(6, vectors=False), 288),  # 4 n^3 / 3
+        (eigenvalues(6, vectors=True), 25 * 216),
+        (eigenvalues(6, vectors=False), 10 * 216),
+        (singular_values(12, 6, vectors=True), 6 * 12 * 36 + 20 * 216),
+        (singular_values(6, 12, vectors=False), 4 * 12 * 36 - 288),  # 4 m n^2 - 4 n^3 / 3
+    ],
+)
+def test_models_are_the_figures_they_cite_and_are_marked(count, operations) -> None:
+    assert count.total == operations
+    assert count.modelled == operations
+
+
+def quantise(scalars, x):
+    """The zero point's and the elements' roundings and clamps, with the loops' own comparisons."""
+    low, high = x[0], x[0]
+    for value in x[1:]:
+        low = value if value < low else low
+        high = value if value > high else high
+    scale = (high - low) / scalars.constant(255)
+    inverse = scalars.constant(1) / scale
+    zero = low / scale
+    shifted = [value * inverse + zero for value in x]
+    for value in shifted:
+        _ = value < scalars.constant(0)
+        _ = value > scalars.constant(255)
+    return shifted
+
+
+@deterministic
+@given(elements=st.integers(2, 9))
+def test_dynamic_quantisation(scalar_run, elements) -> None:
+    counted, _ = scalar_run(quantise, np.arange(elements) + 0.5)
+    formula = dynamic_quantisation(elements)
+    # Rounding, once for the zero point and once per element, is not an operation of the counting scalars.
+    assert formula.other == 1 + elements
+    assert {**formula.kinds, "other": 0} == counted.kinds
+
+
+@deterministic
+@given(samples=sizes, inputs=sizes, outputs=sizes)
+def test_quantised_product_counts_integers_apart(samples, inputs, outputs) -> None:
+    integer = sum(1 for _ in range(outputs))  # the sum of each weight row times the zero point
+    for _ in range(samples * outputs):
+        integer += inputs + (inputs - 1) + 1  # products, their sum, less the zero point's share
+    count = quantised_product(samples, inputs, outputs, bias=True)
+    assert count.integer == integer
+    assert count.macs == samples * inputs * outputs
+    assert (count.multiply, count.add) == (1 + samples * outputs, samples * outputs)
+    assert dynamic_linear(samples, inputs, outputs, bias=True) == count + dynamic_quantisation(samples * inputs)
