@@ -100,7 +100,7 @@ def _cost(row: dict[str, Any] | None) -> str:
     if row is None:
         return ""
     if "error" in row:
-        return "none in 60 s"
+        return "none in 40 s"
     return f"{row['seconds']:.3g} s, {row['extra_bytes'] / 2**20:.0f} MiB"
 
 
