@@ -65,3 +65,21 @@ def test_distances_have_as_many_macs_on_either_path() -> None:
     for mode in ("use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist"):
         tally = count(lambda a, b, m=mode: torch.cdist(a, b, compute_mode=m), (points, others))
         assert tally.macs == 40 * 50 * 3
+
+
+class Padded(nn.Module):
+    """Edges repeated."""
+
+    def __init__(self, mode):
+        super().__init__()
+        self.mode = mode
+
+    def forward(self, x):
+        return nn.functional.pad(x, (1, 2, 1, 1), mode=self.mode)
+
+
+def test_the_gradient_of_padding_adds_every_copy_where_it_came_from() -> None:
+    for mode in ("reflect", "replicate"):
+        step = count_training(Padded(mode), torch.empty(2, 3, 4, 5).requires_grad_(), optimiser=None)
+        assert step.phase("forward").total == 0
+        assert step.phase("backward").total == step.phase("backward").add == 2 * 3 * 6 * 8

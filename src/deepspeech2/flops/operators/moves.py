@@ -131,6 +131,9 @@ def _masked_scatter_gradient(_: Call) -> OperationCount:
 
 
 @register_formula(
+    "aten::reflection_pad1d_backward",
+    "aten::reflection_pad2d_backward",
+    "aten::reflection_pad3d_backward",
     "aten::replication_pad1d_backward",
     "aten::replication_pad2d_backward",
     "aten::replication_pad3d_backward",
