@@ -85,4 +85,4 @@ class KenlmModel:
         return self._model.BaseScore(state, word, after), after
 
     def __reduce__(self) -> tuple[type[KenlmModel], tuple[Path]]:
-        return KenlmModel, (self.path,)
+        return KenlmModel, (self.path.absolute(),)
