@@ -29,9 +29,11 @@ class SearchChoices:
     beam_size: int | None = None
     "Prefixes kept after each frame (default 500; with --fast 100)."
     alpha: float | None = None
-    "Weight of the language model (default 2.5; find yours with ds2 tune)."
+    "Weight of the language model (default 0.6, with --compat 2.5; find yours with ds2 tune)."
     beta: float | None = None
-    "Reward for each word (default 0.3)."
+    "Reward for each word (default 2, with --compat 0.3)."
+    compat: Literal["baidu", "python"] | None = None
+    "Score as an original did, so that its published weights carry over."
     cutoff_prob: float | None = None
     "Take the symbols of a frame until their probabilities add up to this (default 1: all)."
     cutoff_top_n: int | None = None
@@ -39,7 +41,7 @@ class SearchChoices:
     hotword: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = ()
     "WORD=WEIGHT: favour a word; may be given several times."
     fast: Annotated[bool, Parameter(negative="", show_default=False)] = False
-    "Look-ahead, recombination and a score threshold: nearly the same texts in less time, with a word model."
+    "Look-ahead, recombination and a score threshold: a lower word error rate at equal beam in about twice the time; needs a word model."
     greedy: Annotated[bool, Parameter(negative="", show_default=False)] = False
     "Most probable symbol of each frame; no search."
 
@@ -75,7 +77,7 @@ def decode(
     ```
     ds2 decode utterance.npy
     ds2 decode dev.npz --lm lm.arpa.gz --alpha 0.7 --beta 1.5 --output dev.txt
-    ds2 decode dev.npz --lm lm.klm --hotword Kronstadt=4 --format json --n-best 5
+    ds2 decode dev.npz --lm lm.klm --hotword kronstadt=4 --format json --n-best 5
     ```
 
     Args:
@@ -108,7 +110,7 @@ def build_decoder(source: PosteriorsInput, search: SearchChoices, n_best: int = 
 
     given: dict[str, Any] = {
         name: getattr(search, name)
-        for name in ("beam_size", "alpha", "beta", "cutoff_prob", "cutoff_top_n")
+        for name in ("beam_size", "alpha", "beta", "compat", "cutoff_prob", "cutoff_top_n")
         if getattr(search, name) is not None
     }
     if search.greedy:
@@ -117,9 +119,9 @@ def build_decoder(source: PosteriorsInput, search: SearchChoices, n_best: int = 
             first = (unused or ["n_best"])[0].replace("_", "-")
             raise OptionError(f"--greedy searches nothing, so --{first} has no use with it; leave one of them out.")
         return GreedyDecoder(source.alphabet)
-    for name in ("alpha", "beta"):
+    for name in ("alpha", "beta", "compat"):
         if name in given and search.lm is None:
-            raise OptionError(f"--{name} weighs a language model, but none was given; add --lm FILE.")
+            raise OptionError(f"--{name} is about a language model, but none was given; add --lm FILE.")
     if search.fast and search.lm is None:
         raise OptionError("--fast looks ahead in a language model, but none was given; add --lm FILE.")
     options = (BeamOptions.fast if search.fast else BeamOptions)(
@@ -138,7 +140,7 @@ def _hotwords(choices: tuple[str, ...]) -> dict[str, float]:
         except ValueError:
             weights[word] = math.nan
         if not word or not math.isfinite(weights[word]):
-            raise OptionError(f"--hotword expects WORD=WEIGHT, such as Kronstadt=4, but is {choice!r}.")
+            raise OptionError(f"--hotword expects WORD=WEIGHT, such as kronstadt=4, but is {choice!r}.")
     return weights
 
 
@@ -202,7 +204,7 @@ def _decode_all(
         good = [matrix for matrix in matrices if not isinstance(matrix, PosteriorsError)]
         batch: Any = _attempt(lambda matrices=good: _decode_batch(decoder, matrices, threads))
         if isinstance(batch, PosteriorsError):  # one of them is bad; find out which
-            batch = [_attempt(lambda matrix=matrix: _decode_batch(decoder, [matrix], 1)[0]) for matrix in good]
+            batch = [_attempt(lambda matrix=matrix: _decode_one(decoder, matrix)) for matrix in good]
         answers = iter(batch)
         for utterance, matrix in zip(some, matrices, strict=True):
             if isinstance(matrix, PosteriorsError):
@@ -216,6 +218,11 @@ def _attempt(function: Any, *arguments: Any) -> Any:
         return function(*arguments)
     except PosteriorsError as error:
         return error
+
+
+def _decode_one(decoder: BeamDecoder | GreedyDecoder, matrix: Any) -> list[Hypothesis]:
+    found = decoder.decode(matrix)
+    return found if isinstance(found, list) else [found]
 
 
 def _decode_batch(decoder: BeamDecoder | GreedyDecoder, matrices: list[Any], threads: int) -> list[list[Hypothesis]]:
