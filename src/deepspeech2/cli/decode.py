@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -148,49 +150,78 @@ def _write_all(
     source: PosteriorsInput, decoder: BeamDecoder | GreedyDecoder, result: OutputChoices, threads: int
 ) -> int:
     """Decode and write every utterance; returns the exit status."""
+    from deepspeech2.files import replacement
+
+    answers = _decode_all(source, decoder, source.utterances, threads)
+    total = len(source.utterances)
+    if result.output is None:
+        try:
+            _, failed = _write(answers, total, sys.stdout, result)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            # What is still in the buffer would fail once more at the end.
+            with suppress(OSError), open(os.devnull, "w") as nowhere:  # noqa: PTH123
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())
+            raise OptionError(f"Standard output cannot be written: {error.strerror}.") from None
+        return 1 if failed else 0
+    try:
+        with replacement(result.output) as temporary:
+            try:
+                with temporary.open("w", encoding="utf-8") as file:
+                    done, failed = _write(answers, total, file, result)
+            except KeyboardInterrupt:
+                if temporary.is_file():
+                    part = result.output.with_name(result.output.name + ".part")
+                    temporary.replace(part)
+                    print(f"ds2: interrupted; what was done is in {part}", file=sys.stderr)
+                raise
+            if not done:
+                raise _NothingDecodedError
+    except _NothingDecodedError:
+        return 1
+    except OSError as error:
+        raise OptionError(f"{result.output}: cannot be written: {error.strerror}.") from None
+    return 1 if failed else 0
+
+
+class _NothingDecodedError(Exception):
+    """No utterance could be decoded: an output from before stays."""
+
+
+def _write(
+    answers: Iterator[tuple[Utterance, int, list[Hypothesis] | PosteriorsError]],
+    total: int,
+    file: IO[str],
+    result: OutputChoices,
+) -> tuple[int, int]:
+    """Write each utterance as it comes; returns how many were written and how many could not be decoded."""
     from rich.console import Console
     from rich.progress import Progress
 
-    utterances = source.utterances
-    named = len(utterances) > 1
-    part = result.output.with_name(result.output.name + ".part") if result.output else None
     # A bar among the lines of a terminal would only disturb them.
-    has_bar = sys.stderr.isatty() and (part is not None or not sys.stdout.isatty())
+    has_bar = sys.stderr.isatty() and (result.output is not None or not sys.stdout.isatty())
     bar = Progress(console=Console(stderr=True), disable=not has_bar, redirect_stdout=False)
-    try:
-        file = part.open("w", encoding="utf-8") if part else sys.stdout
-    except OSError as error:
-        raise OptionError(f"{result.output}: cannot be written: {error.strerror}.") from None
     done = failed = 0
-    try:
-        with bar:
-            task = bar.add_task("decode", total=len(utterances))
-            for utterance, frames, hypotheses in _decode_all(source, decoder, utterances, threads):
-                if isinstance(hypotheses, PosteriorsError):
-                    failed += 1
-                    bar.console.print(
-                        f"ds2: error: {utterance.name}: {' '.join(str(hypotheses).split())}",
-                        markup=False, highlight=False, soft_wrap=True,
-                    )  # fmt: skip
-                else:
-                    done += 1
-                    name = utterance.name
-                    file.write(
-                        _json(name, frames, hypotheses, result) if result.format == "json"
-                        else _text(name if named else "", hypotheses, result)
-                    )  # fmt: skip
-                    file.flush()
-                bar.advance(task)
-    except KeyboardInterrupt:
-        if part:
-            print(f"ds2: interrupted; {done} of {len(utterances)} utterances are in {part}", file=sys.stderr)
-        raise
-    finally:
-        if part:
-            file.close()
-    if part and result.output:
-        part.replace(result.output)
-    return 1 if failed else 0
+    with bar:
+        task = bar.add_task("decode", total=total)
+        for utterance, frames, hypotheses in answers:
+            if isinstance(hypotheses, PosteriorsError):
+                failed += 1
+                bar.console.print(
+                    f"ds2: error: {utterance.name}: {' '.join(str(hypotheses).split())}",
+                    markup=False, highlight=False, soft_wrap=True,
+                )  # fmt: skip
+            else:
+                done += 1
+                name = utterance.name
+                file.write(
+                    _json(name, frames, hypotheses, result) if result.format == "json"
+                    else _text(name if total > 1 else "", hypotheses, result)
+                )  # fmt: skip
+                file.flush()
+            bar.advance(task)
+    return done, failed
 
 
 def _decode_all(

@@ -106,7 +106,10 @@ def tune(
     _draw(tried, options, picture)
     _print_table(list(tried.values()))
     best = best_of(tried.values())
-    print(f"\nbest: --lm {shlex.quote(str(lm))} --alpha {best.alpha:g} --beta {best.beta:g}" + (f" --compat {how.compat}" if how.compat else ""))
+    print(
+        f"\nbest: --lm {shlex.quote(str(lm))} --alpha {best.alpha:g} --beta {best.beta:g}"
+        + (f" --compat {how.compat}" if how.compat else "")
+    )
     print(f"word error rate {100 * best.wer:.2f}%, character error rate {100 * best.cer:.2f}%; heat map in {picture}")
 
 
