@@ -126,9 +126,10 @@ def test_output_that_cannot_be_written_is_one_line(capsys, several: Path, tmp_pa
     assert (status, err) == (2, "ds2: error: /dev/full: cannot be written: No space left on device.\n")
     assert run(capsys, several, "--greedy", "--output", "/dev/null")[0] == 0
     assert Path("/dev/null").is_char_device()
-    with open("/dev/full", "w") as full:
+    code = f"from deepspeech2.cli.main import main; main(['decode', {str(several)!r}, '--greedy'])"
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-c", f"from deepspeech2.cli.main import main; main(['decode', {str(several)!r}, '--greedy'])"],
+            [sys.executable, "-c", code],
             stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (

@@ -43,7 +43,7 @@ class SearchChoices:
     hotword: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = ()
     "WORD=WEIGHT: favour a word; may be given several times."
     fast: Annotated[bool, Parameter(negative="", show_default=False)] = False
-    "Look-ahead, recombination and a score threshold: a lower word error rate at equal beam in about twice the time; needs a word model."
+    "Look-ahead, recombination and a score threshold: fewer word errors at equal beam, about twice the time."
     greedy: Annotated[bool, Parameter(negative="", show_default=False)] = False
     "Most probable symbol of each frame; no search."
 

@@ -60,13 +60,13 @@ class KenlmModel:
             words = data[start:-1].decode("utf-8").split("\0")
         except UnicodeDecodeError as error:
             raise LanguageModelError(
-                f"{self.path}: the word list of this KenLM binary should be UTF-8, but byte {start + error.start} is not."
+                f"{self.path}: the word list of this binary should be UTF-8, but byte {start + error.start} is not."
             ) from None
         (promised,) = UNIGRAMS.unpack_from(data, UNIGRAMS_AT)
         # A model made without <unk> has it in the list, but not in the count.
         if len(words) not in (promised, promised + 1):
             raise LanguageModelError(
-                f"{self.path}: the header of this KenLM binary promises {promised} words, but its list has {len(words)}."
+                f"{self.path}: the header of this binary promises {promised} words, but its list has {len(words)}."
             )
         found = tuple(word for word in words if word not in MARKERS)
         if not all(word in self._model for word in found):

@@ -96,7 +96,7 @@ class BeamOptions:
     recombine: bool = False
     compat: Compat | None = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self) -> None:  # noqa: PLR0912
         """Fill in what depends on the mode, and refuse values no search can be run with."""
         if self.compat not in (None, "python", "baidu"):
             raise OptionError(f"compat must be None, 'python' or 'baidu', but is {self.compat!r}.")
@@ -145,7 +145,7 @@ def _number(name: str, value: object) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.inf if value > 0 else -math.inf
+        return math.inf
 
 
 def _require_finite(name: str, value: object) -> float:
@@ -158,6 +158,6 @@ def _require_finite(name: str, value: object) -> float:
 def _require_count(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise OptionError(f"{name} must be a whole number, but is {value!r}.")
-    if not 1 <= value <= 1_000_000:
+    if not 1 <= int(value) <= 1_000_000:
         raise OptionError(f"{name} must be 1..1000000, but is {value}.")
     return int(value)
