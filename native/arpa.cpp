@@ -110,6 +110,7 @@ void ArpaReader::feed(std::string_view bytes) {
 
 void ArpaReader::line(std::string_view text) {
   ++line_;
+  if (line_ == 1 && text.substr(0, 3) == "\xEF\xBB\xBF") text.remove_prefix(3);  // byte order mark
   if (ended_) return;
   text = trimmed(text);
   if (!in_data_) {

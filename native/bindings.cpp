@@ -7,6 +7,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <mutex>
+#include <stdexcept>
 #include <unordered_map>
 
 #include "arpa.h"
@@ -28,7 +29,6 @@ class PythonLanguage final : public Language {
     session_.reset();
   }
   uint32_t begin() override { return state("begin"); }
-  uint32_t null() override { return state("null"); }
   Scored score(uint32_t state, uint32_t word) override {
     const uint64_t key = uint64_t{state} << 32 | word;
     const auto known = answers_.find(key);
@@ -80,7 +80,10 @@ class Decoder {
     std::lock_guard<std::mutex> lock(mutex_);
     if (idle_.size() < 16) idle_.push_back(std::move(search));
   }
-  std::shared_ptr<const Weights> weights() const { return weights_; }
+  std::shared_ptr<const Weights> weights() const {
+    if (!weights_) throw std::logic_error("the decoder has no options yet");
+    return weights_;
+  }
   void set_options(const Options& options) { weights_ = make_weights(*task_, options); }
 
  private:
@@ -137,29 +140,43 @@ nb::tuple decode(Decoder& decoder, Rows<Number> rows) {
 
 class Stream {
  public:
-  explicit Stream(Decoder& decoder) : search_(decoder.take()) {
-    search_->restart(decoder.weights()->options, decoder.weights());
+  explicit Stream(Decoder& decoder) {
+    auto weights = decoder.weights();
+    search_ = decoder.take();
+    search_->restart(weights->options, weights);
   }
   template <typename Number>
   nb::tuple push(Rows<Number> rows) {
     Fault fault;
     {
       nb::gil_scoped_release release;
-      fault = run(*search_, rows.data(), rows.shape(0), rows.shape(1));
+      std::lock_guard<std::mutex> lock(mutex_);
+      // After a fault the search cannot go on; it keeps to the same answer.
+      if (fault_.kind == RowFault::none) fault_ = run(*search_, rows.data(), rows.shape(0), rows.shape(1));
+      fault = fault_;
     }
     return nb::make_tuple(static_cast<int>(fault.kind), fault.row);
   }
   nb::tuple best() {
     std::vector<Result> results;
+    Tally tally;
     {
       nb::gil_scoped_release release;
-      results = search_->finish();
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (fault_.kind == RowFault::none) results = search_->peek(&tally);
     }
-    return answer({}, results, search_->tally());
+    return answer({}, results, tally);
   }
-  size_t memory() const { return search_->memory(); }
+  size_t memory() {
+    nb::gil_scoped_release release;
+    std::lock_guard<std::mutex> lock(mutex_);
+    return search_->memory();
+  }
 
  private:
+  // Always taken without the interpreter lock: who holds it may need that one for a model in Python.
+  std::mutex mutex_;
+  Fault fault_;
   std::unique_ptr<Search> search_;
 };
 
@@ -226,8 +243,19 @@ NB_MODULE(_core, m) {
       });
 
   ngram
-      .def_static("from_file", &Ngram::from_file, "path"_a, "source_size"_a, "source_time"_a)
-      .def("save", &Ngram::save, "path"_a, "source_size"_a, "source_time"_a)
+      // Paths are bytes: not every name of a file is UTF-8.
+      .def_static(
+          "from_file",
+          [](nb::bytes path, uint64_t source_size, uint64_t source_time) {
+            return Ngram::from_file({path.c_str(), path.size()}, source_size, source_time);
+          },
+          "path"_a, "source_size"_a, "source_time"_a)
+      .def(
+          "save",
+          [](const Ngram& model, nb::bytes path, uint64_t source_size, uint64_t source_time) {
+            model.save({path.c_str(), path.size()}, source_size, source_time);
+          },
+          "path"_a, "source_size"_a, "source_time"_a)
       .def_prop_ro("order", &Ngram::order)
       .def_prop_ro("begin", &Ngram::begin)
       .def_prop_ro("states", &Ngram::states)

@@ -17,7 +17,6 @@ class Language {
  public:
   virtual ~Language() = default;
   virtual uint32_t begin() = 0;                              // after <s>
-  virtual uint32_t null() = 0;                               // no context
   virtual Scored score(uint32_t state, uint32_t word) = 0;   // kUnknownWord: <unk>
   virtual double score_end(uint32_t state) = 0;              // </s>
 };

@@ -103,7 +103,6 @@ class NgramLanguage final : public Language {
  public:
   explicit NgramLanguage(std::shared_ptr<const Ngram> model) : model_(std::move(model)) {}
   uint32_t begin() override { return model_->begin(); }
-  uint32_t null() override { return 0; }
   Scored score(uint32_t state, uint32_t word) override { return model_->score(state, word); }
   double score_end(uint32_t state) override { return model_->score(state, model_->end_word()).log10; }
 

@@ -24,8 +24,9 @@ std::shared_ptr<const Weights> make_weights(const Task& task, const Options& opt
       value[i] = task.bonus[i] + weigh(without_beta, task.unigram[i], 1, task.known[i] != 0);
     weights->ahead = task.lexicon->best_below(value);
     // Relative to the beginning of a word, which can become the most probable of all: no letter adds anything.
-    const double any_word = weights->ahead[0];
+    const double any_word = std::isfinite(weights->ahead[0]) ? weights->ahead[0] : 0.0;
     for (double& a : weights->ahead) a -= any_word;
+    weights->ahead[0] = 0.0;
     if (task.lexicon->is_tree()) {
       const auto parents = task.lexicon->parents();
       weights->step.resize(parents.size());

@@ -41,8 +41,10 @@ class Search {
   // One frame of columns() log-probabilities. After a fault the search must be restarted.
   template <typename Number>
   RowFault step(const Number* row);
-  // The hypotheses so far, best first; does not change the search.
+  // The hypotheses, best first.
   std::vector<Result> finish();
+  // The same if the audio ended here, and the tally there would be; the search and its own tally go on as they were.
+  std::vector<Result> peek(Tally* tally);
   const Tally& tally() const { return tally_; }
   // Bytes held, for tests of bounded memory.
   size_t memory() const;
@@ -101,6 +103,7 @@ class Search {
   const Kernels& kernels_;
   Options options_;
   Tally tally_;
+  bool peeking_ = false;
 
   Trie trie_;
   Records records_;

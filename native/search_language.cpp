@@ -17,7 +17,13 @@ Scored Search::ask(uint32_t state, uint32_t word) {
 
 // What ending the unfinished word adds; asked once for each prefix.
 void Search::end_word(NodeLanguage& node) {
-  if (node.word_end_state != kNone) return;
+  if (node.word_end_state != kNone) {
+    // Asked while peeking: what the search would have asked counts when it needs it.
+    if (!node.word_end_counted && task_->has_model) ++tally_.lookups;
+    if (!peeking_) node.word_end_counted = 1;
+    return;
+  }
+  node.word_end_counted = peeking_ ? 0 : 1;
   const uint32_t word = node.lexeme == kOutside ? kNoWord : task_->lexicon->word(node.lexeme);
   double added = word == kNoWord ? 0.0 : task_->bonus[word];
   uint32_t state = 0;
@@ -44,7 +50,7 @@ void Search::enter_language(NodeLanguage& child, NodeLanguage& parent, int colum
     child.state = scored.state;
     child.total += weigh(options_, scored.log10, child.words, task_->known[c] != 0);
   } else if (column != task_->delimiter) {
-    child.words = std::max(parent.words, 1u);
+    child.words = std::max<uint32_t>(parent.words, 1u);
     child.lexeme = parent.lexeme == kOutside ? kOutside : task_->lexicon->child(parent.lexeme, column);
   } else if (parent.lexeme == Lexicon::root()) {
     child.words += parent.words > 0;
@@ -75,6 +81,16 @@ double Search::finish_language(uint32_t index, bool* whole) {
     total += options_.alpha * (options_.compat == Compat::baidu ? 1.0 : kLn10) * language_->score_end(state);
   }
   return total;
+}
+
+std::vector<Result> Search::peek(Tally* tally) {
+  const Tally before = tally_;
+  peeking_ = true;
+  auto results = finish();
+  peeking_ = false;
+  *tally = tally_;
+  tally_ = before;
+  return results;
 }
 
 std::vector<Result> Search::finish() {

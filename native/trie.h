@@ -28,7 +28,10 @@ struct NodeLanguage {
   double word_end = 0.0;        // what ending the word here adds, once asked
   double word_end_factor = 0.0;  // and what its probability is multiplied by, look-ahead taken back
   uint32_t word_end_state = kNone;  // kNone: not yet asked
-  uint32_t words = 0;
+  uint32_t words : 31;
+  uint32_t word_end_counted : 1;  // whether asking for the end of the word is in the tally
+
+  NodeLanguage() : words(0), word_end_counted(0) {}
 };
 
 class Trie {

@@ -16,16 +16,22 @@ from deepspeech2.errors import OptionError
 def replacement(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give the name of a temporary file beside `path`, which takes its place when the block ends without an error.
 
+    A link is followed: what it points to is replaced. What is there but is no regular file (a device, a pipe) cannot be
+    replaced, so its own name is given and writing goes straight to it.
+
     Raises:
         OptionError: the folder does not exist or cannot be written, or the path is a folder.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     if target.is_dir():
-        raise OptionError(f"{target}: expected a file to write, found a folder")
+        raise OptionError(f"{path}: expected a file to write, found a folder")
+    if target.exists() and not target.is_file():
+        yield target
+        return
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
     except OSError as error:
-        raise OptionError(f"{target}: cannot write there ({error.strerror})") from error
+        raise OptionError(f"{path}: cannot be written: {error.strerror}") from error
     os.close(handle)
     temporary = Path(name)
     try:

@@ -113,9 +113,36 @@ def test_an_interruption_keeps_what_was_done_apart(
     (tmp_path / "out.txt").write_text("from before\n")
     status, _, err = run(capsys, *names, "--greedy", "--threads", 1, "--output", tmp_path / "out.txt")
     assert status == 130
-    assert "8 of 11 utterances are in" in err
+    assert "what was done is in" in err
     assert (tmp_path / "out.txt").read_text() == "from before\n"
     assert (tmp_path / "out.txt.part").read_text() == "".join(f"{name}\t{name}\n" for name in "abcdefgh")
+
+
+def test_output_that_cannot_be_written_is_one_line(capsys, several: Path, tmp_path: Path) -> None:
+    status, out, err = run(capsys, several, "--greedy", "--output", tmp_path)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "found a folder" in err
+    status, _, err = run(capsys, several, "--greedy", "--output", "/dev/full")
+    assert (status, err) == (2, "ds2: error: /dev/full: cannot be written: No space left on device.\n")
+    assert run(capsys, several, "--greedy", "--output", "/dev/null")[0] == 0
+    assert Path("/dev/null").is_char_device()
+    code = f"from deepspeech2.cli.main import main; main(['decode', {str(several)!r}, '--greedy'])"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (
+        2,
+        "ds2: error: Standard output cannot be written: No space left on device.\n",
+    )
+
+
+def test_where_nothing_was_decoded_the_output_from_before_stays(capsys, tmp_path: Path) -> None:
+    np.save(tmp_path / "bad.npy", np.full((3, 29), np.nan))
+    (tmp_path / "out.txt").write_text("from before\n")
+    assert run(capsys, tmp_path / "bad.npy", "--greedy", "--output", tmp_path / "out.txt")[0] == 1
+    assert (tmp_path / "out.txt").read_text() == "from before\n"
 
 
 def test_order_does_not_depend_on_threads(capsys, tmp_path: Path) -> None:

@@ -238,3 +238,30 @@ def test_help_needs_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "flops" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["default", "--label-length", "5"], ["add --training"]),
+        (["default", "--optimiser", "sgd"], ["add --training"]),
+        (["default", "--formula", "text", "--training"], ["--formula"]),
+        (["default", "--formula", "text", "--depth", "1"], ["--formula"]),
+        (["default", "--batch", "7", "--shape", "2,3"], ["--batch"]),
+        (["default", "--training", "--frames", "30", "--label-length", "11"], ["from 1 to 10", "11"]),
+        (["default", "--seconds", "1e300"], ["more than a tensor can hold"]),
+        (["default", "--frames", "100000000000000000000"], ["more than a tensor can hold"]),
+        (["default", "--shape", "99999999999,99999999999"], ["more than a tensor can hold"]),
+    ],
+)
+def test_options_that_would_do_nothing_or_too_much(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: list[str]
+) -> None:
+    message = fail(capsys, *arguments)
+    for word in words:
+        assert word in message
+
+
+def test_the_formula_does_not_depend_on_the_example(capsys: pytest.CaptureFixture[str]) -> None:
+    short = run(capsys, "default", "--frames", 1, "--formula", "text")
+    assert short == run(capsys, "default", "--frames", 3000, "--batch", 4, "--formula", "text")

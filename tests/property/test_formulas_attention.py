@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from deepspeech2.flops.formulas.attention import Attention, attention, attention_gradient
+from deepspeech2.flops.formulas.attention import Attention, attention, attention_gradient, mask_gradient
 
 deterministic = settings(max_examples=40, deadline=None, derandomize=True)
 sizes = st.integers(1, 4)
@@ -90,3 +90,24 @@ def test_attention_and_its_gradient(proves, heads, queries, keys, key_size, valu
     proves(attention(specified), loop_attention, *plain, *extra, causal=causal, equals=y.detach())
     formula = attention_gradient(specified)
     proves(formula, loop_attention_gradient, *plain, grad, *extra, causal=causal, equals=gradients)
+
+
+def loop_mask_gradient(scalars, of_scores):
+    """Gradients of the scores of all heads, summed into the one mask they share."""
+    _, queries, keys = of_scores.shape
+    return [[scalars.add_up(list(of_scores[:, i, j])) for j in range(keys)] for i in range(queries)]
+
+
+@deterministic
+@given(heads=sizes, queries=sizes, keys=sizes)
+def test_the_gradient_of_a_mask_shared_by_heads(proves, heads, queries, keys) -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (
+        torch.randn(heads, length, 3, generator=generator, dtype=torch.float64) for length in (queries, keys, keys)
+    )
+    mask = torch.zeros(queries, keys, dtype=torch.float64, requires_grad=True)
+    each = torch.zeros(heads, queries, keys, dtype=torch.float64, requires_grad=True)
+    (shared,) = torch.autograd.grad(functional.scaled_dot_product_attention(q, k, v, mask).sum(), mask)
+    (separate,) = torch.autograd.grad(functional.scaled_dot_product_attention(q, k, v, each).sum(), each)
+    formula = mask_gradient(Attention(heads, queries, keys, 3, 3, bias=True), queries * keys)
+    proves(formula, loop_mask_gradient, separate, equals=shared)

@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from deepspeech2.flops.formulas.activations import (
     clipped_relu,
+    dropout,
+    dropout_gradient,
     log_softmax,
     log_softmax_gradient,
     relu,
@@ -18,6 +20,7 @@ from deepspeech2.flops.formulas.activations import (
     softmax_gradient,
 )
 from deepspeech2.flops.formulas.products import dot_products, fully_connected, matrix_product, scaled_sum
+from deepspeech2.flops.operations import OperationCount
 
 deterministic = settings(max_examples=25, deadline=None, derandomize=True)
 sizes = st.integers(1, 6)
@@ -187,3 +190,24 @@ def test_softmaxes_and_their_gradients(proves, rows, length, seed) -> None:
 def test_a_softmax_over_nothing_costs_nothing() -> None:
     for formula in (softmax, log_softmax, softmax_gradient, log_softmax_gradient):
         assert not formula(3, 0)
+
+
+def loop_dropout(scalars, values, mask, *, keep):
+    """The zeros and ones are drawn beforehand; a draw is one operation each, counted beside the loop."""
+    return [x * (m / scalars.constant(keep)) for x, m in zip(values, mask, strict=True)]
+
+
+def loop_dropout_gradient(scalars, gradients, mask, *, scale):
+    return [g * m * scalars.constant(scale) for g, m in zip(gradients, mask, strict=True)]
+
+
+@deterministic
+@given(elements=sizes)
+def test_dropout_and_its_gradient(scalar_run, same_count, proves, elements) -> None:
+    values, mask = random(0, elements), (random(1, elements) > 0).astype(float)
+    counted, results = scalar_run(loop_dropout, values, mask, keep=0.75)
+    same_count(dropout(elements), counted + OperationCount(other=elements))
+    np.testing.assert_allclose(np.asarray(results, dtype=float), values * mask / 0.75)
+    scale = 1 / 0.75
+    expected = torch.ops.aten.native_dropout_backward(torch.tensor(values), torch.tensor(mask > 0), scale)
+    proves(dropout_gradient(elements), loop_dropout_gradient, values, mask, scale=scale, equals=expected)

@@ -1,6 +1,7 @@
 """Language models: equal to KenLM, cached safely, and refused by name when they are damaged."""
 
 import gzip
+import os
 import pickle
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from ctc_cases import ArpaOracle, random_posteriors, write_arpa
 from deepspeech2.ctc import Alphabet, BeamDecoder, BeamOptions, load_language_model
 from deepspeech2.ctc.kenlm_model import KenlmModel
 from deepspeech2.ctc.ngram_model import NgramModel, cache_path
-from deepspeech2.errors import LanguageModelError
+from deepspeech2.errors import LanguageModelError, OptionError
 
 DATA = Path(__file__).parents[1] / "data" / "ctc"
 WORDS = DATA / "words.arpa"
@@ -220,3 +221,77 @@ def test_character_models_are_detected(tmp_path: Path) -> None:
     assert hypothesis.text == "a "
     expected = oracle.score(("<s>",), "a") + oracle.score(("<s>", "a"), "|")
     assert hypothesis.language_model_score == pytest.approx(expected * np.log(10), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda b: b[:-1], "cut short"),
+        (lambda b: b[:-6].rstrip(b"\0"), "cut short"),
+        (lambda b: b[: b.rstrip(b"\0").rfind(b"\0") + 1], "promises 19 words, but its list has 1"),
+        (lambda b: b[:-3] + b"\xff" + b[-2:], "should be UTF-8"),
+    ],
+    ids=["no end", "cut word", "cut between words", "bytes"],
+)
+def test_a_damaged_word_list_of_a_kenlm_binary_is_refused(tmp_path: Path, damage: object, said: str) -> None:
+    pytest.importorskip("kenlm")
+    path = tmp_path / "damaged.klm"
+    whole = (DATA / "words.trie.klm").read_bytes()
+    twice = whole[: whole.rstrip(b"\0").rfind(b"\0") + 1]
+    twice = twice[: twice.rstrip(b"\0").rfind(b"\0") + 1]  # two words short: one may be <unk>
+    path.write_bytes(twice if "promises" in said else damage(whole))
+    with pytest.raises(LanguageModelError, match=r"damaged\.klm") as caught:
+        KenlmModel(path).words()
+    assert said in str(caught.value)
+
+
+def test_a_hot_word_that_cannot_be_spelled_is_refused_with_the_letters() -> None:
+    with pytest.raises(OptionError, match=r"'Kronstadt'.*no label for 'K'"):
+        BeamDecoder(Alphabet("kronstad "), BeamOptions(hotwords={"Kronstadt": 1.0}))
+    with pytest.raises(OptionError, match="cannot put it together"):
+        BeamDecoder(Alphabet(["a", "bc", " "]), BeamOptions(hotwords={"abcb": 1.0}))
+
+
+def test_a_character_model_may_call_the_delimiter_space(tmp_path: Path) -> None:
+    path = write_arpa(tmp_path / "letters.arpa", ["a", "b", "<space>"], 2, np.random.default_rng(0))
+    hypothesis = BeamDecoder(Alphabet("ab "), BeamOptions(beam_size=5, alpha=1.0, beta=0.0), NgramModel(path)).decode(
+        np.log([[0.97, 0.01, 0.01, 0.01], [0.01, 0.01, 0.97, 0.01]])
+    )[0]
+    oracle = ArpaOracle(path)
+    expected = oracle.score(("<s>",), "a") + oracle.score(("<s>", "a"), "<space>")
+    assert hypothesis.language_model_score == pytest.approx(expected * np.log(10), abs=1e-5)
+
+
+def test_a_byte_order_mark_is_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "lm.arpa"
+    path.write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
+    assert NgramModel(path).words() == ("a",)
+
+
+def test_odd_homes_times_and_names_do_not_stop_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPSPEECH2_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / os.fsdecode(b"caf\xe9.arpa")
+    path.write_text(TEXT)
+    os.utime(path, (-1000, -1000))
+    assert NgramModel(path).words() == NgramModel(path).words() == ("a",)
+    assert cache_path(path).exists()
+    monkeypatch.delenv("DEEPSPEECH2_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+    def homeless(self: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    assert cache_path(path) is None
+    assert NgramModel(path).words() == ("a",)
+
+
+def test_a_pickled_model_is_found_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPSPEECH2_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    Path("lm.arpa").write_text(TEXT)
+    packed = pickle.dumps(NgramModel("lm.arpa", cache=False))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert pickle.loads(packed).words() == ("a",)
+    assert not (tmp_path / "cache").exists()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 
 from deepspeech2.errors import InputError, OptionError
 from deepspeech2.flops.closed_form import ClosedForm
-from deepspeech2.flops.conventions import CONVENTIONS
+from deepspeech2.flops.conventions import known_convention
 from deepspeech2.flops.counting import count, count_training
 from deepspeech2.flops.onnx_graphs.counting import OnnxFile
 from deepspeech2.flops.programs import is_torch_archive, load_program
@@ -29,6 +30,9 @@ from deepspeech2.speech.pretrained import PRETRAINED
 _DEFAULT_SECONDS = 10.0
 # Characters a second of read English, the default for the labels of a training step.
 _LABELS_PER_SECOND = 14
+_FORMULA_FRAMES = 999
+# Sizes are 64-bit integers in torch, and the activations are some hundred times the input.
+_MOST_ELEMENTS = 2**52
 _SHAPE = re.compile(r"^(\d+(?:,\d+)*)?(?::(\w+))?$")
 _OUTPUT_LAYERS = ("output", "log_softmax")
 
@@ -60,7 +64,7 @@ def make_request(
     *,
     seconds: float | None,
     frames: int | None,
-    batch: int,
+    batch: int | None,
     shapes: tuple[str, ...],
     strict: bool,
 ) -> Request:
@@ -76,18 +80,23 @@ def make_request(
     ]
     if len(given) > 1:
         raise OptionError(f"expected one of AUDIO, --seconds, --frames and --shape; found {' and '.join(given)}")
-    if batch < 1:
+    if batch is not None and batch < 1:
         raise OptionError(f"--batch must be at least 1, found {batch}")
     if shapes:
+        if batch is not None:
+            raise OptionError("--batch goes with spectrograms; with --shape, write the batch into the sizes")
         tensors = tuple(_tensor(text) for text in shapes)
-        described = CountedInput(None, None, batch, tuple(tuple(tensor.shape) for tensor in tensors))
+        described = CountedInput(None, None, None, tuple(tuple(tensor.shape) for tensor in tensors))
         return Request(model, find_model(model), None, tensors, described, strict)
     program = find_model(model)
     if not given and isinstance(program, OnnxFile) and program.fixed_inputs is not None:
         fixed = program.fixed_inputs
         tensors = tuple(torch.empty(sizes, device="meta") for sizes in fixed)
-        return Request(model, program, None, tensors, CountedInput(None, None, batch, fixed), strict)
+        return Request(model, program, None, tensors, CountedInput(None, None, None, fixed), strict)
+    batch = batch or 1
     samples, length, frames = _audio_length(audio, seconds, frames)
+    if batch * 161 * frames > _MOST_ELEMENTS:
+        raise OptionError(f"{batch} x 161 x {frames} is more than a tensor can hold; give a shorter or smaller input")
     features = torch.empty((batch, 161, frames), device="meta")
     lengths = torch.full((batch,), frames, dtype=torch.int64)
     described = CountedInput(length, frames, batch, ((batch, 161, frames), (batch,)))
@@ -126,6 +135,8 @@ def _tensor(text: str) -> torch.Tensor:
     if match is None or not isinstance(dtype, torch.dtype):
         raise OptionError(f"--shape: expected sizes and an optional dtype, as in 1,80,3000 or 4:int64; found {text!r}")
     sizes = [int(size) for size in match[1].split(",")] if match[1] else []
+    if prod(sizes) > _MOST_ELEMENTS:
+        raise OptionError(f"--shape: {text} is more than a tensor can hold")
     return torch.empty(sizes, dtype=dtype, device="meta")
 
 
@@ -163,10 +174,7 @@ def count_model(
     """Count a request; `training` is the optimiser and the number of labels of an utterance."""
     if depth is not None and depth < 1:
         raise OptionError(f"--depth must be at least 1, found {depth}")
-    if convention not in CONVENTIONS:
-        near = get_close_matches(convention, CONVENTIONS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise OptionError(f"unknown convention {convention!r}; expected one of {', '.join(CONVENTIONS)}.{hint}")
+    known_convention(convention)
     counting: Callable[..., Any] = partial(count, strict=request.strict)
     if isinstance(request.program, OnnxFile):
         if training is not None:
@@ -179,7 +187,7 @@ def count_model(
     features = {}
     if is_speech and request.samples is not None:
         steps = feature_operations(request.samples)
-        features = {name: operations * request.input.batch for name, operations in steps.items()}
+        features = {name: operations * (request.input.batch or 1) for name, operations in steps.items()}
     return Report(
         model=request.name,
         input=request.input,
@@ -198,12 +206,13 @@ def _training_counter(request: Request, optimiser: str, label_length: int | None
         return partial(count_training, optimiser=optimiser, strict=request.strict)
     from deepspeech2.speech.ctc_loss import ctc_losses
 
+    steps = request.program.options.output_frames(request.input.frames)
     labels = label_length
     if labels is None:
-        labels = max(1, round(_LABELS_PER_SECOND * (request.input.seconds or 1.0)))
-    if labels < 1:
-        raise OptionError(f"--label-length must be at least 1, found {labels}")
-    batch = request.input.batch
+        labels = min(steps, max(1, round(_LABELS_PER_SECOND * (request.input.seconds or 1.0))))
+    if not 1 <= labels <= steps:
+        raise OptionError(f"--label-length must be from 1 to {steps}, the frames of the output; found {labels}")
+    batch = request.input.batch or 1
     targets = torch.zeros((batch, labels), dtype=torch.int64)
     lengths = torch.full((batch,), labels)
 
@@ -236,5 +245,11 @@ def count_formula(request: Request) -> ClosedForm:
         raise OptionError(f"--formula needs a torch module, and {request.name} is an ONNX graph; count it at each size")
     if request.samples is None:
         raise OptionError("--formula needs a model of spectrograms; use the Python interface for other models")
+    inputs = request.inputs
+    if isinstance(request.program, DeepSpeech2):
+        # The formula is the same whatever the example; one that is short would hide the time axis among small sizes.
+        frames = max(_FORMULA_FRAMES, request.input.frames or 0)
+        batch = request.input.batch or 1
+        inputs = (torch.empty((batch, 161, frames), device="meta"), torch.full((batch,), frames))
     symbolic = {"batch": 0, "time": [(0, 2)]}
-    return count(request.program, request.inputs, symbolic=symbolic, strict=request.strict)
+    return count(request.program, inputs, symbolic=symbolic, strict=request.strict)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from deepspeech2.errors import OptionError
+
 if TYPE_CHECKING:
     from deepspeech2.flops.closed_form import ClosedForm
     from deepspeech2.report.document import Report
@@ -21,13 +23,13 @@ def flops(
     *,
     seconds: float | None = None,
     frames: int | None = None,
-    batch: int = 1,
+    batch: int | None = None,
     convention: str = "standard",
     depth: int | None = None,
     format: Literal["table", "json", "csv", "markdown"] = "table",  # noqa: A002
     output: Path | None = None,
     training: bool = False,
-    optimiser: Literal["sgd", "sgd-momentum", "adam", "adamw"] = "adam",
+    optimiser: Literal["sgd", "sgd-momentum", "adam", "adamw"] | None = None,
     label_length: int | None = None,
     formula: Literal["text", "latex", "python"] | None = None,
     shape: Annotated[tuple[str, ...], Parameter(name="--shape", negative=())] = (),
@@ -60,7 +62,7 @@ def flops(
     frames:
         Number of spectrogram frames (10 ms each) instead.
     batch:
-        Utterances of this length at once.
+        Utterances of this length at once; 1 by default.
     convention:
         How the headline is made: standard (every operation), gemm (2 per multiply-accumulate), mac, notebook.
     depth:
@@ -72,9 +74,9 @@ def flops(
     training:
         Count a training step: forward, CTC loss, backward and the optimiser.
     optimiser:
-        The optimiser of the training step.
+        The optimiser of the training step; adam by default.
     label_length:
-        Labels of an utterance in training; 14 a second by default, as in read English.
+        Labels of an utterance in training. An assumption of 14 a second by default; give your own data's.
     formula:
         Print the operations as a closed formula in batch and time (frames) instead.
     shape:
@@ -85,6 +87,10 @@ def flops(
     """
     from deepspeech2.cli.counted_models import Request, count_formula, count_model, make_request
 
+    if not training and (optimiser is not None or label_length is not None):
+        raise OptionError("--optimiser and --label-length describe a training step; add --training")
+    if formula is not None and (training or depth is not None or format != "table"):
+        raise OptionError("--formula prints one formula of inference; leave out --training, --depth and --format")
     model, audio = _audio_alone(model, audio)
     request: Request = make_request(
         model, audio, seconds=seconds, frames=frames, batch=batch, shapes=shape, strict=strict
@@ -92,7 +98,7 @@ def flops(
     if formula is not None:
         _emit(_formula_text(count_formula(request), convention, formula), output)
         return
-    steps = (optimiser, label_length) if training else None
+    steps = (optimiser or "adam", label_length) if training else None
     report = count_model(request, convention, depth, steps)
     _emit(_rendered(report, format, colour=output is None and sys.stdout.isatty()), output)
     if not report.tally.complete:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 class TuningChoices:
     """Where to search: a grid first, then ever closer around its best point, which may lie outside."""
 
-    alpha: Annotated[tuple[float, float], Parameter(negative="")] = (1.0, 3.2)
-    "First and last alpha of the grid."
-    beta: Annotated[tuple[float, float], Parameter(negative="")] = (0.1, 0.45)
-    "First and last beta of the grid."
+    alpha: Annotated[tuple[float, float], Parameter(negative="", show_default=False)] | None = None
+    "First and last alpha of the grid (default 0.2 1.4, with --compat 1 3.2)."
+    beta: Annotated[tuple[float, float], Parameter(negative="", show_default=False)] | None = None
+    "First and last beta of the grid (default 0 3, with --compat 0.1 0.45)."
     alphas: int = 5
     "Alphas of the grid."
     betas: int = 4
@@ -47,6 +47,8 @@ class DecodingChoices:
     "Prefixes kept after each frame (default 500; with --fast 100)."
     fast: Annotated[bool, Parameter(negative="", show_default=False)] = False
     "Decode with the fast profile."
+    compat: Literal["baidu", "python"] | None = None
+    "Score as an original did, as for ds2 decode."
     labels: Path | None = None
     "Labels of the columns, as for ds2 decode."
     threads: int | None = None
@@ -91,7 +93,9 @@ def tune(
     if not posteriors:
         raise OptionError("Expected at least one .npz or .npy file of posteriors, but none was given.")
     options = TuningOptions(
-        where.alpha, where.beta, where.alphas, where.betas, where.refinements, where.most_points
+        where.alpha or ((1.0, 3.2) if how.compat else (0.2, 1.4)),
+        where.beta or ((0.1, 0.45) if how.compat else (0.0, 3.0)),
+        where.alphas, where.betas, where.refinements, where.most_points
     )  # fmt: skip
     source = open_posteriors(posteriors, how.labels)
     said = read_references(source, references)
@@ -102,7 +106,10 @@ def tune(
     _draw(tried, options, picture)
     _print_table(list(tried.values()))
     best = best_of(tried.values())
-    print(f"\nbest: --lm {shlex.quote(str(lm))} --alpha {best.alpha:g} --beta {best.beta:g}")
+    print(
+        f"\nbest: --lm {shlex.quote(str(lm))} --alpha {best.alpha:g} --beta {best.beta:g}"
+        + (f" --compat {how.compat}" if how.compat else "")
+    )
     print(f"word error rate {100 * best.wer:.2f}%, character error rate {100 * best.cer:.2f}%; heat map in {picture}")
 
 
@@ -196,7 +203,7 @@ def _fingerprint(
                 digests.append(hashlib.file_digest(file, "sha256").hexdigest()[:16])
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}.") from None
-    return {"ds2_tune": 1, "files": digests, "beam_size": how.beam_size, "fast": how.fast}
+    return {"ds2_tune": 1, "files": digests, "beam_size": how.beam_size, "fast": how.fast, "compat": how.compat}
 
 
 def _evaluator(
@@ -211,7 +218,7 @@ def _evaluator(
 
     if how.threads is not None and how.threads < 1:
         raise OptionError(f"--threads must be at least 1, but is {how.threads}.")
-    decoder = build_decoder(source, SearchChoices(lm=lm, beam_size=how.beam_size, fast=how.fast))
+    decoder = build_decoder(source, SearchChoices(lm=lm, beam_size=how.beam_size, fast=how.fast, compat=how.compat))
     assert isinstance(decoder, BeamDecoder)
     matrices = []
     for utterance in source.utterances:

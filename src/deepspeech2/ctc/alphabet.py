@@ -112,7 +112,7 @@ class Alphabet:
         path = Path(path)
         try:
             content = json.loads(_read_text(path))
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise VocabularyError(f"{path}: not JSON: {error}.") from None
         labels = _ordered_labels(content, path)
         if delimiter is None:
@@ -178,9 +178,15 @@ def _read_text(path: Path) -> str:
 
 def _ordered_labels(content: object, path: Path) -> list[str]:
     if isinstance(content, list):
+        for column, label in enumerate(content):
+            if not isinstance(label, str):
+                raise VocabularyError(f"{path}: label {column} should be a string, but is {label!r}.")
         return content
     if not isinstance(content, dict):
         raise VocabularyError(f"{path}: expected a list of labels or an object of label to column.")
+    for label, column in content.items():
+        if isinstance(column, bool) or not isinstance(column, int):
+            raise VocabularyError(f"{path}: the column of label {label!r} should be a whole number, but is {column!r}.")
     by_column = {column: label for label, column in content.items()}
     if sorted(by_column, key=str) != sorted(range(len(content)), key=str):
         raise VocabularyError(

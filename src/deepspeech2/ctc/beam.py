@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
+from itertools import count
 from typing import Any, NoReturn
 
 from deepspeech2.ctc import _core
@@ -17,7 +17,7 @@ from deepspeech2.ctc.options import BeamOptions
 from deepspeech2.ctc.posteriors import Matrix, as_matrix, check_rows, refuse_dead_end, refuse_row
 from deepspeech2.ctc.scoring import make_scorer
 from deepspeech2.ctc.transcript import PackedBoundaries, Transcript
-from deepspeech2.errors import OptionError
+from deepspeech2.errors import OptionError, PosteriorsError
 
 NOT_NORMALISED = 1  # the other fault is a row that leaves no prefix
 # What is compiled into a decoder's task; other options can change at any time.
@@ -56,8 +56,9 @@ class BeamDecoder:
 
     def _build(self, options: BeamOptions) -> None:
         scorer = make_scorer(self.alphabet, options, self.language_model)
-        self._core = make_decoder(self.alphabet, options, self.language_model, scorer)
-        self._core.set_options(native_options(options))
+        core = make_decoder(self.alphabet, options, self.language_model, scorer)
+        core.set_options(native_options(options))
+        self._core = core  # only now: other threads may be decoding
         self.options = options
 
     def decode(self, log_probs: Any) -> Hypotheses:
@@ -89,15 +90,21 @@ class BeamDecoder:
             The hypotheses of each utterance, in the order given.
 
         Raises:
-            PosteriorsError: As `decode`.
+            PosteriorsError: As `decode`, with the utterance's index in front.
             OptionError: `threads` is below 1.
         """
         if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
             raise OptionError(f"threads must be a whole number from 1, but is {threads!r}.")
         if threads == 1:
-            return [self.decode(matrix) for matrix in log_probs]
+            return list(map(self._decode_numbered, count(), log_probs))
         with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(self.decode, log_probs))
+            return list(pool.map(self._decode_numbered, count(), log_probs))
+
+    def _decode_numbered(self, index: int, log_probs: Any) -> Hypotheses:
+        try:
+            return self.decode(log_probs)
+        except PosteriorsError as error:
+            raise PosteriorsError(f"Utterance {index} of the batch: {error}") from None
 
     def stream(self) -> BeamStream:
         """Begin an utterance that arrives in pieces.
@@ -111,7 +118,8 @@ class BeamDecoder:
         """Change options. Only `lexicon`, `hotwords` and `compat` rebuild anything.
 
         Args:
-            **changes: Fields of `BeamOptions`, e.g. alpha and beta.
+            **changes: Fields of `BeamOptions`, e.g. alpha and beta. What is not named stays, the weights too when
+                `compat` changes; alpha=None and beta=None take the defaults of the mode.
 
         Raises:
             OptionError: There is no such option, or it cannot have that value.
@@ -137,8 +145,7 @@ class BeamDecoder:
         return Hypotheses(hypotheses, DecodeTally(*tally))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        path = None if self.language_model is None else self.language_model.path
-        return _restore, (self.alphabet, self.options, path)
+        return BeamDecoder, (self.alphabet, self.options, self.language_model)
 
 
 class BeamStream:
@@ -155,7 +162,8 @@ class BeamStream:
         """Take the next frames.
 
         Args:
-            log_probs: (time, columns), any number of frames from 1. A refused piece changes nothing.
+            log_probs: (time, columns), any number of frames from 1. A piece with a row that is no distribution changes
+                nothing. One after whose frames no prefix is left ends the stream: what came before is lost with it.
 
         Raises:
             PosteriorsError: As `BeamDecoder.decode`; rows are counted from the beginning of the stream.
@@ -199,9 +207,3 @@ def _refuse(fault: int, matrix: Matrix, row: int, first_row: int = 0) -> NoRetur
     if fault == NOT_NORMALISED:
         refuse_row(matrix, row, first_row)
     refuse_dead_end(row + first_row)
-
-
-def _restore(alphabet: Alphabet, options: BeamOptions, path: Path | None) -> BeamDecoder:
-    from deepspeech2.ctc.language_model import load_language_model
-
-    return BeamDecoder(alphabet, options, None if path is None else load_language_model(path))

@@ -46,7 +46,7 @@ class DecodeTally:
         candidates: Extensions of a prefix by a symbol whose score was computed.
         merges: Extensions that ended in a prefix already in the beam and were added to it.
         created: Prefixes that entered the beam.
-        lookups: Probabilities asked of the language model.
+        lookups: Probabilities asked of the language model; `ReferenceDecoder` does not count them.
     """
 
     frames: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from deepspeech2.errors import LanguageModelError
 
+UNIGRAMS, UNIGRAMS_AT = struct.Struct("<Q"), 0x6C  # where the header of a binary has their number
 MARKERS = ("<s>", "</s>", "<unk>", "<UNK>")
 
 
@@ -52,7 +54,20 @@ class KenlmModel:
             raise LanguageModelError(
                 f"{self.path}: this KenLM binary lacks its word list; build it without -i, or use the ARPA file."
             )
-        words = data[start:].decode("utf-8", errors="surrogateescape").split("\0")[:-1]
+        if not data.endswith(b"\0"):
+            raise LanguageModelError(f"{self.path}: the word list of this KenLM binary was cut short; copy it anew.")
+        try:
+            words = data[start:-1].decode("utf-8").split("\0")
+        except UnicodeDecodeError as error:
+            raise LanguageModelError(
+                f"{self.path}: the word list of this binary should be UTF-8, but byte {start + error.start} is not."
+            ) from None
+        (promised,) = UNIGRAMS.unpack_from(data, UNIGRAMS_AT)
+        # A model made without <unk> has it in the list, but not in the count.
+        if len(words) not in (promised, promised + 1):
+            raise LanguageModelError(
+                f"{self.path}: the header of this binary promises {promised} words, but its list has {len(words)}."
+            )
         found = tuple(word for word in words if word not in MARKERS)
         if not all(word in self._model for word in found):
             raise LanguageModelError(
@@ -85,4 +100,4 @@ class KenlmModel:
         return self._model.BaseScore(state, word, after), after
 
     def __reduce__(self) -> tuple[type[KenlmModel], tuple[Path]]:
-        return KenlmModel, (self.path,)
+        return KenlmModel, (self.path.absolute(),)

@@ -11,6 +11,7 @@ from deepspeech2.errors import LanguageModelError, OptionError
 KENLM_MAGIC = b"mmap lm http://kheafield.com/code"
 
 Unit = Literal["word", "label"]
+DELIMITER_NAMES = (" ", "|", "▁", "<space>")  # what models over characters call the delimiter
 
 
 class LanguageModel(Protocol):
@@ -74,12 +75,13 @@ def load_language_model(path: str | Path) -> LanguageModel:
     return KenlmModel(path) if head == KENLM_MAGIC else NgramModel(path)
 
 
-def unit_of(model: LanguageModel, labels: Sequence[str]) -> Unit:
+def unit_of(model: LanguageModel, labels: Sequence[str], delimiter: str | None = None) -> Unit:
     """Tell a model of words from one whose words are the labels themselves: characters or pieces.
 
     Args:
         model: The model.
         labels: The alphabet's labels.
+        delimiter: The one between words; the model may call it by any of `DELIMITER_NAMES`.
 
     Returns:
         ``"label"`` when every word of the model is a single character or one of the labels.
@@ -87,7 +89,7 @@ def unit_of(model: LanguageModel, labels: Sequence[str]) -> Unit:
     Raises:
         OptionError: The model has no words.
     """
-    known = set(labels)
+    known = {*labels, *(DELIMITER_NAMES if delimiter is not None else ())}
     words = model.words()
     if not words:
         raise OptionError(f"{model.path}: the language model has no words besides its markers.")

@@ -9,7 +9,7 @@ import tempfile
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from deepspeech2.ctc import _core
@@ -42,6 +42,7 @@ class NgramModel:
             LanguageModelError: The file is missing, cut short, or not ARPA; the message names the line.
         """
         self.path = Path(path)
+        self._cache = cache
         self.core = self._open(cache)
         self.order: int = self.core.order
 
@@ -50,18 +51,18 @@ class NgramModel:
             status = self.path.stat()
         except OSError as error:
             raise LanguageModelError(f"{self.path}: cannot read the language model: {error.strerror}.") from None
-        target = cache_path(self.path)
-        if cache:
-            model = _core.Ngram.from_file(str(target), status.st_size, status.st_mtime_ns)
+        target = cache_path(self.path) if cache else None
+        if target is not None:
+            model = _core.Ngram.from_file(os.fsencode(target), *_source(status))
             if model is not None:
                 return model
         model = _parse(self.path)
-        if cache:
+        if target is not None:
             # A cache is a convenience: a read-only or full disk must not stop the decoding.
             with suppress(OSError, RuntimeError):
                 _save(model, target, status)
                 # From now on share the pages of the file with other processes instead of holding a copy.
-                model = _core.Ngram.from_file(str(target), status.st_size, status.st_mtime_ns) or model
+                model = _core.Ngram.from_file(os.fsencode(target), *_source(status)) or model
         return model
 
     @cached_property
@@ -94,11 +95,11 @@ class NgramModel:
         """log10 P(word | state) and the state after it."""
         return self.core.score(state, self.number(word))
 
-    def __reduce__(self) -> tuple[type[NgramModel], tuple[Path]]:
-        return NgramModel, (self.path,)
+    def __reduce__(self) -> tuple[partial[NgramModel], tuple[Path]]:
+        return partial(NgramModel, cache=self._cache), (self.path.absolute(),)
 
 
-def cache_path(path: Path) -> Path:
+def cache_path(path: Path) -> Path | None:
     """Where the parsed form of an ARPA file is kept.
 
     In ``$DEEPSPEECH2_CACHE``, otherwise ``deepspeech2`` in ``$XDG_CACHE_HOME`` or ``~/.cache``, named for the file and
@@ -108,14 +109,22 @@ def cache_path(path: Path) -> Path:
         path: The ARPA file.
 
     Returns:
-        The cache file, which need not exist.
+        The cache file, which need not exist; None where there is no home directory to keep it in.
     """
     root = os.environ.get("DEEPSPEECH2_CACHE")
     if not root:
         base = os.environ.get("XDG_CACHE_HOME")
-        root = str((Path(base) if base else Path("~/.cache").expanduser()) / "deepspeech2")
+        try:
+            root = str((Path(base) if base else Path("~/.cache").expanduser()) / "deepspeech2")
+        except RuntimeError:  # neither HOME nor an entry for this user
+            return None
     digest = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
     return Path(root) / f"{path.name}.{digest}.ngram"
+
+
+def _source(status: os.stat_result) -> tuple[int, int]:
+    """Size and time of the ARPA file as the cache records them: unsigned, whatever year it is."""
+    return status.st_size, status.st_mtime_ns & 0xFFFF_FFFF_FFFF_FFFF
 
 
 def _parse(path: Path) -> _core.Ngram:
@@ -142,7 +151,7 @@ def _save(model: _core.Ngram, target: Path, status: os.stat_result) -> None:
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     os.close(handle)
     try:
-        model.save(temporary, status.st_size, status.st_mtime_ns)
+        model.save(os.fsencode(temporary), *_source(status))
         Path(temporary).replace(target)
     finally:
         Path(temporary).unlink(missing_ok=True)

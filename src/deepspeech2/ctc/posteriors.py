@@ -124,5 +124,6 @@ def refuse_dead_end(row: int) -> NoReturn:
     """
     raise PosteriorsError(
         f"Row {row} of the posteriors leaves no prefix with a probability above zero: its symbols are outside the "
-        "lexicon or the cut-offs; allow other words with lexicon=False, or widen the cut-offs."
+        "lexicon or the cut-offs, or alpha takes every one below e^-600, the range of the arithmetic; allow other "
+        "words with lexicon=False, widen the cut-offs, or lower alpha."
     )

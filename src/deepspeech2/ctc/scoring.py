@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from deepspeech2.ctc.alphabet import Alphabet
-from deepspeech2.ctc.language_model import LanguageModel, unit_of
+from deepspeech2.ctc.language_model import DELIMITER_NAMES, LanguageModel, unit_of
 from deepspeech2.ctc.options import BeamOptions
 from deepspeech2.errors import OptionError
 
@@ -99,9 +99,30 @@ class WordScorer(Scorer):
         closed = options.compat != "python" if options.lexicon is None else options.lexicon
         self.closed = model is not None and closed
         letters = set("".join(alphabet.labels))
+        self._pieces = {label for label in alphabet.labels if label != alphabet.delimiter}
+        self._single = all(len(piece) == 1 for piece in self._pieces)
+        for word in options.hotwords:
+            if not self._can_spell(word):
+                missing = ", ".join(map(repr, sorted(set(word) - letters)))
+                reason = f"has no label for {missing}" if missing else "cannot put it together"
+                raise OptionError(
+                    f"Hot word {word!r} can never be found: the alphabet of {len(alphabet.labels)} labels {reason}."
+                )
         words = [*options.hotwords, *(() if model is None else model.words())]
         # A word the labels cannot spell has no beginnings either.
-        self._known = {word for word in words if letters.issuperset(word)}
+        self._known = {word for word in words if self._can_spell(word)}
+
+    def _can_spell(self, text: str) -> bool:
+        """Whether labels put one after the other give this text."""
+        if self._single:
+            return self._pieces.issuperset(text)
+        longest = max(map(len, self._pieces))
+        reached = [True] + [False] * len(text)
+        for end in range(1, len(text) + 1):
+            reached[end] = any(
+                reached[start] and text[start:end] in self._pieces for start in range(max(0, end - longest), end)
+            )
+        return reached[-1]
 
     @cached_property
     def _lookahead(self) -> dict[str, float]:
@@ -115,7 +136,9 @@ class WordScorer(Scorer):
             best = self._unigram(word) - any_word
             for length in range(1, len(word) + 1):
                 beginning = word[:length]
-                lookahead[beginning] = max(best, lookahead.get(beginning, -math.inf))
+                # From some beginnings of pieces no label leads on to the word.
+                value = best if self._single or self._can_spell(word[length:]) else -math.inf
+                lookahead[beginning] = max(value, lookahead.get(beginning, -math.inf))
         return lookahead
 
     def vocabulary(self) -> list[str]:
@@ -188,7 +211,7 @@ def make_scorer(alphabet: Alphabet, options: BeamOptions, model: LanguageModel |
         OptionError: Words are to be scored, but the alphabet has nothing that separates them; or look-ahead is asked
             of an open vocabulary.
     """
-    if model is not None and unit_of(model, alphabet.labels) == "label":
+    if model is not None and unit_of(model, alphabet.labels, alphabet.delimiter) == "label":
         if options.hotwords:
             raise OptionError(f"{model.path}: hot words need a model of words, but the words of this one are labels.")
         return LabelScorer(alphabet, options, model)
@@ -233,5 +256,5 @@ def _with_end(prefix: PrefixScore, options: BeamOptions, model: LanguageModel | 
 
 
 def _name_in_model(label: str, alphabet: Alphabet, model: LanguageModel) -> str:
-    names = (label, " ", "|", "▁", "<space>") if label == alphabet.delimiter else (label,)
+    names = (label, *DELIMITER_NAMES) if label == alphabet.delimiter else (label,)
     return next((name for name in names if name in model), label)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import sympy
 
@@ -22,12 +23,16 @@ class ClosedForm:
         names: the dimensions the expressions depend on.
         conditions: what else the program assumed of the sizes while it was traced, as expressions.
         derivation: how the formula was obtained: `traced` with symbolic sizes, or `interpolated`.
+        doubts: answers torch got about sizes of one, on which the expressions may rest.
+        recount: counts the program at given sizes; used by `at` where a condition or a doubt is not met.
     """
 
     tally: Tally
     names: tuple[str, ...]
     conditions: tuple[sympy.Basic, ...] = ()
     derivation: str = "traced"
+    doubts: tuple[sympy.Basic, ...] = field(default=(), repr=False)
+    recount: Callable[[Mapping[str, int]], Tally] | None = field(default=None, repr=False, compare=False)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -71,8 +76,10 @@ class ClosedForm:
     def at(self, convention: str = "standard", /, **sizes: int) -> int:
         """The headline of a convention for given sizes, an exact integer.
 
+        Sizes outside the conditions of a traced formula are counted directly; an interpolated one refuses them.
+
         Raises:
-            ClosedFormError: a size is missing, unknown, not positive, or breaks a condition of the trace.
+            ClosedFormError: a size is missing, unknown or not positive, or breaks a condition of an interpolation.
 
         Example:
             >>> import torch
@@ -81,44 +88,62 @@ class ClosedForm:
             >>> formula.at("mac", time=100_000_000)
             7999999680
         """
-        self._check(sizes)
+        sizes = self._checked(sizes)
+        if self.recount is not None and not self._holds([*self.conditions, *self.doubts], sizes):
+            return evaluate(self.recount(sizes).total(convention), sizes)
         return evaluate(self.tally.total(convention), sizes)
 
     def tally_at(self, **sizes: int) -> Tally:
         """The whole tally for given sizes, in integers."""
-        self._check(sizes)
+        sizes = self._checked(sizes)
+        if self.recount is not None and not self._holds([*self.conditions, *self.doubts], sizes):
+            return self.recount(sizes)
         return self.tally.map(lambda number: evaluate(number, sizes))
 
     def python(self, convention: str = "standard") -> str:
         """The formula as a Python function of integers."""
         expression = _tidy(self.tally.total(convention))
-        printed = _integer_code(expression)
-        return f"def operations({', '.join(self.names)}):\n    return {printed}\n"
+        lines = [f"def operations({', '.join(self.names)}):"]
+        for condition in self.conditions:
+            lines += [
+                f"    if not ({_condition_code(condition)}):",
+                f'        raise ValueError("this formula holds for {condition} only")',
+            ]
+        return "\n".join([*lines, f"    return {_integer_code(expression)}", ""])
 
     def latex(self, convention: str = "standard") -> str:
         """The formula in LaTeX."""
-        return str(sympy.latex(_tidy(self.tally.total(convention))))
+        formula = str(sympy.latex(_tidy(self.tally.total(convention))))
+        conditions = [str(sympy.latex(condition)) for condition in self.conditions]
+        return formula + (r" \quad \text{for } " + r",\ ".join(conditions) if conditions else "")
 
     def map(self, function: Callable[[Number], Number]) -> ClosedForm:
         """The same formula with a function applied to every number."""
         return ClosedForm(self.tally.map(function), self.names, self.conditions, self.derivation)
 
-    def _check(self, sizes: Mapping[str, int]) -> None:
+    def _checked(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """The sizes as Python integers, or an error for those the formula is not for."""
         if set(sizes) != set(self.names):
             raise ClosedFormError(
                 f"the formula needs sizes for {', '.join(self.names)}; found {', '.join(sizes) or 'none'}"
             )
         for name, size in sizes.items():
-            if not isinstance(size, int) or isinstance(size, bool):
+            if isinstance(size, bool) or not hasattr(size, "__index__"):
                 raise ClosedFormError(f"{name} must be an integer, found {size!r}")
             if size < 1:
                 raise ClosedFormError(f"{name} must be at least 1, found {size}")
-        values = {dimension(name): size for name, size in sizes.items()}
+        whole = {name: operator.index(size) for name, size in sizes.items()}
         for condition in self.conditions:
-            if condition.subs(values) == sympy.false:
+            if self.recount is None and not self._holds([condition], whole):
                 raise ClosedFormError(
-                    f"the formula assumes {condition}, which {dict(sizes)} does not meet; count that size directly"
+                    f"the formula assumes {condition}, which {whole} does not meet; count that size directly"
                 )
+        return whole
+
+    @staticmethod
+    def _holds(conditions: Sequence[sympy.Basic], sizes: Mapping[str, int]) -> bool:
+        values = {dimension(name): size for name, size in sizes.items()}
+        return all(condition.subs(values) != sympy.false for condition in conditions)
 
 
 def _tidy(number: Number) -> Number:
@@ -137,6 +162,20 @@ def _integer_code(number: Number) -> str:
     top, bottom = sympy.fraction(denominator)
     code = str(sympy.expand(top))
     return code if bottom == 1 else f"({code}) // {bottom}"
+
+
+def _condition_code(condition: sympy.Basic) -> str:
+    """A condition as Python source over integers."""
+    operators = {sympy.Eq: "==", sympy.Ne: "!=", sympy.Gt: ">", sympy.Ge: ">=", sympy.Lt: "<", sympy.Le: "<="}
+    sign = next((text for kind, text in operators.items() if isinstance(condition, kind)), None)
+    if sign is None:
+        return str(condition)
+    left, right = (_side_code(side) for side in condition.args)
+    return f"{left} {sign} {right}"
+
+
+def _side_code(side: sympy.Basic) -> str:
+    return _integer_code(side.replace(sympy.Mod, lambda a, b: sympy.Symbol(f"(({a}) % {b})")))
 
 
 def _floor_code(argument: sympy.Expr) -> str:

@@ -27,8 +27,17 @@ def headline(count: OperationCount, convention: str = "standard") -> Number:
     Raises:
         OptionError: no convention has this name.
     """
-    if convention not in CONVENTIONS:
-        near = get_close_matches(convention, CONVENTIONS, n=1)
+    return CONVENTIONS[known_convention(convention)](count)
+
+
+def known_convention(name: str) -> str:
+    """The name itself, or an error that names the nearest convention.
+
+    Raises:
+        OptionError: no convention has this name.
+    """
+    if name not in CONVENTIONS:
+        near = get_close_matches(name, CONVENTIONS, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise OptionError(f"unknown convention {convention!r}; expected one of {', '.join(CONVENTIONS)}.{hint}")
-    return CONVENTIONS[convention](count)
+        raise OptionError(f"unknown convention {name!r}; expected one of {', '.join(CONVENTIONS)}.{hint}")
+    return name

@@ -80,6 +80,7 @@ def count(
         (60, 120)
     """
     args, kwargs = _arguments(inputs)
+    _refuse_arrays(args, kwargs)
     if symbolic is None:
         return _checked(_run(program, args, kwargs, FakeWorld.create()), strict)
     from deepspeech2.flops.derivation import derive
@@ -123,6 +124,8 @@ def count_training(
         >>> step.phase("forward").macs, step.phase("backward").macs
         (60, 60)
     """
+    if not isinstance(module, torch.nn.Module):
+        raise InputError(f"expected a torch module to train, found {type(module).__name__}")
     args, kwargs = _arguments(inputs)
     modes = {child: child.training for child in module.modules()}
     module.train()
@@ -161,10 +164,28 @@ def _run(
         ) from error
     except (CountingError, InputError):
         raise
-    except (RuntimeError, TypeError, ValueError, AssertionError, IndexError, AttributeError) as error:
+    except Exception as error:  # whatever the program raises on inputs that do not fit it
         shapes = ", ".join(_shape_text(value) for value in (*args, *kwargs.values()))
-        message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        message = _message(error)
         raise InputError(f"the module does not run on inputs {shapes}: {message}") from error
+
+
+def _refuse_arrays(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    for value in (*args, *kwargs.values()):
+        if type(value).__module__ == "numpy":
+            raise InputError(
+                f"expected torch tensors, found a numpy {type(value).__name__}; wrap it with torch.as_tensor"
+            )
+
+
+def _message(error: Exception) -> str:
+    """The line of an error that says what happened: the last one of TorchScript's, the first one of others."""
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    if "TorchScript interpreter" in lines[0]:
+        return lines[-1].strip()
+    return lines[0] if not isinstance(error, KeyError | ZeroDivisionError) else f"{type(error).__name__}: {lines[0]}"
 
 
 def _shape_text(value: Any) -> str:

@@ -108,7 +108,12 @@ def _traced(count: Counter, args: tuple[Any, ...], kwargs: Mapping[str, Any], di
     world, symbolic_args, symbolic_kwargs = _symbolic_inputs(args, kwargs, dimensions, dimensions.sizes)
     tally = count(world, symbolic_args, symbolic_kwargs)
     _refuse_fixed(world)
-    return ClosedForm(tally, dimensions.names, _conditions(world))
+    conditions, doubts = _conditions(world)
+
+    def recount(sizes: Mapping[str, int]) -> Tally:
+        return count(FakeWorld.create(), *dimensions.resized(args, kwargs, sizes))
+
+    return ClosedForm(tally, dimensions.names, conditions, doubts=doubts, recount=recount)
 
 
 def _refuse_fixed(world: FakeWorld) -> None:
@@ -116,25 +121,25 @@ def _refuse_fixed(world: FakeWorld) -> None:
         raise ClosedFormError(f"the program fixes {equation}: {name} is not a free dimension of this program")
 
 
-def _conditions(world: FakeWorld) -> tuple[sympy.Basic, ...]:
-    """What the program asked about sizes, answered for the hints.
+def _conditions(world: FakeWorld) -> tuple[tuple[sympy.Basic, ...], tuple[sympy.Basic, ...]]:
+    """What the program asked about sizes, answered for the hints: its own decisions, and torch's about sizes of one.
 
-    Whether a size is one (broadcasting, memory layout) changes no count; those questions are left out, and the check
-    at held-out sizes, a batch of one among them, stands behind that.
+    Torch asks whether sizes are one for broadcasting and memory layout, which hardly ever changes a count. Sizes that
+    would answer differently are counted directly all the same.
     """
-    if world.shapes is None:
-        return ()
-    found = []
-    for guard in world.shapes.guards:
+    decisions: dict[sympy.Basic, None] = {}
+    doubts: dict[sympy.Basic, None] = {}
+    known = set(world.read_size.names.values())
+    for guard in world.shapes.guards if world.shapes is not None else ():
         condition = plain_sympy(guard.expr).xreplace(world.read_size.names)
-        named = all(symbol in world.read_size.names.values() for symbol in condition.free_symbols)
-        if named and condition not in (sympy.true, sympy.false) and not _about_one(condition):
-            found.append(condition)
-    return tuple(dict.fromkeys(found))
+        if condition not in (sympy.true, sympy.false) and condition.free_symbols <= known:
+            (doubts if _about_one(condition) else decisions)[condition] = None
+    return tuple(decisions), tuple(doubts)
 
 
 def _about_one(condition: sympy.Basic) -> bool:
-    return isinstance(condition, sympy.core.relational.Relational) and any(side in (0, 1, 2) for side in condition.args)
+    sides = getattr(condition, "args", ())
+    return condition.has(sympy.Mod) or any(side in (0, 1) for side in sides)
 
 
 def _verify(

@@ -99,7 +99,11 @@ def parse_expression(text: str) -> Number:
         result = _build(ast.parse(text, mode="eval").body)
     except (SyntaxError, TypeError, KeyError, ValueError, RecursionError, MemoryError) as error:
         raise InputError(f"expected an arithmetic expression in dimension names, found {text[:60]!r}") from error
-    return int(result) if isinstance(result, int) or result.is_Integer else result
+    if isinstance(result, int) or result.is_Integer:
+        return int(result)
+    if not result.free_symbols:
+        raise InputError(f"expected an integer or an expression in dimension names, found {text[:60]!r}")
+    return result
 
 
 def _build(node: ast.AST) -> Any:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, TypeAlias
 
 import torch
 
 from deepspeech2.errors import DataDependentError
-from deepspeech2.flops.formulas.attention import attention, attention_gradient
+from deepspeech2.flops.formulas.activations import dropout, dropout_gradient
+from deepspeech2.flops.formulas.attention import attention, attention_gradient, mask_gradient
 from deepspeech2.flops.formulas.losses import ctc_loss, ctc_loss_gradient
 from deepspeech2.flops.formulas.products import dot_products
 from deepspeech2.flops.formulas.recurrences import torch_cell, torch_cell_gradient
@@ -147,12 +149,12 @@ def _recurrent(kind: str) -> FunctionRule:
 
 def _count_recurrent(kind: str, recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], packed: bool) -> Any:
     if packed:
-        data, batch_sizes, states, weights, bias, layers, _dropout, _train, bidirectional = args[:9]
+        data, batch_sizes, states, weights, bias, layers, dropped, train, bidirectional = args[:9]
         leading, rows = tuple(data.shape[:1]), read_size(data.shape[0])
         batch: Any = None
         del batch_sizes
     else:
-        data, states, weights, bias, layers, _dropout, _train, bidirectional, batch_first = args[:9]
+        data, states, weights, bias, layers, dropped, train, bidirectional, batch_first = args[:9]
         leading = tuple(data.shape[:2])
         rows = read_size(data.shape[0]) * read_size(data.shape[1])
         batch = data.shape[0] if batch_first else data.shape[1]
@@ -169,6 +171,10 @@ def _count_recurrent(kind: str, recorder: Recorder, read_size: SizeOf, args: tup
         each = (kind, rows, inputs, int(size))
         forward = forward + torch_cell(*each, bias=bias, projection=projection) * directions
         backward = backward + torch_cell_gradient(*each, bias=bias, projection=projection) * directions
+    if dropped and train:
+        # Between layers: the output of every layer but the last.
+        between = rows * int(width) * directions * (layers - 1)
+        forward, backward = forward + dropout(between), backward + dropout_gradient(between)
     output = (*leading, width * directions)
     state_shapes = [(layers * directions, batch, width)]
     if kind == "lstm":
@@ -225,37 +231,66 @@ def _attention(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwa
     names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
     options = {**dict(zip(names, args, strict=False)), **kwargs}
     query, key, value = (options[name] for name in names[:3])
+    mask = options.get("attn_mask")
+    leading = _attention_leading(query, key, value, options)
     specified = {
         name: specification(option, read_size) if isinstance(option, torch.Tensor) else option
         for name, option in options.items()
     }
     sizes = attention_sizes(Call("aten::scaled_dot_product_attention", specified))
-    forward = attention(sizes)
-    if options.get("dropout_p"):
-        pairs = forward.exp
-        forward = forward + OperationCount(other=pairs, divide=pairs, multiply=pairs)
-    leading = query.shape[:-2] if query.dim() >= key.dim() else key.shape[:-2]
+    backward = attention_gradient(sizes)
+    if mask is not None and mask.requires_grad:
+        backward = backward + mask_gradient(sizes, specified["attn_mask"].elements)
     output = (*leading, query.shape[-2], value.shape[-1])
-    plan = _Plan(recorder, read_size, "scaled_dot_product_attention", forward, attention_gradient(sizes), [output])
-    return _Whole.apply(plan, query, key, value)  # type: ignore[no-untyped-call]
+    plan = _Plan(recorder, read_size, "scaled_dot_product_attention", attention(sizes), backward, [output])
+    return _Whole.apply(plan, query, key, value, mask)  # type: ignore[no-untyped-call]
+
+
+def _attention_leading(query: Any, key: Any, value: Any, options: dict[str, Any]) -> tuple[Any, ...]:
+    """The leading axes of the result, or a RuntimeError, as torch's own, where the tensors do not fit together."""
+    mask = options.get("attn_mask")
+    shapes = [tuple(tensor.shape) for tensor in (query, key, value)]
+    if min(map(len, shapes)) < 2:
+        raise RuntimeError(f"attention needs query, key and value of at least two axes, found {shapes}")
+    if shapes[0][-1] != shapes[1][-1] or shapes[1][-2] != shapes[2][-2]:
+        raise RuntimeError(
+            "attention needs queries and keys of one size and as many values as keys, found query, key and value of "
+            f"{', '.join(map(str, shapes))}"
+        )
+    leading = [shape[:-2] for shape in shapes]
+    if options.get("enable_gqa") and min(map(len, leading)) > 0:
+        heads = [axes[-1] for axes in leading]
+        if heads[0] % heads[1] or heads[0] % heads[2]:
+            raise RuntimeError(f"grouped attention needs query heads in whole groups per key head, found heads {heads}")
+        leading = [(*axes[:-1], heads[0]) for axes in leading]
+    result = tuple(torch.broadcast_shapes(*leading))
+    if mask is not None:
+        if options.get("is_causal"):
+            raise RuntimeError("attention takes a mask or is_causal=True, not both")
+        scores = (*result, shapes[0][-2], shapes[1][-2])
+        if tuple(torch.broadcast_shapes(tuple(mask.shape), scores)) != scores:
+            raise RuntimeError(f"attention needs a mask that repeats to {scores}, found one of {tuple(mask.shape)}")
+    return result
 
 
 @_rule(torch.nn.functional.multi_head_attention_forward)
 def _multi_head(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    # A Python function: interception is off inside it, so its two functions with rules are replaced for the call.
-    functional = torch.nn.functional
-    originals = {"linear": functional.linear, "scaled_dot_product_attention": functional.scaled_dot_product_attention}
+    # A Python function: interception is off inside it, so its two functions with rules are replaced in it.
+    # Copies of the module's functions look their names up in a copy of the module: other threads see torch's own.
+    module = torch.nn.functional.__dict__
+    copied = dict(module)
 
     def counted(rule: FunctionRule) -> Callable[..., Any]:
         return lambda *args, **kwargs: rule(recorder, read_size, args, kwargs)
 
-    functional.linear = counted(_linear)
-    functional.scaled_dot_product_attention = counted(_attention)
-    try:
-        return functional.multi_head_attention_forward(*args, **kwargs)
-    finally:
-        for name, original in originals.items():
-            setattr(functional, name, original)
+    for name, function in module.items():
+        if isinstance(function, FunctionType) and function.__globals__ is module:
+            copy = FunctionType(function.__code__, copied, name, function.__defaults__, function.__closure__)
+            copy.__kwdefaults__ = function.__kwdefaults__
+            copied[name] = copy
+    copied["linear"] = counted(_linear)
+    copied["scaled_dot_product_attention"] = counted(_attention)
+    return copied["multi_head_attention_forward"](*args, **kwargs)
 
 
 # CTC loss ----------------------------------------------------------------------------------------------------

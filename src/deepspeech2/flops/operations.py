@@ -96,7 +96,14 @@ class OperationCount:
 
     @classmethod
     def from_dict(cls, amounts: Mapping[str, Number]) -> OperationCount:
-        """The inverse of `to_dict`; absent fields are zero."""
+        """The inverse of `to_dict`; absent fields are zero.
+
+        Raises:
+            KeyError: a name is no field.
+        """
+        for name in amounts:
+            if name not in _FIELDS:
+                raise KeyError(name)
         return cls(**{name: amounts[name] for name in _FIELDS if name in amounts})
 
 

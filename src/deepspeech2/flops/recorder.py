@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from deepspeech2.errors import CountingError
 from deepspeech2.flops.formulas.optimisers import optimiser_step
 from deepspeech2.flops.known_values import known_value
 from deepspeech2.flops.operations import NOTHING, Number, OperationCount, at_least_zero
@@ -195,6 +196,8 @@ class Recorder:
         except NotImplementedError as error:
             self.record_unknown(call.operator, str(error))
             return NOTHING
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise CountingError(f"the formula of {call.operator} failed on this call: {error!r}") from error
         except ZeroDivisionError:
             # A quotient of sizes, of which one is zero: the tensor is empty and there is nothing to do.
             return NOTHING

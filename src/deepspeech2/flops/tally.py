@@ -220,7 +220,7 @@ class Tally:
                 UnknownOperator(one["operator"], one["calls"], tuple(one["sites"]), one["reason"])
                 for one in document["unknown"]
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(
                 f"expected the JSON of a tally, version {_VERSION}; found something else ({error!r})"
             ) from error
@@ -294,6 +294,12 @@ def _number_from_json(value: int | str) -> Number:
     return parse_expression(value)
 
 
+def _integer(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"expected an integer, found {value!r}")
+    return value
+
+
 def _layer_to_dict(layer: Layer) -> dict[str, Any]:
     return {
         "name": layer.name,
@@ -315,8 +321,8 @@ def _layer_from_dict(document: Mapping[str, Any]) -> Layer:
         operator=str(document["operator"]),
         phase=str(document["phase"]),
         output_shape=tuple(_number_from_json(size) for size in document["output_shape"]),
-        parameters=int(document["parameters"]),
-        calls=int(document["calls"]),
+        parameters=_integer(document["parameters"]),
+        calls=_integer(document["calls"]),
         own=OperationCount.from_dict({name: _number_from_json(value) for name, value in document["own"].items()}),
         bytes_read=_number_from_json(document["bytes_read"]),
         bytes_written=_number_from_json(document["bytes_written"]),

@@ -8,6 +8,7 @@ counts is silenced below, so each call is counted once.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
 import warnings
@@ -22,12 +23,13 @@ import torch._dynamo.config  # FakeTensorMode imports it on first use; here, so 
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 import deepspeech2.flops.operators  # noqa: F401  (registers the formulas)
-from deepspeech2.errors import CountingError
+from deepspeech2.errors import CountingError, InputError
 from deepspeech2.flops.decompositions import DECOMPOSITIONS, reference_decomposition
 from deepspeech2.flops.expressions import SizeReader, dimension, plain_sympy
 from deepspeech2.flops.functions import find_function_rule
@@ -37,6 +39,8 @@ from deepspeech2.flops.recorder import Recorder, specification
 from deepspeech2.flops.registry import Call, find_rule, operator_name
 
 # Questions about a tensor, and the birth of constants, which fake tensors must see as real ones to keep their values.
+# One count at a time: while a module is counted, fakes stand in for its weights.
+_COUNTING = threading.RLock()
 _UNSEEN = {
     torch.ops.prim.device.default,
     torch.ops.aten.sym_size.int,
@@ -93,6 +97,10 @@ class FakeWorld:
             with _disable_current_modes():
                 constant = tensor.detach().clone()
             return converter.from_real_tensor(self.mode, constant, make_constant=True)
+        if tensor.layout != torch.strided:
+            raise InputError(
+                f"expected dense tensors, found one of layout {tensor.layout}: its operations depend on its values"
+            )
         device = "cpu" if tensor.device.type == "meta" else tensor.device
         with self.mode:
             strided = tensor.layout == torch.strided and not tensor.is_quantized
@@ -111,9 +119,11 @@ class FakeWorld:
         """A fake input whose named axes are symbols; `dimensions` maps an axis to its name and its hint."""
         shape = [dimensions[axis][1] if axis in dimensions else size for axis, size in enumerate(tensor.shape)]
         kinds = [DimDynamic.DUCK if axis in dimensions else DimDynamic.STATIC for axis in range(len(shape))]
-        # Never touched, so no memory is committed.
-        example = torch.empty(shape, dtype=tensor.dtype)
-        fake = self.mode.from_tensor(example, symbolic_context=StatelessSymbolicContext(dynamic_sizes=kinds))
+        # The symbols are born on the meta device, which takes no memory, and move to one that computes.
+        example = torch.empty(shape, dtype=tensor.dtype, device="meta")
+        born = self.mode.from_tensor(example, symbolic_context=StatelessSymbolicContext(dynamic_sizes=kinds))
+        with self.mode:
+            fake = torch.empty(born.shape, dtype=tensor.dtype, device="cpu")
         for axis, (name, _) in dimensions.items():
             symbol = fake.shape[axis].node.expr  # type: ignore[attr-defined]
             self.read_size.names[symbol] = dimension(name)
@@ -325,22 +335,35 @@ def _module_hooks(recorder: Recorder, names: Mapping[int, str], read_size: SizeR
 
 @contextmanager
 def _fake_state(module: torch.nn.Module, world: FakeWorld) -> Iterator[None]:
-    """Put fakes in place of all tensors a module and its children hold, and put the tensors back at the end."""
-    saved: list[tuple[dict[str, Any], str, Any]] = []
+    """Put fakes in place of all tensors a module and its children hold, and put everything back at the end.
+
+    What the forward stores in the module (a state, a cache, a buffer) goes with the fakes.
+    """
+    saved: list[tuple[Any, Any]] = []
     for child in module.modules():
         if isinstance(child, torch.jit.ScriptModule):
             # TorchScript keeps its own attributes; the dispatch level replaces them call by call.
             continue
-        for store in (child._parameters, child._buffers, child.__dict__):
-            for name, value in list(store.items()):
-                if _holds_tensors(value):
-                    saved.append((store, name, value))
-                    store[name] = world.fake_tree(value)
+        if any(value is not None and is_lazy(value) for value in child._parameters.values()):
+            raise InputError(f"{type(child).__name__} has no sizes before its first use; run it once, then count it")
+        saved += [(store, store.copy()) for store in (child.__dict__, child._parameters, child._buffers)]
+        # One level into what a module keeps in containers: recurrent states, caches, lists of weights.
+        saved += [(value, value.copy()) for value in child.__dict__.values() if type(value) in (dict, list)]
     try:
+        for store, _ in saved:
+            _replace_tensors(store, world)
         yield
     finally:
-        for store, name, value in saved:
-            store[name] = value
+        for store, before in saved:
+            store.clear()
+            store.extend(before) if isinstance(store, list) else store.update(before)
+
+
+def _replace_tensors(store: Any, world: FakeWorld) -> None:
+    places = enumerate(store) if isinstance(store, list) else list(store.items())
+    for place, value in places:
+        if _holds_tensors(value):
+            store[place] = world.fake_tree(value)
 
 
 def _holds_tensors(value: Any) -> bool:
@@ -385,6 +408,7 @@ def trace(
     names: dict[int, str] = {}
     args, kwargs = world.fake_tree((args, dict(kwargs)))
     with ExitStack() as stack:
+        stack.enter_context(_COUNTING)
         stack.enter_context(_quiet_torch())
         # What torch.compile wrapped runs as it was written; nothing is compiled.
         stack.enter_context(torch.compiler.set_stance("force_eager"))
@@ -398,6 +422,8 @@ def trace(
         stack.enter_context(_DispatchLevel(recorder, world))
         stack.enter_context(_FunctionLevel(recorder, world))
         results = program(*args, **kwargs)
+        if inspect.isgenerator(results):
+            results = list(results)
         if training is not None:
             _backward(recorder, results, training)
             if training.optimiser is not None and isinstance(program, torch.nn.Module):

@@ -17,13 +17,13 @@ class CountedInput:
     Attributes:
         seconds: length of the audio.
         frames: spectrogram frames.
-        batch: utterances at once.
+        batch: utterances at once; None where it is written in the shapes.
         shapes: shapes of the tensors.
     """
 
     seconds: float | None
     frames: int | None
-    batch: int
+    batch: int | None
     shapes: tuple[tuple[int, ...], ...] = ()
 
 

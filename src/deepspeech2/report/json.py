@@ -32,7 +32,7 @@ def to_document(report: Report) -> dict[str, Any]:
         },
         "convention": report.convention,
         "headline": head,
-        "headline_per_second": head / (seconds * report.input.batch) if seconds else None,
+        "headline_per_second": head / (seconds * (report.input.batch or 1)) if seconds else None,
         "total": _amounts(report.total),
         "parameters": report.tally.parameters,
         "stages": {name: _amounts(count) for name, count in report.stages.items()},

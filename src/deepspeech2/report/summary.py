@@ -17,7 +17,8 @@ def title(report: Report) -> str:
         parts.append(f"{given.frames} frames")
     if given.frames is None and given.shapes:
         parts.append("inputs " + ", ".join("x".join(map(str, shape)) or "scalar" for shape in given.shapes))
-    parts.append(f"batch {given.batch}")
+    if given.batch is not None:
+        parts.append(f"batch {given.batch}")
     return f"{report.model}: {', '.join(parts)}"
 
 
@@ -41,7 +42,7 @@ def _totals(report: Report) -> list[tuple[str, str]]:
     head = report.headline(report.total)
     lines = [("total", f"{_bound(report)}{format_count(head, report.unit)} ({head:,}), convention {report.convention}")]
     if report.input.seconds:
-        per_second = head / (report.input.seconds * report.input.batch)
+        per_second = head / (report.input.seconds * (report.input.batch or 1))
         lines.append(("per second of audio", format_count(per_second, report.unit)))
     others = [name for name in CONVENTIONS if name != report.convention]
     figures = [f"{name} {format_count(float(headline(report.total, name)), UNITS[name])}" for name in others]

@@ -69,3 +69,16 @@ def log_softmax_gradient(rows: Number, length: Number) -> OperationCount:
         return NOTHING
     elements = rows * length
     return OperationCount(multiply=elements, add=elements - rows + elements, exp=elements)
+
+
+def dropout(elements: Number) -> OperationCount:
+    """Dropout in training.
+
+    Algorithm: per element a draw, the mask divided by the probability to keep, and their product.
+    """
+    return OperationCount(other=elements, divide=elements, multiply=elements)
+
+
+def dropout_gradient(elements: Number) -> OperationCount:
+    """Gradient of `dropout`: times the mask, times the scale."""
+    return OperationCount(multiply=2 * elements)

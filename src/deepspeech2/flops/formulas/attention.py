@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deepspeech2.flops.formulas.activations import dropout
 from deepspeech2.flops.operations import Number, OperationCount
 
 
@@ -19,6 +20,7 @@ class Attention:
         value_size: length of a value vector.
         causal: position i sees keys 0 .. i only.
         bias: a mask is added to the scores.
+        dropped: the probabilities go through dropout.
         allowed: where a mask's values are known, the (query, key) pairs it allows, over all heads.
         active: and the queries that see any key, over all heads.
         seen: and the keys that any query sees, over all heads.
@@ -31,6 +33,7 @@ class Attention:
     value_size: Number
     causal: bool = False
     bias: bool = False
+    dropped: bool = False
     allowed: Number | None = None
     active: Number | None = None
     seen: Number | None = None
@@ -57,7 +60,7 @@ class Attention:
             return self.queries * self.keys
         if self.queries == self.keys:
             return _half(self.queries * (self.queries + 1))
-        short = min(self.queries, self.keys)
+        short = _smaller(self.queries, self.keys)
         return _half(short * (short + 1)) + (self.queries - short) * self.keys
 
     @property
@@ -65,31 +68,56 @@ class Attention:
         """Keys of one head that some query may see: a causal mask hides those behind the last query."""
         if not self.causal or self.queries == self.keys:
             return self.keys
-        return min(self.queries, self.keys)
+        return _smaller(self.queries, self.keys)
 
 
 def _half(even: Number) -> Number:
     return even // 2 if isinstance(even, int) else even / 2
 
 
+def _smaller(first: Number, second: Number) -> Number:
+    if isinstance(first, int) and isinstance(second, int):
+        return min(first, second)
+    from sympy import Min
+
+    return Min(first, second)
+
+
+def _merged(terms: Number, sums: Number) -> Number:
+    """Additions (or comparisons) that fold so many terms into so many results; without terms there are none."""
+    return terms - sums if terms != 0 else 0
+
+
 def attention(sizes: Attention) -> OperationCount:
     """softmax(q k^T * scale + bias) v, over allowed pairs only.
 
     Algorithm: per allowed pair a dot product of `key_size`, a multiplication by the scale, an addition if there is
-    a bias; per query a softmax over its allowed keys; per query and value element a dot product over allowed keys.
+    a bias; per query a softmax over its allowed keys, then dropout if there is any; per query and value element a dot
+    product over allowed keys.
     Masked pairs cost nothing: a kernel that computes and discards them does more work than this.
     """
     pairs = sizes.all_pairs
     rows = sizes.rows
-    scores = pairs * sizes.key_size
     mixing = pairs * sizes.value_size
+    count = _probabilities(sizes) + OperationCount(
+        multiply=mixing, add=_merged(mixing, rows * sizes.value_size), macs=mixing
+    )
+    return count + dropout(pairs) if sizes.dropped else count
+
+
+def _probabilities(sizes: Attention) -> OperationCount:
+    """softmax(q k^T * scale + bias), over allowed pairs only."""
+    pairs = sizes.all_pairs
+    rows = sizes.rows
+    scores = pairs * sizes.key_size
     return OperationCount(
-        multiply=scores + pairs + mixing,
-        add=scores - pairs + (pairs if sizes.bias else 0) + pairs + pairs - rows + mixing - rows * sizes.value_size,
+        multiply=scores + pairs,
+        # The products, the bias, the largest subtracted, and the sum of a row.
+        add=_merged(scores, pairs) + (pairs if sizes.bias else 0) + pairs + _merged(pairs, rows),
         exp=pairs,
         divide=pairs,
-        compare=pairs - rows,
-        macs=scores + mixing,
+        compare=_merged(pairs, rows),
+        macs=scores,
     )
 
 
@@ -98,27 +126,25 @@ def attention_gradient(sizes: Attention) -> OperationCount:
 
     Algorithm: scores and softmax again (as forward, without the mixing); dV = P^T dO; dP = dO V^T;
     dS = P * (dP - rowsum(dP * P)) * scale; dQ = dS K; dK = dS^T Q. Five products over allowed pairs; a key
-    that no query sees has a gradient of zero and costs nothing.
+    that no query sees has a gradient of zero and costs nothing. With dropout, P in dV and dP are each multiplied by the
+    scaled mask that the forward pass kept.
     """
     pairs = sizes.all_pairs
     rows = sizes.rows
     keys = sizes.columns
     scores = pairs * sizes.key_size
     mixing = pairs * sizes.value_size
-    recomputed = OperationCount(
-        multiply=scores + pairs,
-        add=scores - pairs + (pairs if sizes.bias else 0) + pairs + pairs - rows,
-        exp=pairs,
-        divide=pairs,
-        compare=pairs - rows,
-        macs=scores,
-    )
-    return recomputed + OperationCount(
-        multiply=2 * mixing + 2 * scores + 3 * pairs,
-        add=(mixing - keys * sizes.value_size)
-        + (mixing - pairs)
-        + (pairs - rows + pairs)
-        + (scores - rows * sizes.key_size)
-        + (scores - keys * sizes.key_size),
+    return _probabilities(sizes) + OperationCount(
+        multiply=2 * mixing + 2 * scores + (5 if sizes.dropped else 3) * pairs,
+        add=_merged(mixing, keys * sizes.value_size)
+        + _merged(mixing, pairs)
+        + (_merged(pairs, rows) + pairs)
+        + _merged(scores, rows * sizes.key_size)
+        + _merged(scores, keys * sizes.key_size),
         macs=2 * mixing + 2 * scores,
     )
+
+
+def mask_gradient(sizes: Attention, mask_elements: Number) -> OperationCount:
+    """Gradient of a learned mask: dS before the scale, summed over the axes along which the mask was repeated."""
+    return OperationCount(add=_merged(sizes.all_pairs, mask_elements))

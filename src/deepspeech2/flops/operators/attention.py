@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+from math import prod
+
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
@@ -10,11 +13,10 @@ from deepspeech2.flops.operations import Number, OperationCount
 from deepspeech2.flops.registry import Call, TensorSpec, register_formula
 
 
-def _leading(tensor: TensorSpec) -> Number:
-    heads: Number = 1
-    for size in tensor.shape[:-2]:
-        heads = heads * size
-    return heads
+def _heads(*tensors: TensorSpec) -> Number:
+    """Independent attentions: the leading axes, broadcast. Where heads of a key serve several queries, the queries'."""
+    axes = zip_longest(*[tensor.shape[:-2][::-1] for tensor in tensors], fillvalue=1)
+    return prod(next((size for size in sizes if size != 1), 1) for sizes in axes)
 
 
 def attention_sizes(call: Call) -> Attention:
@@ -23,7 +25,7 @@ def attention_sizes(call: Call) -> Attention:
     mask = call.get("attn_mask")
     if mask is None:
         mask = call.get("attn_bias")
-    heads = _leading(query if len(query.shape) >= len(key.shape) else key)
+    heads = _heads(query, key, value)
     if mask is not None and mask.value is not None:
         allowed, active, seen = _allowed_pairs(mask.value, (heads, query.shape[-2], key.shape[-2]))
     else:
@@ -37,6 +39,7 @@ def attention_sizes(call: Call) -> Attention:
         value_size=value.shape[-1],
         causal=bool(call.get("is_causal")),
         bias=mask is not None and mask.is_floating,
+        dropped=bool(call.get("dropout_p")),
         allowed=allowed,
         active=active,
         seen=seen,
@@ -71,11 +74,7 @@ def _allowed_pairs(
     "aten::_scaled_dot_product_fused_attention_overrideable",
 )
 def _attention(call: Call) -> OperationCount:
-    count = attention(attention_sizes(call))
-    if call.get("dropout_p"):
-        pairs = count.exp
-        count = count + OperationCount(other=pairs, divide=pairs, multiply=pairs)
-    return count
+    return attention(attention_sizes(call))
 
 
 @register_formula(

@@ -22,11 +22,11 @@ FREE: dict[str, str] = {
         _to_dense cat concat stack hstack vstack repeat repeat_interleave tile roll flip rot90 constant_pad_nd
         reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d
         pixel_shuffle pixel_unshuffle channel_shuffle im2col tril triu _pack_padded_sequence
-        _pin_memory _stack lu_unpack diag_embed resize_as put
+        _pin_memory _stack lu_unpack diag_embed resize_as
         copysign resize block_diag _unsafe_masked_index narrow_copy
     """,
     "reads or writes elements by position or by mask": """
-        index index_select gather take take_along_dim embedding masked_select masked_fill masked_scatter where scatter
+        index index_select gather take take_along_dim embedding masked_select masked_fill masked_scatter where
         _unsafe_index index_copy index_fill select_scatter slice_scatter
         diagonal_scatter as_strided_scatter nonzero nonzero_static one_hot fill
         upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d
@@ -46,7 +46,7 @@ FREE: dict[str, str] = {
         result_type can_cast is_complex is_floating_point _functional_assert_async _functional_sym_constrain_range
     """,
     "gradient of a move: it moves back": """
-        slice_backward select_backward unfold_backward expand_backward constant_pad_nd_backward
+        slice_backward select_backward constant_pad_nd_backward
         diagonal_backward value_selecting_reduction_backward masked_select_backward
     """,
 }
@@ -64,6 +64,21 @@ register_formula(*[f"aten::{name}" for name in _NAMES])(_free)
 def _index_put(call: Call) -> OperationCount:
     # Writing is free; accumulating adds every value to what is there.
     return OperationCount(add=call["values"].elements if call.get("accumulate") else 0)
+
+
+@register_formula("aten::put")
+def _put(call: Call) -> OperationCount:
+    return OperationCount(add=call["source"].elements if call.get("accumulate") else 0)
+
+
+@register_formula("aten::scatter")
+def _scatter(call: Call) -> OperationCount:
+    # Writing is free; with a reduction, every index adds to or multiplies what is there.
+    reduction = call.get("reduce")
+    if reduction is None:
+        return NOTHING
+    elements = call["index"].elements
+    return OperationCount(multiply=elements) if reduction == "multiply" else OperationCount(add=elements)
 
 
 @register_formula("aten::index_add", "aten::scatter_add")
@@ -97,12 +112,28 @@ def _embedding_bag(call: Call) -> OperationCount:
     return OperationCount(add=joined, multiply=weighted, divide=call.output.elements if call.get("mode") == 1 else 0)
 
 
+@register_formula("aten::_embedding_bag_dense_backward", "aten::_embedding_bag_backward")
+def _embedding_bag_gradient(call: Call) -> OperationCount:
+    # Every row of a bag receives the bag's gradient (mode 1: divided by the bag's size, mode 2: only the largest do).
+    if call.get("sparse"):
+        raise NotImplementedError("a sparse gradient")
+    grad = call["grad"].elements
+    if call["mode"] == 2:
+        return OperationCount(add=grad)
+    joined = call["indices"].elements * call["grad"].shape[1]
+    weighted = joined if call.get("per_sample_weights") is not None else 0
+    return OperationCount(add=joined, multiply=weighted, divide=grad if call["mode"] == 1 else 0)
+
+
 @register_formula("aten::masked_scatter_backward")
 def _masked_scatter_gradient(_: Call) -> OperationCount:
     return NOTHING
 
 
 @register_formula(
+    "aten::reflection_pad1d_backward",
+    "aten::reflection_pad2d_backward",
+    "aten::reflection_pad3d_backward",
     "aten::replication_pad1d_backward",
     "aten::replication_pad2d_backward",
     "aten::replication_pad3d_backward",
@@ -112,7 +143,7 @@ def _masked_scatter_gradient(_: Call) -> OperationCount:
     "aten::_upsample_nearest_exact1d_backward",
     "aten::_upsample_nearest_exact2d_backward",
     "aten::_upsample_nearest_exact3d_backward",
-    "aten::_embedding_bag_dense_backward",
+    "aten::unfold_backward",
 )
 def _copied_gradient(call: Call) -> OperationCount:
     # Every gradient is added where its value was copied from.

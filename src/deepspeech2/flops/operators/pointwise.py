@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepspeech2.flops.formulas.activations import clipped_relu, relu, sigmoid
+from deepspeech2.flops.formulas.activations import clipped_relu, dropout, dropout_gradient, relu, sigmoid
 from deepspeech2.flops.operations import Number, OperationCount
 from deepspeech2.flops.registry import Call, TensorSpec, register_formula
 
@@ -289,15 +289,15 @@ def _addcdiv(call: Call) -> OperationCount:
 
 @register_formula("aten::native_dropout")
 def _dropout(call: Call) -> OperationCount:
-    # A draw, the mask divided by the probability to keep, and the product: what the separate operators cost.
+    # What the separate operators cost.
     if not call["train"]:
         return OperationCount()
-    return _Each(other=1, divide=1, multiply=1) * call.output.elements
+    return dropout(call.output.elements)
 
 
 @register_formula("aten::native_dropout_backward")
 def _dropout_backward(call: Call) -> OperationCount:
-    return _Each(multiply=2) * call.output.elements
+    return dropout_gradient(call.output.elements)
 
 
 @register_formula("aten::complex", "aten::polar")

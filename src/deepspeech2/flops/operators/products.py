@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 from deepspeech2.flops.formulas.products import dot_products, matrix_product
@@ -146,7 +147,8 @@ def _euclidean_distance(call: Call) -> OperationCount:
     length = call["x1"].last
     norms = OperationCount(multiply=length, add=length - 1)
     vectors: Number = call["x1"].elements // length + call["x2"].elements // length
-    product = dot_products(pairs, length + 2)
+    # The two columns of norms are a device of this path: distances are as many pairs of numbers on every path.
+    product = replace(dot_products(pairs, length + 2), macs=pairs * length)
     scaled = OperationCount(multiply=call["x1"].elements)
     return product + norms * vectors + scaled + OperationCount(compare=pairs, sqrt=pairs)
 

@@ -95,10 +95,8 @@ def _weight_norm_gradient(call: Call) -> OperationCount:
 
 @register_formula("aten::cumsum", "aten::cumprod", "aten::cummax", "aten::cummin", "aten::logcumsumexp")
 def _cumulative(call: Call) -> OperationCount:
-    tensor = _tensor(call)
-    length = tensor.shape[call["dim"]] if tensor.shape else 1
-    lanes = tensor.elements // length if isinstance(length, int) and isinstance(tensor.elements, int) else 1
-    steps = tensor.elements - lanes
+    lanes, length = _rows(call, "self")
+    steps = lanes * length - lanes
     each = {
         "aten::cumsum": OperationCount(add=1),
         "aten::cumprod": OperationCount(multiply=1),

@@ -1,0 +1,171 @@
+"""Functions counted whole: sizes are checked and broadcast as torch does, gradients reach masks, dropout counts."""
+
+import threading
+
+import pytest
+import sympy
+import torch
+from torch import nn
+from torch.nn import functional
+
+from deepspeech2 import count, count_training
+from deepspeech2.errors import InputError
+from deepspeech2.flops.formulas.attention import Attention, attention, attention_gradient
+
+attend = functional.scaled_dot_product_attention
+
+
+class Attend(nn.Module):
+    """Attention with a learned mask and options."""
+
+    def __init__(self, mask=None, **options):
+        super().__init__()
+        self.mask = None if mask is None else nn.Parameter(torch.zeros(mask))
+        self.options = options
+
+    def forward(self, q, k, v):
+        return attend(q, k, v, attn_mask=self.mask, **self.options)
+
+
+def tensors(*shapes):
+    return tuple(torch.empty(shape).requires_grad_() for shape in shapes)
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [(2, 3, 4), (2, 3, 5), (2, 3, 4)],
+        [(2, 3, 4), (2, 5, 4), (2, 6, 4)],
+        [(2, 3, 4), (3, 5, 4), (3, 5, 4)],
+        [(4,), (4,), (4,)],
+    ],
+)
+def test_attention_that_torch_refuses_is_refused(shapes) -> None:
+    with pytest.raises((RuntimeError, IndexError, ValueError)):
+        attend(*map(torch.zeros, shapes))
+    with pytest.raises(InputError, match="does not run on inputs"):
+        count(attend, tensors(*shapes))
+
+
+def test_attention_refuses_masks_that_torch_refuses() -> None:
+    with pytest.raises(InputError):
+        count(Attend((7, 7)), tensors(*[(2, 3, 4)] * 3))
+    with pytest.raises(InputError, match="not both"):
+        count(Attend((3, 3), is_causal=True), tensors(*[(2, 3, 4)] * 3))
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [(1, 8, 3, 4), (5, 8, 3, 4), (5, 8, 3, 4)],
+        [(5, 8, 3, 4), (1, 8, 3, 4), (5, 1, 3, 4)],
+        [(3, 4), (5, 8, 3, 4), (5, 8, 3, 4)],
+    ],
+)
+def test_leading_axes_of_attention_broadcast(shapes) -> None:
+    found = []
+
+    def program(q, k, v):
+        found.append(tuple(attend(q, k, v).shape))
+        return attend(q, k, v)
+
+    tally = count(program, tensors(*shapes))
+    assert found == [tuple(attend(*map(torch.zeros, shapes)).shape)] == [(5, 8, 3, 4)]
+    # Twice 40 heads of 9 pairs, 4 products for the score and 4 for the mixing.
+    assert tally.macs == 2 * 2880
+
+
+def test_grouped_heads_count_as_query_heads() -> None:
+    shapes = [(2, 8, 3, 4), (2, 2, 3, 4), (2, 2, 3, 4)]
+    assert count(Attend(enable_gqa=True), tensors(*shapes)).macs == 2 * 8 * 9 * 8
+    with pytest.raises(InputError):
+        count(Attend(enable_gqa=True), tensors((2, 8, 3, 4), (2, 3, 3, 4), (2, 3, 3, 4)))
+
+
+def test_a_learned_mask_has_a_gradient_and_its_sum_counts() -> None:
+    shapes = [(2, 5, 3, 4)] * 3
+    plain = count_training(Attend(), tensors(*shapes), optimiser=None).phase("backward")
+    masked = Attend((5, 3, 3))
+    learned = count_training(masked, tensors(*shapes), optimiser=None).phase("backward")
+    # The bias is added again in the recomputation, and 90 gradients are summed into 45.
+    assert learned.kinds["add"] - plain.kinds["add"] == 90 + 45
+
+
+def test_a_mask_alone_can_be_trained() -> None:
+    inputs = tuple(torch.empty(2, 3, 4) for _ in range(3))
+    step = count_training(Attend((3, 3)), inputs, optimiser="sgd")
+    assert step.phase("optimiser").total == 2 * 9
+
+
+def test_a_causal_formula_of_unequal_symbolic_lengths_agrees_with_integers() -> None:
+    queries, keys = sympy.symbols("q k", integer=True, positive=True)
+    symbolic = Attention(2, queries, keys, 4, 6, causal=True)
+    for values in [(3, 5), (5, 3), (4, 4), (1, 7)]:
+        exact = Attention(2, *values, 4, 6, causal=True)
+        for formula in (attention, attention_gradient):
+            expected = formula(exact).to_dict()
+            found = formula(symbolic).map(lambda n, v=values: sympy.sympify(n).subs({queries: v[0], keys: v[1]}))
+            assert found.to_dict() == expected
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4), (2, 0, 4), (2, 3, 0)])
+@pytest.mark.parametrize("causal", [False, True])
+def test_empty_attention_never_counts_negative(shape, causal) -> None:
+    step = count_training(
+        Attend(is_causal=causal),
+        tensors((2, 3, shape[2])[:3], shape, shape) if shape[0] else tensors(*[shape] * 3),
+        optimiser=None,
+    )
+    assert all(
+        amount >= 0 for layer in (step.phase("forward"), step.phase("backward")) for amount in layer.kinds.values()
+    )
+    if shape[1] == 0:
+        assert step.phase("forward").total == step.phase("backward").total == 0
+
+
+def test_attention_dropout_counts_in_both_directions() -> None:
+    shapes = [(2, 5, 3, 4)] * 3
+    plain = count_training(Attend(), tensors(*shapes), optimiser=None)
+    dropped = count_training(Attend(dropout_p=0.5), tensors(*shapes), optimiser=None)
+    pairs = 90
+    assert dropped.phase("forward").total - plain.phase("forward").total == 3 * pairs
+    assert dropped.phase("backward").kinds["multiply"] - plain.phase("backward").kinds["multiply"] == 2 * pairs
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_dropout_between_recurrent_layers_counts(kind, bidirectional) -> None:
+    data = torch.empty(7, 2, 4)
+    plain, dropped = (
+        count_training(kind(4, 5, num_layers=3, dropout=p, bidirectional=bidirectional), data, optimiser=None)
+        for p in (0.0, 0.5)
+    )
+    elements = 2 * 7 * 2 * 5 * (2 if bidirectional else 1)
+    for name in ("other", "divide", "multiply"):
+        assert dropped.phase("forward").kinds[name] - plain.phase("forward").kinds[name] == elements
+    assert dropped.phase("backward").total - plain.phase("backward").total == 2 * elements
+    evaluated = kind(4, 5, num_layers=3, dropout=0.5, bidirectional=bidirectional).eval()
+    assert count(evaluated, data).flops == plain.phase("forward").total
+
+
+def test_other_threads_do_not_enter_the_count_of_multi_head_attention() -> None:
+    layer = nn.MultiheadAttention(8, 2)
+    data = torch.empty(5, 3, 8)
+    alone = count(layer, (data, data, data)).flops
+    original = functional.linear
+    done = threading.Event()
+
+    def work() -> None:
+        weight, rows = torch.zeros(64, 64), torch.zeros(4, 64)
+        while not done.is_set():
+            functional.linear(rows, weight)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        counts = {count(layer, (data, data, data)).flops for _ in range(20)}
+    finally:
+        done.set()
+        worker.join()
+    assert counts == {alone}
+    assert functional.linear is original
