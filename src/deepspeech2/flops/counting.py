@@ -12,8 +12,9 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from deepspeech2.errors import CountingError, DataDependentError, InputError, UncountedOperatorError
 from deepspeech2.flops.closed_form import ClosedForm
 from deepspeech2.flops.dimensions import resolve_dimensions
+from deepspeech2.flops.fakes import FakeWorld
 from deepspeech2.flops.tally import Tally
-from deepspeech2.flops.tracer import FakeWorld, Training, trace
+from deepspeech2.flops.tracer import Training, trace
 
 
 @overload

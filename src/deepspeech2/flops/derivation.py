@@ -12,9 +12,9 @@ from deepspeech2.errors import ClosedFormError, InputError
 from deepspeech2.flops.closed_form import ClosedForm
 from deepspeech2.flops.dimensions import SymbolicInputs
 from deepspeech2.flops.expressions import evaluate, plain_sympy
+from deepspeech2.flops.fakes import FakeWorld
 from deepspeech2.flops.interpolation import interpolate
 from deepspeech2.flops.tally import Tally
-from deepspeech2.flops.tracer import FakeWorld
 
 # Lengths are brought down to at least this, and by multiples of the other, to see whether a program loops over them.
 _SHORT, _PERIOD = 24, 12

@@ -1,0 +1,159 @@
+"""Fake tensors: what stands for a program's tensors while it is counted, and how a module is given them and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import sympy
+import torch
+import torch._dynamo.config  # FakeTensorMode imports it on first use; here, so that no count pays for it
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._pytree import tree_map_only
+
+from deepspeech2.errors import InputError
+from deepspeech2.flops.expressions import SizeReader, dimension, plain_sympy
+from deepspeech2.flops.known_values import KnownValues
+
+# Tensors of integers this small keep their values: a program may ask for them (lengths, table of positions).
+_MAX_CONSTANT = 4096
+
+
+@dataclass
+class FakeWorld:
+    """Fake tensors for one trace: what they stand for and how their sizes are read."""
+
+    mode: FakeTensorMode
+    read_size: SizeReader
+    shapes: ShapeEnv | None = None
+    known: KnownValues | None = None
+    _fakes: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+
+    @classmethod
+    def create(cls, symbolic: bool = False) -> FakeWorld:
+        """A world of integer sizes, or one whose sizes may be symbols."""
+        # Equal hints share one symbol (duck shaping): the batch of every input is the same batch.
+        shapes = ShapeEnv(specialize_zero_one=False, duck_shape=True) if symbolic else None
+        mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=shapes)
+        return cls(mode, SizeReader(), shapes, None if symbolic else KnownValues(mode))
+
+    def fake(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The fake that stands for a tensor; the same one every time, without memory, on a device that computes."""
+        if isinstance(tensor, FakeTensor) and tensor.fake_mode is self.mode:
+            return tensor
+        known = self._fakes.get(id(tensor))
+        if known is None:
+            # The tensor itself is kept, so that its id stays taken.
+            known = self._fakes[id(tensor)] = (tensor, self._make(tensor))
+        return known[1]
+
+    def _make(self, tensor: torch.Tensor) -> torch.Tensor:
+        integers = not tensor.is_floating_point() and not tensor.is_complex()
+        if integers and self.known is not None and type(tensor) is torch.Tensor and tensor.device.type == "cpu":
+            fake = self._make_fake(tensor)
+            with _disable_current_modes():
+                self.known.learn(fake, tensor.detach(), borrowed=True)
+            return fake
+        return self._make_fake(tensor)
+
+    def _make_fake(self, tensor: torch.Tensor) -> torch.Tensor:
+        small_integers = not tensor.is_floating_point() and not tensor.is_complex() and tensor.numel() <= _MAX_CONSTANT
+        if small_integers and type(tensor) is torch.Tensor and tensor.device.type == "cpu":
+            # A copy: an in-place operator computes on the constant itself (batch norm counts its batches).
+            converter = self.mode.fake_tensor_converter
+            with _disable_current_modes():
+                constant = tensor.detach().clone()
+            return converter.from_real_tensor(self.mode, constant, make_constant=True)
+        if tensor.layout != torch.strided:
+            raise InputError(
+                f"expected dense tensors, found one of layout {tensor.layout}: its operations depend on its values"
+            )
+        device = "cpu" if tensor.device.type == "meta" else tensor.device
+        with self.mode:
+            strided = tensor.layout == torch.strided and not tensor.is_quantized
+            fake = (
+                torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
+                if strided
+                else torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
+            )
+        return fake.requires_grad_(tensor.requires_grad)
+
+    def fake_tree(self, tree: Any) -> Any:
+        """Replace every tensor in nested containers."""
+        return tree_map_only(torch.Tensor, self.fake, tree)
+
+    def symbolic_input(self, tensor: torch.Tensor, dimensions: Mapping[int, tuple[str, int]]) -> torch.Tensor:
+        """A fake input whose named axes are symbols; `dimensions` maps an axis to its name and its hint."""
+        shape = [dimensions[axis][1] if axis in dimensions else size for axis, size in enumerate(tensor.shape)]
+        kinds = [DimDynamic.DUCK if axis in dimensions else DimDynamic.STATIC for axis in range(len(shape))]
+        # The symbols are born on the meta device, which takes no memory, and move to one that computes.
+        example = torch.empty(shape, dtype=tensor.dtype, device="meta")
+        born = self.mode.from_tensor(example, symbolic_context=StatelessSymbolicContext(dynamic_sizes=kinds))
+        with self.mode:
+            fake = torch.empty(born.shape, dtype=tensor.dtype, device="cpu")
+        for axis, (name, _) in dimensions.items():
+            symbol = fake.shape[axis].node.expr  # type: ignore[attr-defined]
+            self.read_size.names[symbol] = dimension(name)
+        return fake.requires_grad_(tensor.requires_grad)
+
+    def fixed_dimensions(self) -> dict[str, str]:
+        """Dimensions whose value the program turned out to use (a Python loop over them does), and the equation."""
+        if self.shapes is None:
+            return {}
+        names = self.read_size.names
+        found = {
+            names[symbol].name: f"{names[symbol].name} = {value}"
+            for symbol, value in self.shapes.replacements.items()
+            if symbol in names
+        }
+        for guard in self.shapes.guards:
+            # The loop may run over a size that follows from the dimension.
+            condition = plain_sympy(guard.expr).xreplace(names)
+            if isinstance(condition, sympy.Eq) and any(side.is_Integer and side > 1 for side in condition.args):
+                for symbol in condition.free_symbols:
+                    found.setdefault(symbol.name, f"{condition.lhs} = {condition.rhs}")
+        return found
+
+
+@contextmanager
+def fake_state(module: torch.nn.Module, world: FakeWorld) -> Iterator[None]:
+    """Put fakes in place of all tensors a module and its children hold, and put everything back at the end.
+
+    What the forward stores in the module (a state, a cache, a buffer) goes with the fakes.
+    """
+    saved: list[tuple[Any, Any]] = []
+    for child in module.modules():
+        if isinstance(child, torch.jit.ScriptModule):
+            # TorchScript keeps its own attributes; the dispatch level replaces them call by call.
+            continue
+        if any(value is not None and is_lazy(value) for value in child._parameters.values()):
+            raise InputError(f"{type(child).__name__} has no sizes before its first use; run it once, then count it")
+        saved += [(store, store.copy()) for store in (child.__dict__, child._parameters, child._buffers)]
+        # One level into what a module keeps in containers: recurrent states, caches, lists of weights.
+        saved += [(value, value.copy()) for value in child.__dict__.values() if type(value) in (dict, list)]
+    try:
+        for store, _ in saved:
+            _replace_tensors(store, world)
+        yield
+    finally:
+        for store, before in saved:
+            store.clear()
+            store.extend(before) if isinstance(store, list) else store.update(before)
+
+
+def _replace_tensors(store: Any, world: FakeWorld) -> None:
+    places = enumerate(store) if isinstance(store, list) else list(store.items())
+    for place, value in places:
+        if _holds_tensors(value):
+            store[place] = world.fake_tree(value)
+
+
+def _holds_tensors(value: Any) -> bool:
+    if isinstance(value, torch.Tensor):
+        return True
+    return isinstance(value, list | tuple) and any(isinstance(item, torch.Tensor) for item in value)
