@@ -74,4 +74,9 @@ def with_loops(preset: str, device: str = "cpu") -> nn.Module:
                 setattr(module, name, SimpleLoop(child))
             elif isinstance(child, GRURecurrence):
                 setattr(module, name, GatedLoop(child))
+            elif isinstance(child, nn.Conv2d):
+                # Some counters know a module by its exact class only: subclasses would count as nothing.
+                child.__class__ = nn.Conv2d
+            elif isinstance(child, nn.Linear):
+                child.__class__ = nn.Linear
     return FeaturesOnly(network)
