@@ -177,6 +177,8 @@ def _work(ray: Any, crew: _Crew, sources: Sequence[tuple[int, Source]]) -> Itera
 def _connect(ray: Any, options: RayOptions) -> int:
     # Nothing about the machine is sent anywhere, and no web server started.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray would run its workers at the lowest priority; they are what the user waits for.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if options.address is not None:
