@@ -77,7 +77,7 @@ def prepare(
     ``left_out.jsonl`` with every utterance that was left out and why. The audio itself is neither copied nor changed.
 
     Args:
-        source: A corpus folder, a Kaldi folder or a manifest.
+        source: A corpus folder, a table of Common Voice, a Kaldi folder or a manifest.
         output: Folder to write to; made when it does not exist.
         options: How.
         progress: Called with the number of utterances checked and their total.
@@ -135,7 +135,8 @@ def fit_normalizer(utterances: Sequence[Utterance], count: int, seed: int = 0) -
 
 
 def _find(source: Path, options: PrepareOptions) -> tuple[list[Utterance], list[Problem]]:
-    if not source.is_dir() or (options.layout == "auto" and (source / "wav.scp").is_file()):
+    listed = source.is_file() and source.suffix != ".tsv"
+    if listed or not source.exists() or (options.layout == "auto" and (source / "wav.scp").is_file()):
         return read_manifest(source), []
     found, problems = [], []
     for item, result in with_durations(scan_corpus(source, options.layout), source):
