@@ -16,6 +16,7 @@ from deepspeech2.speech.data.corpora import scan_corpus
 from deepspeech2.speech.data.manifest import read_manifest
 from deepspeech2.speech.data.prepare import PrepareOptions, prepare, spell_english
 from deepspeech2.speech.features import Normalizer, spectrogram
+from deepspeech2.speech.options import ENGLISH_LABELS
 
 
 @pytest.fixture
@@ -86,6 +87,19 @@ def test_audio_that_is_not_there_is_left_out_by_name(tmp_path: Path, clip: Path)
         assert problem.utterance.audio_path.stem == lost.stem
         assert problem.reason.value == "unreadable audio"
         assert "no such file" in problem.detail
+
+
+def test_digits_are_named_and_no_labels(tmp_path: Path, clip: Path) -> None:
+    root = tmp_path / "corpus"
+    put(clip, root / "1.wav", root / "2.wav")
+    (root / "1.txt").write_text("A cab")
+    (root / "2.txt").write_text("Room 101")
+    english = prepare(root, tmp_path / "out")
+    assert english.labels == ENGLISH_LABELS
+    assert [problem.reason.value for problem in english.report.problems] == ["characters outside the vocabulary"]
+    kept = prepare(root, tmp_path / "out", PrepareOptions(spelling="keep"))
+    assert kept.labels == tuple(" 01ARabcmo")
+    assert not kept.report.problems
 
 
 def test_one_table_of_common_voice(tmp_path: Path, clip: Path) -> None:

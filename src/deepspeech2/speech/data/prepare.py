@@ -20,6 +20,7 @@ from deepspeech2.speech.data.labels import build_labels, read_labels, write_labe
 from deepspeech2.speech.data.manifest import Utterance, read_manifest, total_seconds, write_manifest
 from deepspeech2.speech.data.preflight import PreflightOptions, PreflightReport, Problem, Reason, preflight
 from deepspeech2.speech.features import Normalizer
+from deepspeech2.speech.options import ENGLISH_LABELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ class PrepareOptions:
         layout: Layout of a corpus folder; see `scan_corpus`.
         spelling: ``english`` lower-cases and keeps letters, apostrophes and single spaces; ``keep`` changes nothing
             but runs of white space.
-        vocabulary: A vocabulary file to spell with; None to collect the characters that occur.
+        vocabulary: A vocabulary file to spell with; None for the 28 English symbols, with ``keep`` for the characters
+            that occur.
         normalizer_utterances: Random utterances whose spectrograms give mean and deviation of each bin.
         seed: Which ones.
         preflight: What is checked.
@@ -91,7 +93,7 @@ def prepare(
         raise ManifestError(f"expected a spelling of english or keep, found {options.spelling!r}")
     spell = spell_english if options.spelling == "english" else _squeeze
     utterances = [replace(utterance, text=spell(utterance.text)) for utterance in found]
-    labels = read_labels(options.vocabulary) if options.vocabulary else build_labels(u.text for u in utterances)
+    labels = _labels(options, utterances)
 
     total = len(utterances)
     counting = (lambda done: progress(done, total)) if progress else None
@@ -146,6 +148,13 @@ def _find(source: Path, options: PrepareOptions) -> tuple[list[Utterance], list[
         else:
             found.append(result)
     return found, problems
+
+
+def _labels(options: PrepareOptions, utterances: Sequence[Utterance]) -> tuple[str, ...]:
+    if options.vocabulary:
+        return read_labels(options.vocabulary)
+    # What English spelling cannot spell, digits above all, is to be named and not to become a label.
+    return ENGLISH_LABELS if options.spelling == "english" else build_labels(item.text for item in utterances)
 
 
 def _write_problems(path: Path, problems: Sequence[Problem]) -> None:
