@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -119,6 +120,16 @@ def test_workers_that_cannot_start_say_why(
     broken = replace(settings, model="/nowhere/lost.safetensors")
     with pytest.raises(OptionError, match=r"could not start: .*lost\.safetensors"):
         list(RayEngine(broken, RayOptions(workers=1)).run([(0, utterances[0])]))
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_cluster_that_is_not_there(settings: RecognizerSettings, scheme: str) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"{scheme}127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(OptionError, match=rf"no cluster at {address} \(.*refused.*\); ray start --head starts one"):
+            list(RayEngine(settings, RayOptions(address=address)).run([(0, CLIP)]))
 
 
 def test_the_command_starts_a_cluster_of_its_own(

@@ -8,6 +8,7 @@ have to be under the same path on all of them.
 from __future__ import annotations
 
 import os
+import socket
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -182,6 +183,7 @@ def _connect(ray: Any, options: RayOptions) -> int:
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if options.address is not None:
+            _knock(options.address)
             ray.init(address=options.address, ignore_reinit_error=True, **quiet)
         elif not ray.is_initialized():
             ray.init(address="local", num_cpus=options.workers, include_dashboard=False, **quiet)
@@ -189,6 +191,13 @@ def _connect(ray: Any, options: RayOptions) -> int:
         where = options.address or "this machine"
         raise OptionError(f"ray: no cluster at {where} ({_last_line(error)}); ray start --head starts one") from error
     return options.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def _knock(address: str) -> None:
+    """Fail at once where nobody listens; Ray itself tries for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _import_ray() -> Any:
