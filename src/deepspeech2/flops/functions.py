@@ -89,7 +89,9 @@ def find_function_rule(function: Any) -> FunctionRule | None:
         return None
 
 
-def _rule(*functions: Any) -> Callable[[FunctionRule], FunctionRule]:
+def register_function(*functions: Any) -> Callable[[FunctionRule], FunctionRule]:
+    """Declare that calls of these torch functions are handled by a rule, which returns their results."""
+
     def add(rule: FunctionRule) -> FunctionRule:
         for function in functions:
             _rules[function] = rule
@@ -101,7 +103,7 @@ def _rule(*functions: Any) -> Callable[[FunctionRule], FunctionRule]:
 # Fully connected ---------------------------------------------------------------------------------------------
 
 
-@_rule(torch.nn.functional.linear, torch._C._nn.linear)
+@register_function(torch.nn.functional.linear, torch._C._nn.linear)
 def _linear(
     recorder: Recorder,
     read_size: SizeOf,
@@ -121,7 +123,7 @@ def _linear(
     return result
 
 
-@_rule(torch.linalg.vecdot)
+@register_function(torch.linalg.vecdot)
 def _vector_dots(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     # Below, a product and a sum, which would not be recognised as one dot product.
     with recorder.silence():
@@ -185,10 +187,10 @@ def _count_recurrent(kind: str, recorder: Recorder, read_size: SizeOf, args: tup
 
 
 for _kind in ("rnn_tanh", "rnn_relu", "gru", "lstm"):
-    _rule(getattr(torch._C._VariableFunctions, _kind), getattr(torch, _kind))(_recurrent(_kind))
+    register_function(getattr(torch._C._VariableFunctions, _kind), getattr(torch, _kind))(_recurrent(_kind))
 
 
-@_rule(torch._C._VariableFunctions._pack_padded_sequence)
+@register_function(torch._C._VariableFunctions._pack_padded_sequence)
 def _pack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     data, lengths, _batch_first = args[:3]
     values = known_integers(lengths)
@@ -205,7 +207,7 @@ def _pack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: 
     return packed, batch_sizes
 
 
-@_rule(torch._C._VariableFunctions._pad_packed_sequence)
+@register_function(torch._C._VariableFunctions._pad_packed_sequence)
 def _unpack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     data, batch_sizes, batch_first, _value, total = args[:5]
     sizes = known_integers(batch_sizes)
@@ -221,7 +223,7 @@ def _unpack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs
 # Attention ---------------------------------------------------------------------------------------------------
 
 
-@_rule(
+@register_function(
     torch.nn.functional.scaled_dot_product_attention,
     torch._C._nn.scaled_dot_product_attention,
     torch.ops.aten.scaled_dot_product_attention,
@@ -273,7 +275,7 @@ def _attention_leading(query: Any, key: Any, value: Any, options: dict[str, Any]
     return result
 
 
-@_rule(torch.nn.functional.multi_head_attention_forward)
+@register_function(torch.nn.functional.multi_head_attention_forward)
 def _multi_head(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     # A Python function: interception is off inside it, so its two functions with rules are replaced in it.
     # Copies of the module's functions look their names up in a copy of the module: other threads see torch's own.
@@ -299,7 +301,7 @@ def _multi_head(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kw
 _REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 
 
-@_rule(torch.nn.functional.ctc_loss, torch.ctc_loss, torch._C._VariableFunctions.ctc_loss)
+@register_function(torch.nn.functional.ctc_loss, torch.ctc_loss, torch._C._VariableFunctions.ctc_loss)
 def _ctc(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     names = ("log_probs", "targets", "input_lengths", "target_lengths", "blank", "reduction", "zero_infinity")
     options = {**dict(zip(names, args, strict=False)), **kwargs}

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from deepspeech2.flops.operators import (  # noqa: F401
     attention,
+    complex_numbers,
     convolutions,
+    distances,
+    histograms,
     linear_algebra,
     losses,
     moves,
@@ -19,6 +22,7 @@ from deepspeech2.flops.operators import (  # noqa: F401
     quantised,
     recurrent,
     reductions,
+    resampling,
     sorting,
     spectral,
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from deepspeech2.flops.operations import NOTHING, OperationCount
+from deepspeech2.flops.formulas.products import dot_products
+from deepspeech2.flops.operations import NOTHING, Number, OperationCount
 from deepspeech2.flops.registry import Call, register_formula
 
 # Reason -> operators. Everything here is zero on purpose; what is in no table is unknown, not zero.
@@ -123,6 +124,46 @@ def _embedding_bag_gradient(call: Call) -> OperationCount:
     joined = call["indices"].elements * call["grad"].shape[1]
     weighted = joined if call.get("per_sample_weights") is not None else 0
     return OperationCount(add=joined, multiply=weighted, divide=grad if call["mode"] == 1 else 0)
+
+
+@register_formula("aten::_embedding_bag_per_sample_weights_backward")
+def _bag_weights_gradient(call: Call) -> OperationCount:
+    # The bag's gradient times the row, for every index.
+    return dot_products(call["indices"].elements, call["grad"].last)
+
+
+@register_formula("aten::embedding_renorm")
+def _embedding_renorm(call: Call) -> OperationCount:
+    # Per index the norm of its row, compared with the limit; limit / (norm + epsilon), times the row.
+    rows: Number = call["indices"].elements
+    width = call["self"].shape[1]
+    norms = OperationCount(multiply=width, add=width - 1, sqrt=1)
+    if call["norm_type"] != 2:
+        norms = OperationCount(other=width + (0 if call["norm_type"] == 1 else width + 1), add=width - 1)
+    return (norms + OperationCount(compare=1, add=1, divide=1, multiply=width)) * rows
+
+
+@register_formula("aten::segment_reduce")
+def _segment_reduce(call: Call) -> OperationCount:
+    """Every value joins its segment; the first one is a copy."""
+    joined = call["data"].elements - call.output.elements
+    kind = {"sum": "add", "mean": "add", "prod": "multiply"}.get(call["reduce"], "compare")
+    return OperationCount(**{kind: joined}) + OperationCount(
+        divide=call.output.elements if call["reduce"] == "mean" else 0
+    )
+
+
+@register_formula("aten::_segment_reduce_backward")
+def _segment_reduce_gradient(call: Call) -> OperationCount:
+    elements, segments = call["data"].elements, call["output"].elements
+    each = {
+        "sum": NOTHING,
+        "mean": OperationCount(divide=segments),
+        # g * product / value
+        "prod": OperationCount(multiply=elements, divide=elements),
+    }
+    # The largest: equal to the result, and shared among those that are.
+    return each.get(call["reduce"], OperationCount(compare=elements, divide=segments))
 
 
 @register_formula("aten::masked_scatter_backward")
