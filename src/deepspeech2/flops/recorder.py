@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from deepspeech2.errors import CountingError
-from deepspeech2.flops.formulas.optimisers import optimiser_step
 from deepspeech2.flops.known_values import known_value
 from deepspeech2.flops.operations import NOTHING, Number, OperationCount, at_least_zero
 from deepspeech2.flops.operators.complex_numbers import complex_count
@@ -94,16 +93,13 @@ class Recorder:
             seen.add(id(parameter))
             self._nearest(name).parameters += parameter.numel()
 
-    def step_optimiser(self, module: torch.nn.Module, optimiser: str) -> None:
-        """Count a step for every parameter that received a gradient, where the parameter lives."""
-        self.phase = "optimiser"
-        for name, parameter in module.named_parameters():
-            if parameter.grad is not None:
-                node = self._nearest(name)
-                row = node.rows.setdefault((self.phase, optimiser), _Row(optimiser, self._clock()))
-                row.calls += 1
-                row.shape = tuple(parameter.shape)
-                row.own = row.own + optimiser_step(optimiser, parameter.numel())
+    def record_phase(self, name: str, operator: str, count: OperationCount, shape: tuple[Number, ...]) -> None:
+        """Count something of the present phase where the parameter of this name lives."""
+        node = self._nearest(name)
+        row = node.rows.setdefault((self.phase, operator), _Row(operator, self._clock()))
+        row.calls += 1
+        row.shape = shape
+        row.own = row.own + count
 
     def _nearest(self, name: str) -> _Node:
         """The module of this name, or the nearest one around it that ran."""

@@ -17,12 +17,6 @@ def _ends(call: Call, elements: Number, given: bool) -> OperationCount:
     return NOTHING if given else OperationCount(compare=2 * (elements - 1))
 
 
-@register_formula("aten::histc")
-def _histc(call: Call) -> OperationCount:
-    elements: Number = call["self"].elements
-    return (_BIN + OperationCount(add=1)) * elements + _ends(call, elements, call["min"] != call["max"])
-
-
 @register_formula("aten::histogram")
 def _histogram(call: Call) -> OperationCount:
     """Bins of equal width by arithmetic; by edges, a binary search, which is modelled."""

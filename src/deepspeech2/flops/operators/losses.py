@@ -62,8 +62,12 @@ def _nll(call: Call) -> OperationCount:
 
 @register_formula("aten::nll_loss_backward", "aten::nll_loss2d_backward")
 def _nll_backward(call: Call) -> OperationCount:
+    # Minus what comes in, once (over the number of samples for a mean) or per sample; times the weight of the class.
     samples = call["target"].elements
-    return OperationCount(add=samples, divide=samples if call["reduction"] == _MEAN else 0)
+    weighted = samples if call.get("weight") is not None else 0
+    if call["reduction"] == _NONE:
+        return OperationCount(add=samples, multiply=weighted)
+    return OperationCount(add=1, divide=1 if call["reduction"] == _MEAN else 0, multiply=weighted)
 
 
 @register_formula("aten::multi_margin_loss_backward")

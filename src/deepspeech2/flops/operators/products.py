@@ -73,23 +73,9 @@ def _scaled_mm(call: Call) -> OperationCount:
     return dot_products(elements, inner, bias=call.get("bias") is not None) + OperationCount(multiply=elements)
 
 
-@register_formula("aten::_weight_int4pack_mm", "aten::_dyn_quant_matmul_4bit")
+@register_formula("aten::_weight_int4pack_mm", "aten::_dyn_quant_matmul_4bit", "aten::_scaled_grouped_mm")
 def _packed_mm(_: Call) -> OperationCount:
-    raise NotImplementedError("how a product of packed 4-bit weights rounds and scales depends on the kernel")
-
-
-@register_formula("aten::_grouped_mm", "aten::_scaled_grouped_mm")
-def _grouped_mm(call: Call) -> OperationCount:
-    """Rows of each group times its own matrix; three axes on both sides are a batch of products."""
-    first, second = call["self"], call["mat2"]
-    elements = call.output.elements
-    if len(first.shape) == 2 and len(second.shape) == 2:
-        # Groups are slices of the inner axis, each with a result of its own; where they end depends on values.
-        groups = call.output.shape[0]
-        count = dot_products(elements // groups if isinstance(elements, int) else elements / groups, first.shape[1])
-    else:
-        count = dot_products(elements, first.last, bias=call.get("bias") is not None)
-    return count + OperationCount(multiply=elements if "scaled" in call.operator else 0)
+    raise NotImplementedError("how a product of packed or scaled weights rounds depends on the kernel")
 
 
 @register_formula("aten::mv")
