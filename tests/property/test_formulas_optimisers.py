@@ -23,7 +23,8 @@ def loop_sgd(scalars, p, gradients, velocity=None, *, options=None):
     """`options` is a StepOptions; a velocity that is given is there before the first step."""
     options = options or StepOptions()
     rate, momentum, decay = (scalars.constant(value) for value in (RATE, MOMENTUM, DECAY))
-    for g in gradients:
+    for gradient in gradients:
+        g = gradient
         if options.maximise:
             g = [-slope for slope in g]
         if options.decay:
@@ -32,10 +33,7 @@ def loop_sgd(scalars, p, gradients, velocity=None, *, options=None):
             less = scalars.constant(1 - DAMPENING)
             added = [less * slope for slope in g] if options.dampened else g
             velocity = [momentum * v + slope for v, slope in zip(velocity, added, strict=True)]
-            if options.nesterov:
-                g = [slope + momentum * v for slope, v in zip(g, velocity, strict=True)]
-            else:
-                g = velocity
+            g = [slope + momentum * v for slope, v in zip(g, velocity, strict=True)] if options.nesterov else velocity
         p = [value - rate * slope for value, slope in zip(p, g, strict=True)]
     return p
 

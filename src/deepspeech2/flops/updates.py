@@ -92,7 +92,7 @@ def record_update(recorder: Recorder, module: torch.nn.Module, update: Update | 
             count = update.prices[name] * parameter.numel()
             recorder.record_phase(name, update.label, count, tuple(parameter.shape))
     if update.unpriced is not None:
-        _run(recorder, update.unpriced, {name: parameter for name, parameter in trained}, update.names)
+        _run(recorder, update.unpriced, dict(trained), update.names)
 
 
 def _run(
