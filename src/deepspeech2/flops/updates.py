@@ -82,7 +82,14 @@ def _price(optimiser: torch.optim.Optimizer, group: Mapping[str, Any]) -> Operat
 def record_update(recorder: Recorder, module: torch.nn.Module, update: Update | None, *, clip: bool) -> None:
     """Count clipping, if there is any, and the step of every parameter that received a gradient."""
     recorder.phase = "optimiser"
-    trained = [(name, parameter) for name, parameter in module.named_parameters() if parameter.grad is not None]
+    trained = []
+    for name, parameter in module.named_parameters():
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            recorder.record_unknown(
+                "optimiser", f"the gradient of {name} is sparse: which rows change depends on values"
+            )
+        elif parameter.grad is not None:
+            trained.append((name, parameter))
     if clip and trained:
         recorder.record_phase("", "clip_grad_norm", clipping([parameter.numel() for _, parameter in trained]), ())
     if update is None:
