@@ -18,6 +18,7 @@ from deepspeech2.flops.operators import (  # noqa: F401
     optimisers,
     pointwise,
     pooling,
+    primitives,
     products,
     quantised,
     recurrent,

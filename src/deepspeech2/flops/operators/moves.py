@@ -36,9 +36,10 @@ FREE: dict[str, str] = {
     "allocates, or fills with a constant": """
         empty empty_like empty_strided empty_permuted new_empty new_empty_strided zeros zeros_like new_zeros ones
         ones_like new_ones full full_like new_full zero set eye scalar_tensor tril_indices triu_indices
-        _efficientzerotensor efficientzerotensor
+        _new_zeros_with_same_feature_meta _efficientzerotensor efficientzerotensor
     """,
     "asks about a tensor, or draws indices": """
+        _nested_tensor_from_mask_left_aligned
         sym_size sym_stride sym_numel sym_storage_offset size stride numel dim is_nonzero is_same_size
         _assert_async _assert_scalar _assert_tensor_metadata sym_constrain_range sym_constrain_range_for_size
         randint randperm randint_like is_pinned _has_compatible_shallow_copy_type _is_all_true _is_any_true

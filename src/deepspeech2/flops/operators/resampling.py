@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+from deepspeech2.flops.formulas.products import dot_products
 from deepspeech2.flops.formulas.resampling import (
     CUBIC_WEIGHTS,
     GridSampling,
@@ -106,6 +107,25 @@ def _antialiased_upsampling(call: Call) -> OperationCount:
     products = rows * sum(taps[1]) + columns * sum(taps[0])
     sums = 0 if backward else rows * len(taps[1]) + columns * len(taps[0])
     return weights + OperationCount(multiply=products, add=products - sums)
+
+
+@register_formula("aten::affine_grid_generator")
+def _affine_grid(call: Call) -> OperationCount:
+    """Coordinates of each axis in equal steps (times (n - 1) / n unless corners align), then a matrix product."""
+    axes = call.output.last
+    steps: Number = sum(call.output.shape[1:-1])
+    placed = OperationCount(multiply=1 if call["align_corners"] else 2, add=1) * steps
+    return placed + dot_products(call.output.elements, axes + 1)
+
+
+@register_formula("aten::affine_grid_generator_backward")
+def _affine_grid_backward(call: Call) -> OperationCount:
+    """The coordinates again, then their product with the gradient, summed over all positions."""
+    axes = call["grad"].last
+    steps: Number = sum(call["grad"].shape[1:-1])
+    placed = OperationCount(multiply=1 if call["align_corners"] else 2, add=1) * steps
+    positions = prod(call["grad"].shape[1:-1])
+    return placed + dot_products(call["grad"].shape[0] * axes * (axes + 1), positions)
 
 
 def _grid(call: Call) -> GridSampling:
