@@ -50,11 +50,13 @@ def _windows(call: Call, sizes: Any, kernel: Any, outputs: Any, *, transposed: b
     axes = len(kernel)
     strides, dilations = (call.get(name) or [1] * axes for name in ("strides", "dilations"))
     pads = call.get("pads") or [0] * (2 * axes)
+    extra = call.get("output_padding") or [0] * axes
     mode = call.get("auto_pad", "NOTSET")
     automatic = mode.startswith("SAME") or (transposed and call.get("output_shape") is not None)
     windows = []
     for axis in range(axes):
-        before, after = pads[axis], pads[axis + axes]
+        # Output padding is padding that the convolution a transposed one undoes does without.
+        before, after = pads[axis], pads[axis + axes] - (extra[axis] if transposed else 0)
         if automatic:
             # As much padding as the positions need; the odd one goes in front for SAME_LOWER.
             reach = (outputs[axis] - 1) * strides[axis] + dilations[axis] * (kernel[axis] - 1) + 1
