@@ -28,6 +28,7 @@ struct Product {
   int rows;
   int stride;
   bool add;                 // to what `sums` holds
+  bool distant;             // the weights are more than the second-level cache holds
   float* sums;              // of each row, `sums_stride` apart
   int sums_stride;
   float* widened;           // room for a block of weights as float32

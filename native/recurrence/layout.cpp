@@ -34,6 +34,9 @@ Panels::Panels(int size, int threads, const Kernels& kernels) : width_(kernels.w
     starts_.push_back(std::min(size, static_cast<int>(int64_t{vectors} * panel / count) * width_));
 }
 
+// A matrix up to this size is expected to stay near a core from one step to the next.
+constexpr size_t kNearBytes = size_t{1} << 20;
+
 PackedWeight::PackedWeight(const Panels& panels, const Weight& weight)
     : panels_(panels),
       weight_(weight),
@@ -81,6 +84,7 @@ void PackedWeight::describe(int panel, Product& product) const {
   product.vectors = panels_.vectors(panel);
   product.blocks = panels_.count();
   product.starts = panels_.starts();
+  product.distant = static_cast<size_t>(panels_.size()) * static_cast<size_t>(panels_.size()) * element_ > kNearBytes;
 }
 
 Sparse::Sparse(const Panels& panels, int rows)

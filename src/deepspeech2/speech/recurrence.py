@@ -23,7 +23,7 @@ from deepspeech2.errors import InputError
 from deepspeech2.speech import recurrence_loops, recurrence_native
 
 
-def _checked(lengths: Tensor, time: int) -> Tensor:
+def checked_lengths(lengths: Tensor, time: int) -> Tensor:
     """The lengths on the CPU, once they fit the padded time."""
     lengths = lengths.to("cpu", torch.int64)
     if lengths.numel() and not 0 <= int(lengths.min()) <= int(lengths.max()) <= time:
@@ -52,7 +52,7 @@ def simple_recurrence(x: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor, 
     Raises:
         InputError: A length does not fit.
     """
-    lengths = _checked(lengths, x.shape[1])
+    lengths = checked_lengths(lengths, x.shape[1])
     native = recurrence_native.applies(x, weight, bias)
     run = recurrence_native.simple_forward if native else recurrence_loops.simple_forward
     return run(x, weight, bias, lengths, reverse, limit)
@@ -68,7 +68,7 @@ def simple_recurrence_backward(
     grad: Tensor, output: Tensor, weight: Tensor, lengths: Tensor, reverse: bool, limit: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradient of `simple_recurrence`: of x, weight and bias, given the gradient of the output and the output."""
-    lengths = _checked(lengths, output.shape[1])
+    lengths = checked_lengths(lengths, output.shape[1])
     native = recurrence_native.applies(grad, output, weight)
     run = recurrence_native.simple_backward if native else recurrence_loops.simple_backward
     return run(grad, output, weight, lengths, reverse, limit)
@@ -120,7 +120,7 @@ def gru_recurrence(
     Raises:
         InputError: A length does not fit.
     """
-    lengths = _checked(lengths, x.shape[1])
+    lengths = checked_lengths(lengths, x.shape[1])
     native = recurrence_native.applies(x, gate_weight, candidate_weight, bias)
     run = recurrence_native.gru_forward if native else recurrence_loops.gru_forward
     return run(x, gate_weight, candidate_weight, bias, lengths, reverse)
@@ -144,7 +144,7 @@ def gru_recurrence_backward(  # noqa: PLR0913, PLR0917
     reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradient of `gru_recurrence`: of x, gate_weight, candidate_weight and bias, given that of the states."""
-    lengths = _checked(lengths, output.shape[1])
+    lengths = checked_lengths(lengths, output.shape[1])
     native = recurrence_native.applies(grad, output, gates, gate_weight, candidate_weight)
     run = recurrence_native.gru_backward if native else recurrence_loops.gru_backward
     return run(grad, output, gates, gate_weight, candidate_weight, lengths, reverse)

@@ -1,4 +1,4 @@
-"""The recurrences through the native kernels of `native/recurrence/`: float32 on the CPU.
+"""The recurrences through the native kernels of `native/recurrence/`: float32 states on the CPU.
 
 A state is the same, bit for bit, whatever the number of threads and whatever else is in the batch; the gradients of
 the weights are matrix products of torch, the same for the same inputs and threads.
@@ -10,6 +10,8 @@ import os
 
 import torch
 from torch import Tensor
+
+from deepspeech2.speech.stored_weights import StoredWeight
 
 try:
     from deepspeech2.speech import _recurrence
@@ -30,13 +32,26 @@ def applies(*tensors: Tensor) -> bool:
     )
 
 
+def takes(*weights: Tensor) -> bool:
+    """Whether the kernels multiply by weights stored like these."""
+    formats = (torch.float32, torch.bfloat16, torch.int8)
+    return all(weight.dtype in formats and weight.device.type == "cpu" for weight in weights)
+
+
 def simple_forward(x: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor, reverse: bool, limit: float) -> Tensor:
     """See `recurrence.simple_recurrence`."""
-    x, weight, bias, lengths = x.contiguous(), weight.contiguous(), bias.contiguous(), lengths.contiguous()
+    return simple_states(x, StoredWeight(weight), bias, lengths, reverse, limit)
+
+
+def simple_states(
+    x: Tensor, weight: StoredWeight, bias: Tensor, lengths: Tensor, reverse: bool, limit: float
+) -> Tensor:
+    """See `recurrence_inference.simple_states`."""
+    x, bias, lengths = x.contiguous(), bias.contiguous(), lengths.contiguous()
     states = torch.empty_like(x)
     _recurrence.simple_forward(
         _batch(x, lengths, reverse, x.shape[2]),
-        _weight(weight),
+        _weight(weight.values, weight.scales),
         bias.data_ptr(),
         limit,
         x.data_ptr(),
@@ -49,8 +64,7 @@ def simple_backward(
     grad: Tensor, output: Tensor, weight: Tensor, lengths: Tensor, reverse: bool, limit: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See `recurrence.simple_recurrence_backward`."""
-    grad, output, weight = grad.contiguous(), output.contiguous(), weight.contiguous()
-    lengths = lengths.contiguous()
+    grad, output, lengths = grad.contiguous(), output.contiguous(), lengths.contiguous()
     size = output.shape[2]
     errors = torch.empty_like(output)
     _recurrence.simple_backward(
@@ -71,19 +85,36 @@ def gru_forward(
     x: Tensor, gate_weight: Tensor, candidate_weight: Tensor, bias: Tensor, lengths: Tensor, reverse: bool
 ) -> tuple[Tensor, Tensor]:
     """See `recurrence.gru_recurrence`."""
-    x, gate_weight, candidate_weight = x.contiguous(), gate_weight.contiguous(), candidate_weight.contiguous()
-    bias, lengths = bias.contiguous(), lengths.contiguous()
-    size = candidate_weight.shape[0]
-    states, gates = x.new_empty(x.shape[0], x.shape[1], size), torch.empty_like(x)
+    gates = torch.empty_like(x, memory_format=torch.contiguous_format)
+    weights = StoredWeight(gate_weight), StoredWeight(candidate_weight)
+    return gru_states(x, *weights, bias, lengths, reverse, gates), gates
+
+
+def gru_states(  # noqa: PLR0913, PLR0917
+    x: Tensor,
+    gate: StoredWeight,
+    candidate: StoredWeight,
+    bias: Tensor,
+    lengths: Tensor,
+    reverse: bool,
+    gates: Tensor | None = None,
+) -> Tensor:
+    """See `recurrence_inference.gru_states`; `gates`, if given, is filled with the gates' values."""
+    x, bias, lengths = x.contiguous(), bias.contiguous(), lengths.contiguous()
+    size = candidate.values.shape[0]
+    states = x.new_empty(x.shape[0], x.shape[1], size)
+    halves = [(columns, None) for columns in gate.values.split(size, dim=1)]
+    if gate.scales is not None:
+        halves = [(columns, scales) for (columns, _), scales in zip(halves, gate.scales.split(size), strict=True)]
     _recurrence.gated_forward(
         _batch(x, lengths, reverse, size),
-        (_weight(gate_weight[:, :size]), _weight(gate_weight[:, size:]), _weight(candidate_weight)),
+        (_weight(*halves[0]), _weight(*halves[1]), _weight(candidate.values, candidate.scales)),
         bias.data_ptr(),
         x.data_ptr(),
         states.data_ptr(),
-        gates.data_ptr(),
+        0 if gates is None else gates.data_ptr(),
     )
-    return states, gates
+    return states
 
 
 def gru_backward(  # noqa: PLR0913, PLR0917
@@ -97,7 +128,6 @@ def gru_backward(  # noqa: PLR0913, PLR0917
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """See `recurrence.gru_recurrence_backward`."""
     grad, output, gates = grad.contiguous(), output.contiguous(), gates.contiguous()
-    gate_weight, candidate_weight = gate_weight.contiguous(), candidate_weight.contiguous()
     lengths = lengths.contiguous()
     size = output.shape[2]
     errors, earlier, reset_states = torch.empty_like(gates), torch.empty_like(output), torch.empty_like(output)
@@ -130,7 +160,9 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _weight(weight: Tensor, *, transposed: bool = False) -> _Weight:
-    """Where a weight is; it must outlive the call."""
+def _weight(weight: Tensor, scales: Tensor | None = None, *, transposed: bool = False) -> _Weight:
+    """Where a weight is, whatever its strides; it must outlive the call."""
     row, column = weight.stride()
-    return weight.data_ptr(), "float32", 0, *((column, row) if transposed else (row, column))
+    form = str(weight.dtype).removeprefix("torch.")
+    strides = (column, row) if transposed else (row, column)
+    return weight.data_ptr(), form, 0 if scales is None else scales.data_ptr(), *strides
