@@ -110,8 +110,6 @@ def test_what_is_no_formula_is_refused(tmp_path) -> None:
         count_onnx(nameless, symbolic={"batch": ...})
     # Sorting grows as n log n.
     sort = [helper.make_node("TopK", ["x", "k"], ["y", "i"])]
-    path = saved(
-        tmp_path, sort, {"x": ["batch", "time"]}, ("y", "i"), weights=[weight("k", dtype=np.int64, value=[2])]
-    )
+    path = saved(tmp_path, sort, {"x": ["batch", "time"]}, ("y", "i"), weights=[weight("k", dtype=np.int64, value=[2])])
     with pytest.raises(ClosedFormError, match="time"):
         count_onnx(path, symbolic=NAMES)

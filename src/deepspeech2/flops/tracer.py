@@ -198,6 +198,7 @@ def _quiet_torch() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Using `torch.compile")
+            warnings.filterwarnings("ignore", message="flex_attention called without")
             yield
     finally:
         log.disabled = before

@@ -57,7 +57,9 @@ def _nll(call: Call) -> OperationCount:
     count = OperationCount(add=samples, multiply=weighted)
     if call["reduction"] == _NONE:
         return count
-    return count + reduced(samples, call["reduction"]) + OperationCount(add=weighted)
+    # The mean is over the sum of the weights.
+    summed = samples - 1 if weighted != 0 and call["reduction"] == _MEAN else 0
+    return count + reduced(samples, call["reduction"]) + OperationCount(add=summed)
 
 
 @register_formula("aten::nll_loss_backward", "aten::nll_loss2d_backward")
