@@ -23,8 +23,8 @@ def bilinear_interpolation() -> Program:
 
 @case(kinds={"multiply": 2 * 100 * 20 + 20 * 13, "add": 2 * 100 * 15 + 20 * 16, "other": 20})
 def bicubic_interpolation() -> Program:
-    """Per value 4 rows of 4 and their sum: 20 products, 15 sums; per position its place (a product, two sums, a floor) and t
-    and four cubic weights: 12 products, 10 sums, and t + 1, 1 - t, 2 - t.
+    """Per value 4 rows of 4 and their sum: 20 products, 15 sums; per position its place (a product, two sums, a floor),
+    t, and four cubic weights: 12 products, 10 sums, and t + 1, 1 - t, 2 - t.
     """
     return nn.Upsample(scale_factor=2, mode="bicubic"), (torch.randn(1, 2, 5, 5),)
 
