@@ -86,6 +86,7 @@ class Search {
   void move(int32_t from, int32_t to);
   void replace_losers();
   void collect_garbage();
+  void forget_states();
   void swap_buffers();
   void reserve(int beam_size);
 
@@ -108,7 +109,7 @@ class Search {
   Trie trie_;
   Records records_;
   uint32_t live_ = 0;  // nodes and records the last collection left
-  std::vector<uint32_t> node_map_, record_map_;
+  std::vector<uint32_t> node_map_, record_map_, states_;
 
   // The beam: structure of arrays, `count_` slots. mass = [total + candidates | blank], stride_ apart.
   int capacity_ = 0, stride_ = 0, count_ = 0, new_count_ = 0;

@@ -156,8 +156,28 @@ void Search::collect_garbage() {
     if (record_[s] != kNone) record_[s] = record_map_[record_[s]];
   }
   live_ = trie_.size() + records_.size();
+  if (task_->has_model) forget_states();
 }
 
-size_t Search::memory() const { return trie_.memory() + records_.memory() + 2 * mass_.capacity() * sizeof(double); }
+// The language model is asked about prefixes in the beam and, once they are back, about those that begin with one.
+void Search::forget_states() {
+  states_.clear();
+  for (uint32_t node = 0; node < trie_.size(); ++node) {
+    const uint32_t parent = trie_[node].parent;  // its number is lower
+    const bool reachable = trie_.slot(node) != stride_ - 1 || (parent != kNone && node_map_[parent]);
+    node_map_[node] = reachable;
+    if (!reachable) continue;
+    const NodeLanguage& language = trie_.language(node);
+    states_.push_back(language.state);
+    if (language.word_end_state != kNone) states_.push_back(language.word_end_state);
+  }
+  std::sort(states_.begin(), states_.end());
+  states_.erase(std::unique(states_.begin(), states_.end()), states_.end());
+  language_->keep(states_);
+}
+
+size_t Search::memory() const {
+  return trie_.memory() + records_.memory() + 2 * mass_.capacity() * sizeof(double) + (language_ ? language_->memory() : 0);
+}
 
 }  // namespace ctc
