@@ -6,6 +6,8 @@
 #include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <limits>
 #include <mutex>
 #include <stdexcept>
 
@@ -157,7 +159,9 @@ NB_MODULE(_core, m) {
         task.lexicon = std::make_shared<const Lexicon>(labels, task.delimiter, words);
       })
       // Looks the words of the lexicon, or the labels, up in a model.
-      .def("number_words", [](Task& task, const Ngram& model, const std::vector<std::string>& words) {
+      .def("number_words", [](Task& task, std::shared_ptr<const Ngram> shared, const std::vector<std::string>& words) {
+        const Ngram& model = *shared;
+        task.model = std::move(shared);
         task.model_word.clear();
         task.known.clear();
         task.unigram.clear();
@@ -190,6 +194,18 @@ NB_MODULE(_core, m) {
       .def("find", [](const Ngram& model, std::string_view word) -> int64_t {
         const uint32_t id = model.find(word);
         return id == kUnknownWord ? -1 : static_cast<int64_t>(id);
+      })
+      // Of a word behind a state, for look-ahead: its log10 if an n-gram lists it, -inf otherwise, and all backoffs.
+      .def("listed", [](const Ngram& model, uint32_t state, int64_t word) {
+        if (state >= model.states() || word >= static_cast<int64_t>(model.words()))
+          throw std::out_of_range("no such state or word");
+        float best = -std::numeric_limits<float>::infinity(), backoff = 0.0f;
+        for (; state; state = model.suffix(state)) {
+          const NgramEntry* entry = word < 0 ? nullptr : model.entry(state, static_cast<uint32_t>(word));
+          if (entry) best = std::max(best, backoff + entry->log10);
+          backoff += model.backoff(state);
+        }
+        return nb::make_tuple(best, backoff);
       })
       .def("words", [](const Ngram& model) {
         nb::list words;

@@ -92,7 +92,7 @@ class Search {
 
   void enter_language(NodeLanguage& child, NodeLanguage& parent, int column);
   void end_word(NodeLanguage& node);
-  double ahead(uint32_t lexeme) const { return weights_->ahead.empty() || lexeme == kOutside ? 0.0 : weights_->ahead[lexeme]; }
+  double ahead(uint32_t state, uint32_t lexeme);
   uint64_t blocked_of(uint32_t node) const;
   Scored ask(uint32_t state, uint32_t word);
   double finish_language(uint32_t node, bool* whole);
@@ -109,6 +109,13 @@ class Search {
   Trie trie_;
   Records records_;
   uint32_t live_ = 0;  // nodes and records the last collection left
+  // What was found for a state and a place in the lexicon, until another pair takes the place.
+  struct Promise {
+    uint64_t key;
+    double ahead;
+  };
+  static constexpr int kPromiseBits = 14;
+  std::vector<Promise> promises_;
   std::vector<uint32_t> node_map_, record_map_, states_;
 
   // The beam: structure of arrays, `count_` slots. mass = [total + candidates | blank], stride_ apart.

@@ -32,7 +32,7 @@ void Search::create() {
 uint32_t Search::note(size_t source, uint32_t node, int column, double mass) {
   if (task_->unit != Unit::none) {
     const NodeLanguage& entered = trie_.language(node);
-    records_.add_language({entered.total, ahead(entered.lexeme)});
+    records_.add_language({entered.total, entered.ahead});
   }
   const uint32_t number = records_.size();
   Record& record = records_.add();
@@ -111,7 +111,7 @@ void Search::place(const Newcomer& newcomer, int32_t slot) {
   record_[s] = newcomer.record;
   if (task_->unit == Unit::none) return;
   const NodeLanguage &now = trie_.language(newcomer.node), &before = trie_.language(node.parent);
-  factor_[s] = factor_of(now.total - before.total + (ahead(now.lexeme) - ahead(before.lexeme)));
+  factor_[s] = factor_of(now.total - before.total + (now.ahead - before.ahead));
 }
 
 void Search::move(int32_t from, int32_t to) {
