@@ -24,6 +24,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from deepspeech2.speech.network import valid_mask
 from deepspeech2.speech.options import ENGLISH_LABELS, ConvolutionOptions, NetworkOptions
+from deepspeech2.speech.recognizer import Recognizer
 
 CLIP = 20.0
 # |X| of one sample's worth of density: the spectrogram holds |X|**2 * 2 / (sum(w**2) * 16000).
@@ -113,6 +114,13 @@ class Baseline(nn.Module):
             total += layer.weight.numel() * time * bins
         matrices = [weight for lstm in self.recurrent for weight in lstm.parameters() if weight.dim() == 2]
         return total + time * sum(weight.numel() for weight in [*matrices, self.output.weight])
+
+
+class BaselineRecognizer(Recognizer):
+    """A `Recognizer` that runs this network as it is."""
+
+    def _made_ready(self, model: Baseline, weights: str) -> Baseline:
+        return model
 
 
 def build_baseline(parameters: int, *, channels: int = 32, seed: int = 0) -> Baseline:

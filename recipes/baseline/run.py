@@ -30,12 +30,11 @@ from deepspeech2.speech.evaluation import evaluate_manifest
 from deepspeech2.speech.options import ENGLISH_LABELS
 from deepspeech2.speech.pretrained import PRETRAINED
 from deepspeech2.speech.recipe import read_recipe
-from deepspeech2.speech.recognizer import Recognizer
 from deepspeech2.speech.scoring import error_rates
 from deepspeech2.speech.training import STATE_FILE, EpochReport, Trainer
 from deepspeech2.speech.training_log import TrainingLog
 from deepspeech2.speech.training_options import TrainingOptions
-from recipes.baseline.network import Baseline, UtteranceNormalizer, build_baseline, load_baseline
+from recipes.baseline.network import Baseline, BaselineRecognizer, UtteranceNormalizer, build_baseline, load_baseline
 
 HERE = Path(__file__).parent
 SETS = ("dev", "test", "test_other", "test_nonnative")
@@ -116,7 +115,7 @@ def measure(data: Path, output: Path, utterances: int | None) -> None:
         for kind in ("greedy", "beam"):
             options = {} if kind == "greedy" else {"beam": beam, "language_model": PRETRAINED["small"].language_model}
             found = read_manifest(data / f"{name}.jsonl")[:utterances]
-            result = evaluate_manifest(Recognizer(model, **options), found)
+            result = evaluate_manifest(BaselineRecognizer(model, **options), found)
             record = result.summary() | ({"alpha": beam.alpha, "beta": beam.beta} if kind == "beam" else {})
             with replacing(folder / f"{name}-{kind}.json") as file:
                 json.dump(record, file)
@@ -126,7 +125,7 @@ def measure(data: Path, output: Path, utterances: int | None) -> None:
 def tune(model: Baseline, data: Path, utterances: int | None) -> BeamOptions:
     """The small model's beam search, with the alpha and beta that suit this network best on half of dev."""
     shipped = PRETRAINED["small"]
-    scorer, recognizer = load_language_model(shipped.language_model), Recognizer(model)
+    scorer, recognizer = load_language_model(shipped.language_model), BaselineRecognizer(model)
     chosen = read_manifest(data / "dev.jsonl")[:utterances:2]
     outputs = [recognizer.log_probabilities(item) for item in chosen]
 

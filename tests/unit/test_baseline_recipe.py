@@ -16,10 +16,9 @@ from deepspeech2.speech.data.loading import BatchLoader
 from deepspeech2.speech.data.manifest import read_manifest
 from deepspeech2.speech.features import spectrogram
 from deepspeech2.speech.options import ENGLISH_LABELS
-from deepspeech2.speech.recognizer import Recognizer
 from deepspeech2.speech.training import Trainer
 from deepspeech2.speech.training_options import TrainingOptions
-from recipes.baseline.network import Baseline, UtteranceNormalizer, build_baseline, load_baseline
+from recipes.baseline.network import Baseline, BaselineRecognizer, UtteranceNormalizer, build_baseline, load_baseline
 
 CLIP = Path(__file__).parents[2] / "examples" / "clip_10s.flac"
 
@@ -90,6 +89,6 @@ def test_it_is_trained_saved_and_recognises(model: Baseline, tmp_path: Path, wri
     assert not torch.equal(before["output.weight"], loaded.output.weight)
     features = UtteranceNormalizer()(spectrogram(load_audio(CLIP)))
     expected = model(torch.from_numpy(features)[None], torch.tensor([features.shape[1]]))[0][0]
-    recognizer = Recognizer(loaded)
+    recognizer = BaselineRecognizer(loaded)
     np.testing.assert_allclose(recognizer.log_probabilities(CLIP), expected.detach(), atol=1e-5)
     assert recognizer.seconds_per_frame == 0.02

@@ -132,7 +132,8 @@ def test_the_digest_is_of_what_decides_the_text(settings: RecognizerSettings, tm
     seen.add(digest(with_lm := replace(beam, language_model=str(language_model))))
     language_model.write_text("two")
     seen |= {digest(with_lm), digest(RecognizerSettings()), digest(RecognizerSettings(decoder="greedy"))}
-    assert len(seen) == 7
+    seen.add(digest(replace(settings, weights="int8")))
+    assert len(seen) == 8
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(Path(settings.model).read_bytes())
     assert digest(replace(settings, model=str(copy))) == digest(settings)

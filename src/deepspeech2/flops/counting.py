@@ -95,21 +95,24 @@ def count_training(
     inputs: Any,
     *,
     loss: Callable[[Any], torch.Tensor] | None = None,
-    optimiser: str | None = "adam",
+    optimiser: str | torch.optim.Optimizer | None = "adam",
+    clip_gradients: bool = False,
     strict: bool = False,
 ) -> Tally:
     """Count one training step: forward, backward and the optimiser's update, each a `phase` of the tally.
 
     The module runs in training mode, whatever its own (which it keeps); gradients are taken of everything that
     requires one, inputs included if they do. Recomputation under activation checkpointing counts in the backward
-    phase, where it happens. Gradient clipping, loss scaling and communication are not part of it.
+    phase, where it happens. Loss scaling and communication are not part of it.
 
     Args:
         module: the module to train.
         inputs: example tensors, as for `count`.
         loss: from the module's result to a scalar; its operations count. Without one, the gradients of the results
             are taken as given.
-        optimiser: `sgd`, `sgd-momentum`, `adam`, `adamw` or None.
+        optimiser: `sgd`, `sgd-momentum`, `sgd-nesterov`, `adam`, `adamw`; or an optimiser of torch.optim for this
+            module, with its options (those but SGD, Adam and AdamW are run on fakes); or None.
+        clip_gradients: clip gradients by their global norm before the step; counted with the optimiser.
         strict: raise instead of giving a lower bound.
 
     Raises:
@@ -131,7 +134,7 @@ def count_training(
     modes = {child: child.training for child in module.modules()}
     module.train()
     try:
-        tally = _run(module, args, kwargs, FakeWorld.create(), Training(loss, optimiser))
+        tally = _run(module, args, kwargs, FakeWorld.create(), Training(loss, optimiser, clip_gradients))
     finally:
         for child, mode in modes.items():
             child.training = mode

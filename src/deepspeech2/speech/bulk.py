@@ -13,6 +13,7 @@ from deepspeech2.ctc import BeamOptions
 from deepspeech2.errors import AudioError, OptionError
 from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.recognizer import Recognizer, Source
+from deepspeech2.speech.stored_weights import WeightFormat
 from deepspeech2.speech.transcript import Transcript
 
 
@@ -25,12 +26,14 @@ class RecognizerSettings:
         decoder: ``beam`` or ``greedy``.
         beam: Beam search options; None for the model's own.
         language_model: File of a language model; None for the model's own.
+        weights: How recurrent weights are stored: float32, bfloat16 or int8.
     """
 
     model: str = "small"
     decoder: str = "beam"
     beam: BeamOptions | None = None
     language_model: str | None = None
+    weights: WeightFormat = "float32"
 
     def load(self) -> Recognizer:
         """Make the recogniser.
@@ -41,7 +44,11 @@ class RecognizerSettings:
             LanguageModelError: The language model cannot be read.
         """
         return Recognizer.from_pretrained(
-            self.model, decoder=self.decoder, beam=self.beam, language_model=self.language_model
+            self.model,
+            decoder=self.decoder,
+            beam=self.beam,
+            language_model=self.language_model,
+            weights=self.weights,
         )
 
 

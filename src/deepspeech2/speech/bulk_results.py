@@ -175,7 +175,7 @@ def digest(settings: RecognizerSettings) -> str:
     if settings.decoder == "beam":
         language_model = settings.language_model or (shipped.language_model if shipped else None)
         files += [Path(language_model)] if language_model else []
-    described: list[Any] = [settings.decoder, repr(beam) if settings.decoder == "beam" else ""]
+    described: list[Any] = [settings.decoder, settings.weights, repr(beam) if settings.decoder == "beam" else ""]
     described += [_fingerprint(path) for path in files]
     return hashlib.sha256(repr(described).encode()).hexdigest()[:12]
 

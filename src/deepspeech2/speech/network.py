@@ -26,25 +26,14 @@ ACTIVATION_LIMIT = 24.0
 """Upper end of the clipped ReLU, min(max(x, 0), 24)."""
 
 
-class DeepSpeech2(nn.Module):
-    """The acoustic model: spectrogram frames in, log-probabilities of symbols out.
-
-    Args:
-        options: The architecture.
-        labels: The symbols, one for each output but the blank; None when they are not known.
-        normalizer: The per-bin normalisation the model expects its features to have gone through. It is carried
-            along, in checkpoints too, and not applied here.
+class AcousticNetwork(nn.Module):
+    """Spectrogram frames in, log-probabilities of symbols out: how the layers follow each other.
 
     Attributes:
-        options: As given.
-        labels: As given.
-        normalizer: As given.
+        options: The architecture.
         conv: The convolution layers.
         recurrent: The recurrent layers.
         output: The affine layer before the softmax.
-
-    Raises:
-        VocabularyError: The labels do not fit ``options.vocab_size``.
     """
 
     # Which axes of the inputs, by position or by name, the counter may keep as symbols.
@@ -53,23 +42,10 @@ class DeepSpeech2(nn.Module):
         "time": [(0, 2), ("features", 2)],
     }
 
-    def __init__(
-        self,
-        options: NetworkOptions | None = None,
-        *,
-        labels: tuple[str, ...] | None = None,
-        normalizer: Normalizer | None = None,
-    ) -> None:
-        super().__init__()
-        options = options or NetworkOptions()
-        check_labels(labels, options.vocab_size)
-        self.options, self.labels, self.normalizer = options, labels, normalizer
-        channels = [1, *(convolution.channels for convolution in options.convolutions)]
-        self.conv = nn.ModuleList(map(ConvolutionLayer, channels, options.convolutions))
-        layer = SharedRecurrentLayer if options.shared else SeparateRecurrentLayer
-        sizes = [options.sequence_size, *[2 * options.recurrent_size] * (options.recurrent_layers - 1)]
-        self.recurrent = nn.ModuleList(layer(size, options) for size in sizes)
-        self.output = Affine(2 * options.recurrent_size, options.vocab_size + 1)
+    options: NetworkOptions
+    conv: nn.ModuleList
+    recurrent: nn.ModuleList
+    output: nn.Module
 
     def forward(self, features: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Compute the log-probabilities of the symbols in every output frame.
@@ -119,6 +95,48 @@ class DeepSpeech2(nn.Module):
                 f"network: expected frames as one integer for each of the {features.shape[0]} utterances, "
                 f"found shape {tuple(frames.shape)} of {frames.dtype}"
             )
+
+
+class DeepSpeech2(AcousticNetwork):
+    """The acoustic model: spectrogram frames in, log-probabilities of symbols out.
+
+    Args:
+        options: The architecture.
+        labels: The symbols, one for each output but the blank; None when they are not known.
+        normalizer: The per-bin normalisation the model expects its features to have gone through. It is carried
+            along, in checkpoints too, and not applied here.
+
+    Attributes:
+        options: As given.
+        labels: As given.
+        normalizer: As given.
+        conv: The convolution layers.
+        recurrent: The recurrent layers.
+        output: The affine layer before the softmax.
+
+    Raises:
+        VocabularyError: The labels do not fit ``options.vocab_size``.
+    """
+
+    output: Affine
+
+    def __init__(
+        self,
+        options: NetworkOptions | None = None,
+        *,
+        labels: tuple[str, ...] | None = None,
+        normalizer: Normalizer | None = None,
+    ) -> None:
+        super().__init__()
+        options = options or NetworkOptions()
+        check_labels(labels, options.vocab_size)
+        self.options, self.labels, self.normalizer = options, labels, normalizer
+        channels = [1, *(convolution.channels for convolution in options.convolutions)]
+        self.conv = nn.ModuleList(map(ConvolutionLayer, channels, options.convolutions))
+        layer = SharedRecurrentLayer if options.shared else SeparateRecurrentLayer
+        sizes = [options.sequence_size, *[2 * options.recurrent_size] * (options.recurrent_layers - 1)]
+        self.recurrent = nn.ModuleList(layer(size, options) for size in sizes)
+        self.output = Affine(2 * options.recurrent_size, options.vocab_size + 1)
 
 
 class Convolution(nn.Conv2d):
