@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from deepspeech2.speech.data.batching import BatchingOptions
@@ -35,3 +36,14 @@ def test_real_speech_is_learnt(tmp_path: Path) -> None:
     result = evaluate_manifest(recognizer, read_manifest(SPEECH))
     assert result.words.reference == 79
     assert result.words.rate < 0.05
+
+
+def test_the_gates_page_has_the_results() -> None:
+    folder = SPEECH.parents[2] / "recipes" / "gates"
+    rows = [line for line in (folder / "README.md").read_text().splitlines() if "%" in line and line.startswith("|")]
+    records = [json.loads((folder / "results" / f"{name}.json").read_text()) for name in ("overfit", "an4")]
+    results = [result for record in records for result in record["results"].values()]
+    assert all(record["passed"] for record in records)
+    assert len(rows) == len(results) == 3
+    for row, result in zip(rows, results, strict=True):
+        assert f"| {result['greedy']['wer']:.1%} | {result['beam']['wer']:.1%} |" in row
