@@ -104,6 +104,7 @@ class ResultsFile:
     def _read(self, path: Path) -> None:
         if not path.exists():
             return
+        wanted = set(self._keys)
         lines = path.read_text(encoding="utf-8").split("\n")
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -120,7 +121,7 @@ class ResultsFile:
                     f"{path}:{number} was made with another model or decoder (run {run}, this is {self._run}); "
                     "give the same options, or write to another file"
                 )
-            if key in self._keys:
+            if key in wanted:
                 self._lines[key] = line
 
 
