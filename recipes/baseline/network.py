@@ -91,7 +91,9 @@ class Baseline(nn.Module):
         ):
             frames = options.output_frames(frames)
             past = ~valid_mask(frames, options.output_frames(x.shape[3]))[:, None, None, :]
-            x = norm(convolution(x).masked_fill(past, 0)).masked_fill(past, 0)
+            # Without AVX-512 convolutions are faster with the channels last; norms sum more accurately otherwise.
+            x = convolution(x.contiguous(memory_format=torch.channels_last)).contiguous()
+            x = norm(x.masked_fill(past, 0)).masked_fill(past, 0)
             x = nn.functional.hardtanh(x, 0.0, CLIP)
         time = x.shape[3]
         x = x.permute(3, 0, 1, 2).flatten(2)
