@@ -34,6 +34,7 @@ from deepspeech2.flops.functions import find_function_rule
 from deepspeech2.flops.higher_order import HIGHER_ORDER
 from deepspeech2.flops.recorder import Recorder, specification
 from deepspeech2.flops.registry import Call, find_rule, operator_name
+from deepspeech2.flops.results import own_result
 
 # Questions about a tensor, and the birth of constants, which fake tensors must see as real ones to keep their values.
 # One count at a time: while a module is counted, fakes stand in for its weights.
@@ -115,12 +116,18 @@ class _DispatchLevel(TorchDispatchMode):
             result = self._spelled_out(func, args, kwargs)
             if result is not NotImplemented:
                 return result
-        known = self.world.known
-        outputs = known.run(func, args, kwargs) if known is not None else func(*args, **kwargs)
+        outputs = self._outputs(func, args, kwargs)
         if not self.recorder.paused:
             call = self._call(func, args, kwargs, outputs)
             self.recorder.record(call, is_view=_is_view(func))
         return outputs
+
+    def _outputs(self, func: Any, args: Any, kwargs: Any) -> Any:
+        known = self.world.known
+        result = own_result(func, symbolic=known is None)
+        if result is not None:
+            return result(*args, **kwargs)
+        return func(*args, **kwargs) if known is None else known.run(func, args, kwargs)
 
     def _spelled_out(self, func: Any, args: Any, kwargs: Any) -> Any:
         """An operator without a rule as the operators it is made of, or NotImplemented."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from deepspeech2.flops.operators import (  # noqa: F401
     attention,
     convolutions,
+    experts,
     linear_algebra,
     losses,
     moves,
