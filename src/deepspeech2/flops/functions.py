@@ -8,7 +8,7 @@ gradient, when it is asked for, is counted the same way.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any, TypeAlias
 
@@ -33,7 +33,10 @@ FunctionRule: TypeAlias = Callable[[Recorder, SizeOf, tuple[Any, ...], dict[str,
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """A call counted whole: its counts in both directions and the shapes of what it returns."""
+    """A call counted whole: its counts in both directions and the shapes of what it returns.
+
+    Beside its arguments and results it keeps tensors of the shapes `kept` for the backward pass, if there is to be one.
+    """
 
     recorder: Recorder
     read_size: SizeOf
@@ -41,6 +44,8 @@ class _Plan:
     forward: OperationCount
     backward: OperationCount
     shapes: Sequence[Sequence[Any]]
+    kept: Sequence[Sequence[Any]] = ()
+    differentiable: bool = field(default_factory=torch.is_grad_enabled)
 
     def record(self, count: OperationCount, tensors: Sequence[Any], results: Sequence[Any], suffix: str = "") -> None:
         """Hand one direction to the recorder."""
@@ -61,9 +66,12 @@ class _Whole(torch.autograd.Function):
         example = next(tensor for tensor in tensors if isinstance(tensor, torch.Tensor))
         with plan.recorder.silence():
             results = tuple(example.new_empty(tuple(shape)) for shape in plan.shapes)
+            keeps = plan.differentiable and any(ctx.needs_input_grad)
+            kept = [example.new_empty(tuple(shape)) for shape in plan.kept] if keeps else []
         plan.record(plan.forward, tensors, results)
         ctx.plan = plan
-        ctx.tensors = tensors
+        ctx.arguments = len(tensors)
+        ctx.save_for_backward(*tensors, *results, *kept)
         return results if len(results) > 1 else results[0]
 
     @staticmethod
@@ -72,7 +80,7 @@ class _Whole(torch.autograd.Function):
         with plan.recorder.silence():
             results = [
                 torch.empty_like(tensor) if needed else None
-                for tensor, needed in zip(ctx.tensors, ctx.needs_input_grad[1:], strict=True)
+                for tensor, needed in zip(ctx.saved_tensors[: ctx.arguments], ctx.needs_input_grad[1:], strict=True)
             ]
         plan.record(plan.backward, gradients, results, "_backward")
         return (None, *results)
@@ -171,6 +179,9 @@ def _count_recurrent(kind: str, recorder: Recorder, read_size: SizeOf, args: tup
         each = (kind, rows, inputs, int(size))
         forward = forward + torch_cell(*each, bias=bias, projection=projection) * directions
         backward = backward + torch_cell_gradient(*each, bias=bias, projection=projection) * directions
+    # The gates of every step and, in an LSTM, its cells; the outputs of all layers but the last.
+    values = gates + 1 if kind == "lstm" else gates
+    kept = [(*leading, values * size * directions)] * layers + [(*leading, width * directions)] * (layers - 1)
     if dropped and train:
         # Between layers: the output of every layer but the last.
         between = rows * int(width) * directions * (layers - 1)
@@ -179,7 +190,7 @@ def _count_recurrent(kind: str, recorder: Recorder, read_size: SizeOf, args: tup
     state_shapes = [(layers * directions, batch, width)]
     if kind == "lstm":
         state_shapes.append((layers * directions, batch, size))
-    plan = _Plan(recorder, read_size, kind, forward, backward, [output, *state_shapes])
+    plan = _Plan(recorder, read_size, kind, forward, backward, [output, *state_shapes], kept)
     flat_states = states if isinstance(states, list | tuple) else [states]
     return _Whole.apply(plan, data, *flat_states, *weights)  # type: ignore[no-untyped-call]
 
@@ -242,7 +253,9 @@ def _attention(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwa
     if mask is not None and mask.requires_grad:
         backward = backward + mask_gradient(sizes, specified["attn_mask"].elements)
     output = (*leading, query.shape[-2], value.shape[-1])
-    plan = _Plan(recorder, read_size, "scaled_dot_product_attention", attention(sizes), backward, [output])
+    # A fused kernel keeps the logarithm of the sum of each softmax.
+    kept = [(*leading, query.shape[-2])]
+    plan = _Plan(recorder, read_size, "scaled_dot_product_attention", attention(sizes), backward, [output], kept)
     return _Whole.apply(plan, query, key, value, mask)  # type: ignore[no-untyped-call]
 
 
@@ -323,5 +336,8 @@ def _ctc(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: d
         count = count + OperationCount(divide=batch)
     backward = total_of(ctc_loss_gradient(*sample, vocabulary) for sample in samples)
     shape = [log_probs.shape[1]] if batched and reduction == 0 else []
-    plan = _Plan(recorder, read_size, "ctc_loss", count, backward, [shape])
+    # The forward variables: one for each state of each frame.
+    states = 2 * longest_label(tuple(map(read_size, targets.shape)), batch) + 1
+    kept = [(*log_probs.shape[:-1], int(states))] if isinstance(states, int) else []
+    plan = _Plan(recorder, read_size, "ctc_loss", count, backward, [shape], kept)
     return _Whole.apply(plan, log_probs)  # type: ignore[no-untyped-call]

@@ -13,7 +13,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ from deepspeech2.flops.expressions import SizeReader
 from deepspeech2.flops.fakes import FakeWorld, fake_state
 from deepspeech2.flops.functions import find_function_rule
 from deepspeech2.flops.higher_order import HIGHER_ORDER
+from deepspeech2.flops.live_memory import LiveMemory
 from deepspeech2.flops.recorder import Recorder, specification
 from deepspeech2.flops.registry import Call, find_rule, operator_name
 from deepspeech2.flops.results import own_result
@@ -101,6 +102,7 @@ class _DispatchLevel(TorchDispatchMode):
             result = func(*args, **kwargs)
             if self.world.known is not None and isinstance(result, FakeTensor):
                 self.world.known.learn_constant(result, args[0])
+            self._follow(func, args, kwargs, result)
             return result
         if not isinstance(func, torch._ops.OpOverload):
             return self._higher_order(func, args, kwargs)
@@ -110,13 +112,16 @@ class _DispatchLevel(TorchDispatchMode):
         with self.recorder.silence():
             args, kwargs = self.world.fake_tree((args, kwargs))
         if func in DECOMPOSITIONS:
-            with self:
-                return DECOMPOSITIONS[func](*args, **kwargs)
+            with self, self._one_kernel():
+                result = DECOMPOSITIONS[func](*args, **kwargs)
+            self._follow(func, args, kwargs, result)
+            return result
         if find_rule(func) is None:
             result = self._spelled_out(func, args, kwargs)
             if result is not NotImplemented:
                 return result
         outputs = self._outputs(func, args, kwargs)
+        self._follow(func, args, kwargs, outputs)
         if not self.recorder.paused:
             call = self._call(func, args, kwargs, outputs)
             self.recorder.record(call, is_view=_is_view(func))
@@ -138,12 +143,24 @@ class _DispatchLevel(TorchDispatchMode):
         reference = reference_decomposition(func)
         if reference is None:
             return NotImplemented
-        with self:
+        with self, self._one_kernel():
             result = reference(*args, **kwargs)
         if not func._schema.is_mutable or result is NotImplemented:
+            self._follow(func, args, kwargs, result)
             return result
         # What was counted is the operator that returns a new tensor; the one that writes in place is still to run.
         return func(*args, **kwargs)
+
+    def _one_kernel(self) -> Any:
+        live = self.recorder.live
+        return nullcontext() if live is None else live.suspend()
+
+    def _follow(self, func: Any, args: Any, kwargs: Any, outputs: Any) -> None:
+        """Tell the live memory what an operator was given and what it made."""
+        live = self.recorder.live
+        if live is not None:
+            live.borrowed(_fakes_in((args, kwargs)))
+            live.made(_fakes_in(outputs), self.recorder.named(func._opname), self.recorder.place)
 
     def _call(self, func: Any, args: Any, kwargs: Any, outputs: Any) -> Call:
         arguments = {}
@@ -180,6 +197,17 @@ class _DispatchLevel(TorchDispatchMode):
             args, kwargs = self.world.fake_tree((args, kwargs))
         with self:
             return handler(self.recorder, *args, **kwargs)
+
+
+def _fakes_in(values: Any) -> Iterator[FakeTensor]:
+    """The fake tensors among arguments or results."""
+    if isinstance(values, FakeTensor):
+        yield values
+    elif isinstance(values, tuple | list):
+        for value in values:
+            yield from _fakes_in(value)
+    elif isinstance(values, dict):
+        yield from _fakes_in(list(values.values()))
 
 
 def _computes_sizes(func: Any, args: Any) -> bool:
@@ -271,7 +299,9 @@ def trace(
     """
     if isinstance(program, torch.export.ExportedProgram):
         program = program.module()
-    recorder = Recorder()
+    # The bytes of a symbolic size are no number to compare.
+    live = LiveMemory() if world.shapes is None else None
+    recorder = Recorder(live)
     names: dict[int, str] = {}
     args, kwargs = world.fake_tree((args, dict(kwargs)))
     with ExitStack() as stack:
@@ -284,6 +314,8 @@ def trace(
             for name, child in program.named_modules():
                 names.setdefault(id(child), name)
             stack.enter_context(fake_state(program, world))
+        if live is not None:
+            _give(live, program, (args, kwargs), training)
         stack.enter_context(_module_hooks(recorder, names, world.read_size))
         stack.enter_context(world.mode)
         stack.enter_context(_DispatchLevel(recorder, world))
@@ -295,9 +327,20 @@ def trace(
             _backward(recorder, results, training)
             if training.optimiser is not None and isinstance(program, torch.nn.Module):
                 recorder.step_optimiser(program, training.optimiser)
+        recorder.end()
     if isinstance(program, torch.nn.Module):
         recorder.assign_parameters(program)
     return recorder
+
+
+def _give(live: LiveMemory, program: Any, inputs: Any, training: Training | None) -> None:
+    """What exists before the program runs."""
+    if isinstance(program, torch.nn.Module):
+        live.give("parameters", program.parameters())
+        live.give("buffers", program.buffers())
+        if training is not None:
+            live.watch_gradients(program.parameters())
+    live.give("inputs", tree_flatten(inputs)[0])
 
 
 def _backward(recorder: Recorder, results: Any, training: Training) -> None:
@@ -307,7 +350,9 @@ def _backward(recorder: Recorder, results: Any, training: Training) -> None:
     roots = [value for value in tree_flatten(results)[0] if isinstance(value, torch.Tensor) and value.requires_grad]
     if not roots:
         raise CountingError("nothing to train: no result depends on a parameter or input that requires a gradient")
-    with recorder.silence():
+    recorder.begin_backward()
+    with recorder.silence(), nullcontext() if recorder.live is None else recorder.live.suspend():
         seeds = [torch.empty_like(root) for root in roots]
-    recorder.phase = "backward"
+    if recorder.live is not None:
+        recorder.live.give("seeds", seeds)
     torch.autograd.backward(roots, seeds)
