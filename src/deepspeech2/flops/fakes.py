@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_map_only
 
 from deepspeech2.errors import InputError
 from deepspeech2.flops.expressions import SizeReader, dimension, plain_sympy
+from deepspeech2.flops.index_patterns import IndexPatterns
 from deepspeech2.flops.known_values import KnownValues
 
 # Tensors of integers this small keep their values: a program may ask for them (lengths, table of positions).
@@ -32,7 +33,11 @@ class FakeWorld:
     read_size: SizeReader
     shapes: ShapeEnv | None = None
     known: KnownValues | None = None
+    patterns: IndexPatterns = field(init=False)
     _fakes: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.patterns = IndexPatterns(self.read_size)
 
     @classmethod
     def create(cls, symbolic: bool = False) -> FakeWorld:

@@ -15,6 +15,7 @@ import torch
 
 from deepspeech2.errors import CountingError
 from deepspeech2.flops.formulas.optimisers import optimiser_step
+from deepspeech2.flops.index_patterns import allowed_band
 from deepspeech2.flops.known_values import known_value
 from deepspeech2.flops.live_memory import LiveMemory
 from deepspeech2.flops.memory import Memory
@@ -355,4 +356,4 @@ def is_program_code(filename: str) -> bool:
 
 def specification(tensor: torch.Tensor, read_size: Any) -> TensorSpec:
     """What formulas may know of a tensor."""
-    return TensorSpec(tuple(map(read_size, tensor.shape)), tensor.dtype, known_value(tensor))
+    return TensorSpec(tuple(map(read_size, tensor.shape)), tensor.dtype, known_value(tensor), allowed_band(tensor))

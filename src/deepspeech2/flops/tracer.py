@@ -129,10 +129,12 @@ class _DispatchLevel(TorchDispatchMode):
 
     def _outputs(self, func: Any, args: Any, kwargs: Any) -> Any:
         known = self.world.known
-        result = own_result(func, symbolic=known is None)
-        if result is not None:
-            return result(*args, **kwargs)
-        return func(*args, **kwargs) if known is None else known.run(func, args, kwargs)
+        own = own_result(func, symbolic=known is None)
+        if own is not None:
+            return own(*args, **kwargs)
+        result = func(*args, **kwargs) if known is None else known.run(func, args, kwargs)
+        self.world.patterns.follow(func, args, kwargs, result)
+        return result
 
     def _spelled_out(self, func: Any, args: Any, kwargs: Any) -> Any:
         """An operator without a rule as the operators it is made of, or NotImplemented."""
