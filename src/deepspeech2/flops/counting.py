@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Callable, Mapping
 from typing import Any, overload
 
@@ -15,6 +16,9 @@ from deepspeech2.flops.dimensions import resolve_dimensions
 from deepspeech2.flops.fakes import FakeWorld
 from deepspeech2.flops.tally import Tally
 from deepspeech2.flops.tracer import Training, trace
+
+# Of a line of the program that an error quotes.
+_LONGEST_SOURCE = 120
 
 
 @overload
@@ -158,10 +162,9 @@ def _run(
     try:
         return trace(program, args, kwargs, world, training).tally()
     except (DataDependentOutputException, DynamicOutputShapeException, GuardOnDataDependentSymNode) as error:
-        what = getattr(error, "func", None) or "a branch"
         raise DataDependentError(
-            f"the program needs the value of a tensor ({what}) at {_site(error)}, and counting knows shapes only; "
-            "make the decision from shapes, or count the part behind it on its own"
+            f"the program needs the value of a tensor ({_needed(error)}) at {_site(error)}, and counting knows shapes "
+            "only; make the decision from shapes, or count the part behind it on its own"
         ) from error
     except (CountingError, InputError):
         raise
@@ -193,15 +196,26 @@ def _shape_text(value: Any) -> str:
     return str(tuple(value.shape)) if isinstance(value, torch.Tensor) else type(value).__name__
 
 
+def _needed(error: BaseException) -> str:
+    """What of a tensor a program asked for."""
+    operator = str(getattr(error, "func", None) or "a branch")
+    if operator.startswith("aten._local_scalar_dense"):
+        return "its one number, as item(), if and int() take it"
+    if operator.startswith("aten.nonzero"):
+        return "the places where it is not zero, of which there may be any number"
+    return operator
+
+
 def _site(error: BaseException) -> str:
-    """`file:line` of the innermost frame of the program itself in an error's traceback."""
+    """`file:line` of the innermost frame of the program itself in an error's traceback, and what is written there."""
     from deepspeech2.flops.recorder import is_program_code
 
     site, traceback = "an unknown place", error.__traceback__
     while traceback is not None:
-        filename = traceback.tb_frame.f_code.co_filename
+        filename, line = traceback.tb_frame.f_code.co_filename, traceback.tb_lineno
         if is_program_code(filename):
-            site = f"{filename}:{traceback.tb_lineno}"
+            source = linecache.getline(filename, line).strip()
+            site = f"{filename}:{line}" + (f" ({source[:_LONGEST_SOURCE]})" if source else "")
         traceback = traceback.tb_next
     return site
 

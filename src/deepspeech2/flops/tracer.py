@@ -305,7 +305,7 @@ def trace(
     live = LiveMemory() if world.shapes is None else None
     recorder = Recorder(live)
     names: dict[int, str] = {}
-    args, kwargs = world.fake_tree((args, dict(kwargs)))
+    args, kwargs = world.lend((args, dict(kwargs)))
     with ExitStack() as stack:
         stack.enter_context(_COUNTING)
         stack.enter_context(_quiet_torch())
