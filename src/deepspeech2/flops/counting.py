@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, overload
 
 import torch
@@ -94,6 +95,30 @@ def count(
     return derive(lambda world, a, k: _checked(_run(program, a, k, world), strict), args, kwargs, dimensions)
 
 
+@overload
+def count_training(
+    module: torch.nn.Module,
+    inputs: Any,
+    *,
+    loss: Callable[[Any], torch.Tensor] | None = ...,
+    optimiser: str | None = ...,
+    strict: bool = ...,
+    symbolic: None = ...,
+) -> Tally: ...
+
+
+@overload
+def count_training(
+    module: torch.nn.Module,
+    inputs: Any,
+    *,
+    loss: Callable[[Any], torch.Tensor] | None = ...,
+    optimiser: str | None = ...,
+    strict: bool = ...,
+    symbolic: Mapping[str, Any],
+) -> ClosedForm: ...
+
+
 def count_training(
     module: torch.nn.Module,
     inputs: Any,
@@ -101,7 +126,8 @@ def count_training(
     loss: Callable[[Any], torch.Tensor] | None = None,
     optimiser: str | None = "adam",
     strict: bool = False,
-) -> Tally:
+    symbolic: Mapping[str, Any] | None = None,
+) -> Tally | ClosedForm:
     """Count one training step: forward, backward and the optimiser's update, each a `phase` of the tally.
 
     The module runs in training mode, whatever its own (which it keeps); gradients are taken of everything that
@@ -115,6 +141,8 @@ def count_training(
             are taken as given.
         optimiser: `sgd`, `sgd-momentum`, `adam`, `adamw` or None.
         strict: raise instead of giving a lower bound.
+        symbolic: dimensions to keep as symbols, as for `count`; gives a closed formula, which `sum_steps` sums over
+            all steps of a training.
 
     Raises:
         CountingError: no result depends on anything that requires a gradient.
@@ -132,14 +160,29 @@ def count_training(
     if not isinstance(module, torch.nn.Module):
         raise InputError(f"expected a torch module to train, found {type(module).__name__}")
     args, kwargs = _arguments(inputs)
+    _refuse_arrays(args, kwargs)
+    training = Training(loss, optimiser)
+
+    def step(world: FakeWorld, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tally:
+        with _training_mode(module):
+            return _checked(_run(module, args, kwargs, world, training), strict)
+
+    if symbolic is None:
+        return step(FakeWorld.create(), args, kwargs)
+    from deepspeech2.flops.derivation import derive
+
+    return derive(step, args, kwargs, resolve_dimensions(module, args, kwargs, symbolic))
+
+
+@contextmanager
+def _training_mode(module: torch.nn.Module) -> Iterator[None]:
     modes = {child: child.training for child in module.modules()}
     module.train()
     try:
-        tally = _run(module, args, kwargs, FakeWorld.create(), Training(loss, optimiser))
+        yield
     finally:
         for child, mode in modes.items():
             child.training = mode
-    return _checked(tally, strict)
 
 
 def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
