@@ -33,14 +33,13 @@ def manifest(tmp_path):
 def batch_by_itself(network, seconds, texts):
     """One step, counted with its loss at the frames and labels of its own utterances."""
     frames = torch.tensor([(round(16_000 * one) - 320) // 160 + 1 for one in seconds])
+    outputs = (frames - 1) // 3 + 1
     labels = torch.tensor([len(text) for text in texts])
     targets = torch.zeros(int(labels.sum()), dtype=torch.int64)
     features = torch.empty(len(seconds), 161, int(frames.max()), device="meta")
 
     def loss(results):
         log_probs, _ = results
-        # The lengths are the program's inputs, so that the count knows them.
-        outputs = (frames - 1) // 3 + 1
         return ctc_losses(log_probs, outputs, targets, labels).sum()
 
     return count_training(network, (features, frames), loss=loss, optimiser="adamw")
