@@ -109,14 +109,14 @@ def cost_of_training(network: DeepSpeech2, plan: TrainingPlan) -> TrainingCost:
         padded += sum(len(batch) * max(durations[index] for index in batch) for batch in batches)
         # The losses of a batch are added up.
         sums = OperationCount(add=len(utterances) - len(batches))
-        batched = _without_padding(sum_steps(step, sizes))
+        batched = _without_remainders(sum_steps(step, sizes))
         epochs.append(batched + TrainingRun(0, {"forward": losses + sums, "backward": gradients}))
     return TrainingCost(plan, tuple(epochs), len(utterances), sum(durations), padded)
 
 
-def _without_padding(run: TrainingRun) -> TrainingRun:
-    """The taps on padding depend on the frames beyond a multiple of the stride, which the formula does not know."""
-    phases = {name: replace(count, padding_macs=0) for name, count in run.phases.items()}
+def _without_remainders(run: TrainingRun) -> TrainingRun:
+    """Taps on padding and masks of lengths go by input frames; the formula knows output frames. They are left out."""
+    phases = {name: replace(count, padding_macs=0, integer=0) for name, count in run.phases.items()}
     return replace(run, phases=phases)
 
 
