@@ -176,13 +176,30 @@ def count_training(
 
 @contextmanager
 def _training_mode(module: torch.nn.Module) -> Iterator[None]:
-    modes = {child: child.training for child in module.modules()}
-    module.train()
+    """In training mode and without gradients, both as they were at the end.
+
+    Parameters of TorchScript cannot be replaced by fakes: what they receive is taken away again.
+    """
+    modes = {child: child.training for child in module.modules() if hasattr(child, "training")}
+    gradients = [(parameter, parameter.grad) for parameter in module.parameters()]
     try:
+        if len(modes) != len(list(module.modules())):
+            raise AttributeError("training")
+        module.train()
+    except (NotImplementedError, AttributeError, RuntimeError) as error:
+        raise InputError(
+            f"a {type(module).__name__} that was exported or frozen cannot be put into training mode; "
+            "count the module it was made from"
+        ) from error
+    try:
+        for parameter, _ in gradients:
+            parameter.grad = None
         yield
     finally:
         for child, mode in modes.items():
             child.training = mode
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
 
 
 def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 import sympy
 import torch
 import torch._dynamo.config  # FakeTensorMode imports it on first use; here, so that no count pays for it
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 from torch.nn.parameter import is_lazy
@@ -87,7 +88,11 @@ class FakeWorld:
                 if strided
                 else torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
             )
-        return fake.requires_grad_(tensor.requires_grad)
+        if tensor.requires_grad:
+            # A program under a transform (vmap, grad) may meet the tensor for the first time inside of it.
+            with temporarily_clear_interpreter_stack():
+                fake.requires_grad_()
+        return fake
 
     def fake_tree(self, tree: Any) -> Any:
         """Replace every tensor in nested containers."""
@@ -105,7 +110,7 @@ class FakeWorld:
             return self.fake(value)
         if callable(value) or not hasattr(value, "__dict__"):
             return value
-        memo = {id(tensor): self.fake(tensor) for tensor in _tensors_within(value)}
+        memo = {id(tensor): self.fake(tensor) for tensor in tensors_within(value)}
         try:
             return copy.deepcopy(value, memo)
         except Exception:  # objects say in many ways that they cannot be copied; such a one goes as it is
@@ -144,12 +149,12 @@ class FakeWorld:
         return found
 
 
-def _tensors_within(value: Any) -> Iterator[torch.Tensor]:
+def tensors_within(value: Any) -> Iterator[torch.Tensor]:
     """The tensors an object holds, in its attributes and containers at any depth."""
     seen: set[int] = set()
     waiting = [value]
     while waiting:
-        one = waiting.pop()
+        one = waiting.pop(0)
         if id(one) in seen:
             continue
         seen.add(id(one))

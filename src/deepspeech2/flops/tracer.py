@@ -29,7 +29,7 @@ import deepspeech2.flops.operators  # noqa: F401  (registers the formulas)
 from deepspeech2.errors import CountingError
 from deepspeech2.flops.decompositions import DECOMPOSITIONS, reference_decomposition
 from deepspeech2.flops.expressions import SizeReader
-from deepspeech2.flops.fakes import FakeWorld, fake_state
+from deepspeech2.flops.fakes import FakeWorld, fake_state, tensors_within
 from deepspeech2.flops.functions import find_function_rule
 from deepspeech2.flops.higher_order import HIGHER_ORDER
 from deepspeech2.flops.live_memory import LiveMemory
@@ -64,7 +64,9 @@ class _FunctionLevel(TorchFunctionMode):
         if outermost:
             recorder.label = _function_label(func)
         try:
-            rule = None if recorder.paused else find_function_rule(func)
+            # Under a transform (vmap, grad) a function sees one sample; the dispatcher sees them all.
+            whole = not recorder.paused and torch._C._functorch.peek_interpreter_stack() is None
+            rule = find_function_rule(func) if whole else None
             if rule is not None:
                 with recorder.silence():
                     args, kwargs = self.world.fake_tree((args, kwargs))
@@ -106,7 +108,7 @@ class _DispatchLevel(TorchDispatchMode):
             return result
         if not isinstance(func, torch._ops.OpOverload):
             return self._higher_order(func, args, kwargs)
-        if _computes_sizes(func, args):
+        if _computes_sizes(func, args) or _compares_constants(func, args):
             with _disable_current_modes():
                 return func(*args, **kwargs)
         with self.recorder.silence():
@@ -220,6 +222,11 @@ def _computes_sizes(func: Any, args: Any) -> bool:
     return all(
         type(tensor) is torch.Tensor and tensor.dim() == 0 and not tensor.dtype.is_floating_point for tensor in tensors
     )
+
+
+def _compares_constants(func: Any, args: Any) -> bool:
+    """Whether TorchScript asks, while it optimises a graph, whether two constants of the graph are equal."""
+    return func is torch.ops.aten.equal.default and all(type(value) is torch.Tensor for value in args)
 
 
 @contextmanager
@@ -349,7 +356,7 @@ def _backward(recorder: Recorder, results: Any, training: Training) -> None:
     """Differentiate what the program returned with respect to everything that requires it."""
     if training.loss is not None:
         results = training.loss(results)
-    roots = [value for value in tree_flatten(results)[0] if isinstance(value, torch.Tensor) and value.requires_grad]
+    roots = [value for value in tensors_within(results) if value.requires_grad]
     if not roots:
         raise CountingError("nothing to train: no result depends on a parameter or input that requires a gradient")
     recorder.begin_backward()

@@ -58,6 +58,8 @@ def _free(_: Call) -> OperationCount:
 
 _NAMES = dict.fromkeys(name for names in FREE.values() for name in names.split())
 register_formula(*[f"aten::{name}" for name in _NAMES])(_free)
+# Marks for a profiler, which nn.DataParallel and record_function set.
+register_formula(*[f"profiler::_record_function_{name}" for name in ("enter", "enter_new", "exit")])(_free)
 
 
 @register_formula("aten::index_put", "aten::_index_put_impl", "aten::_unsafe_index_put")
