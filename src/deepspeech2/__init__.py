@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from deepspeech2.speech.evaluation import evaluate_manifest as evaluate_manifest
     from deepspeech2.speech.features import Normalizer as Normalizer
     from deepspeech2.speech.features import spectrogram as spectrogram
+    from deepspeech2.speech.inference import optimize_for_inference as optimize_for_inference
     from deepspeech2.speech.network import DeepSpeech2 as DeepSpeech2
     from deepspeech2.speech.onnx_export import export_onnx as export_onnx
     from deepspeech2.speech.onnx_export import export_program as export_program
@@ -57,6 +58,7 @@ _HOMES = {
     "export_program": "deepspeech2.speech.onnx_export",
     "Normalizer": "deepspeech2.speech.features",
     "spectrogram": "deepspeech2.speech.features",
+    "optimize_for_inference": "deepspeech2.speech.inference",
     "DeepSpeech2": "deepspeech2.speech.network",
     "ConvolutionOptions": "deepspeech2.speech.options",
     "NetworkOptions": "deepspeech2.speech.options",

@@ -99,7 +99,7 @@ ARRIVALS = {
     "compiled": (compiled, EACH),
     "exported": (lambda: torch.export.export(layers(), (example(),)), EACH),
     "traced by fx": (lambda: torch.fx.symbolic_trace(layers()), EACH),
-    "lambda": (lambda: lambda x: layers()(x), EACH),
+    "lambda": (lambda: lambda x: layers()(x) + 1, EACH),
     "bound method": (lambda: Wrapped().encode, EACH),
     "partial": (lambda: functools.partial(nn.functional.linear, weight=torch.empty(4, 8)), 4 * 8),
     "DataParallel": (lambda: nn.DataParallel(layers()), EACH),

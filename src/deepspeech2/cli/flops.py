@@ -29,7 +29,7 @@ def flops(
     format: Literal["table", "json", "csv", "markdown"] = "table",  # noqa: A002
     output: Path | None = None,
     training: bool = False,
-    optimiser: Literal["sgd", "sgd-momentum", "adam", "adamw"] | None = None,
+    optimiser: Literal["sgd", "sgd-momentum", "sgd-nesterov", "adam", "adamw"] | None = None,
     label_length: int | None = None,
     manifest: Path | None = None,
     epochs: int | None = None,

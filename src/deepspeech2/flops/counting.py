@@ -101,7 +101,8 @@ def count_training(
     inputs: Any,
     *,
     loss: Callable[[Any], torch.Tensor] | None = ...,
-    optimiser: str | None = ...,
+    optimiser: str | torch.optim.Optimizer | None = ...,
+    clip_gradients: bool = ...,
     strict: bool = ...,
     symbolic: None = ...,
 ) -> Tally: ...
@@ -113,18 +114,20 @@ def count_training(
     inputs: Any,
     *,
     loss: Callable[[Any], torch.Tensor] | None = ...,
-    optimiser: str | None = ...,
+    optimiser: str | torch.optim.Optimizer | None = ...,
+    clip_gradients: bool = ...,
     strict: bool = ...,
     symbolic: Mapping[str, Any],
 ) -> ClosedForm: ...
 
 
-def count_training(
+def count_training(  # noqa: PLR0913  (each is a part of what a step is)
     module: torch.nn.Module,
     inputs: Any,
     *,
     loss: Callable[[Any], torch.Tensor] | None = None,
-    optimiser: str | None = "adam",
+    optimiser: str | torch.optim.Optimizer | None = "adam",
+    clip_gradients: bool = False,
     strict: bool = False,
     symbolic: Mapping[str, Any] | None = None,
 ) -> Tally | ClosedForm:
@@ -132,14 +135,16 @@ def count_training(
 
     The module runs in training mode, whatever its own (which it keeps); gradients are taken of everything that
     requires one, inputs included if they do. Recomputation under activation checkpointing counts in the backward
-    phase, where it happens. Gradient clipping, loss scaling and communication are not part of it.
+    phase, where it happens. Loss scaling and communication are not part of it.
 
     Args:
         module: the module to train.
         inputs: example tensors, as for `count`.
         loss: from the module's result to a scalar; its operations count. Without one, the gradients of the results
             are taken as given.
-        optimiser: `sgd`, `sgd-momentum`, `adam`, `adamw` or None.
+        optimiser: `sgd`, `sgd-momentum`, `sgd-nesterov`, `adam`, `adamw`; or an optimiser of torch.optim for this
+            module, with its options (those but SGD, Adam and AdamW are run on fakes); or None.
+        clip_gradients: clip gradients by their global norm before the step; counted with the optimiser.
         strict: raise instead of giving a lower bound.
         symbolic: dimensions to keep as symbols, as for `count`; gives a closed formula, which `sum_steps` sums over
             all steps of a training.
@@ -161,7 +166,7 @@ def count_training(
         raise InputError(f"expected a torch module to train, found {type(module).__name__}")
     args, kwargs = _arguments(inputs)
     _refuse_arrays(args, kwargs)
-    training = Training(loss, optimiser)
+    training = Training(loss, optimiser, clip_gradients)
 
     def step(world: FakeWorld, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tally:
         with _training_mode(module):

@@ -60,6 +60,11 @@ class FakeWorld:
         return known[1]
 
     def _make(self, tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.is_nested:
+            raise InputError(
+                "expected tensors of one shape each, found a nested one: its rows differ in length; count a padded "
+                "tensor, or a packed sequence, which is counted at its true lengths"
+            )
         integers = not tensor.is_floating_point() and not tensor.is_complex()
         if integers and self.known is not None and type(tensor) is torch.Tensor and tensor.device.type == "cpu":
             fake = self._make_fake(tensor)

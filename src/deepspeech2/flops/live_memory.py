@@ -13,9 +13,6 @@ import torch
 
 from deepspeech2.flops.memory import Memory
 
-# How many values of a parameter's type an optimiser keeps for each parameter it trains.
-_STATES = {"sgd": 0, "sgd-momentum": 1, "adam": 2, "adamw": 2}
-
 
 @dataclass
 class LiveMemory:
@@ -31,7 +28,6 @@ class LiveMemory:
     _known: dict[int, Any] = field(default_factory=dict)
     _sizes: dict[int, int] = field(default_factory=dict)
     _gradients: set[int] = field(default_factory=set)
-    _optimiser: int = 0
 
     def give(self, kind: str, tensors: Iterable[Any]) -> None:
         """Tensors that exist before the program runs: `parameters`, `buffers` or `inputs`."""
@@ -110,11 +106,6 @@ class LiveMemory:
         """What is alive now is the result and what the backward pass needs."""
         self.kept = self.live
 
-    def optimiser_state(self, optimiser: str, parameters: Iterable[torch.Tensor]) -> None:
-        """The state of an optimiser for the parameters it steps."""
-        trained = sum(parameter.numel() * parameter.element_size() for parameter in parameters)
-        self._optimiser = _STATES[optimiser] * trained
-
     def result(self) -> Memory:
         """What was found; from here on nothing is followed."""
         peak, gradients, phase, layer, operator = self._peak
@@ -129,7 +120,6 @@ class LiveMemory:
             peak_operator=operator,
             kept=self.kept,
             gradients=self.live_gradients,
-            optimiser=self._optimiser,
         )
         self._known.clear()
         return found

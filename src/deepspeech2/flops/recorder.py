@@ -14,32 +14,18 @@ from typing import Any
 import torch
 
 from deepspeech2.errors import CountingError
-from deepspeech2.flops.formulas.optimisers import optimiser_step
 from deepspeech2.flops.index_patterns import allowed_band
 from deepspeech2.flops.known_values import known_value
 from deepspeech2.flops.live_memory import LiveMemory
 from deepspeech2.flops.memory import Memory
 from deepspeech2.flops.operations import NOTHING, Number, OperationCount, at_least_zero
+from deepspeech2.flops.operators.complex_numbers import complex_count
 from deepspeech2.flops.registry import Call, TensorSpec, find_rule
 from deepspeech2.flops.tally import Layer, Tally, UnknownOperator
 
 _MAX_SITES = 8
 _OWN_CODE = str(Path(__file__).parent)
 _TORCH_CODE = str(Path(torch.__file__).parent)
-
-# Prices of these hold for complex numbers as they are written; other formulas count real arithmetic.
-_COMPLEX_AWARE = frozenset(
-    {
-        "aten::add",
-        "aten::sub",
-        "aten::mul",
-        "aten::_fft_r2c",
-        "aten::_fft_c2r",
-        "aten::_fft_c2c",
-        "aten::complex",
-        "aten::polar",
-    }
-)
 
 
 @dataclass(slots=True)
@@ -113,18 +99,13 @@ class Recorder:
             seen.add(id(parameter))
             self._nearest(name).parameters += parameter.numel()
 
-    def step_optimiser(self, module: torch.nn.Module, optimiser: str) -> None:
-        """Count a step for every parameter that received a gradient, where the parameter lives."""
-        self.phase = "optimiser"
-        if self.live is not None:
-            self.live.optimiser_state(optimiser, [one for one in module.parameters() if one.grad is not None])
-        for name, parameter in module.named_parameters():
-            if parameter.grad is not None:
-                node = self._nearest(name)
-                row = node.rows.setdefault((self.phase, optimiser), _Row(optimiser, self._clock()))
-                row.calls += 1
-                row.shape = tuple(parameter.shape)
-                row.own = row.own + optimiser_step(optimiser, parameter.numel())
+    def record_phase(self, name: str, operator: str, count: OperationCount, shape: tuple[Number, ...]) -> None:
+        """Count something of the present phase where the parameter of this name lives."""
+        node = self._nearest(name)
+        row = node.rows.setdefault((self.phase, operator), _Row(operator, self._clock()))
+        row.calls += 1
+        row.shape = shape
+        row.own = row.own + count
 
     def _nearest(self, name: str) -> _Node:
         """The module of this name, or the nearest one around it that ran."""
@@ -174,11 +155,16 @@ class Recorder:
         self.phase = "backward"
 
     def end(self) -> None:
-        """The program has ended, and what it returned is still alive."""
+        """The program has ended, and what it returned is still alive; an optimiser's step may follow."""
         if self.live is not None:
             if self.phase == "forward":
                 self.live.forward_ends()
-            self.memory = self.live.result()
+            self.memory, self.live = self.live.result(), None
+
+    def hold_state(self, size: int) -> None:
+        """Bytes an optimiser keeps from step to step."""
+        if self.memory is not None:
+            self.memory = replace(self.memory, optimiser=size)
 
     # Calls ---------------------------------------------------------------------------------------------------
 
@@ -244,9 +230,12 @@ class Recorder:
         tensors = [*call.tensors, *call.outputs]
         if not any(tensor.is_floating for tensor in tensors):
             return OperationCount(integer=count.total + count.integer, macs=count.macs)
-        if any(tensor.dtype.is_complex for tensor in tensors) and call.operator not in _COMPLEX_AWARE:
-            self.record_unknown(call.operator, "its formula counts real arithmetic, the tensors are complex")
-            return NOTHING
+        if any(tensor.dtype.is_complex for tensor in tensors):
+            name = call.operator.removesuffix("_")
+            found = complex_count(call, name, count)
+            if found is None:
+                self.record_unknown(call.operator, "its formula counts real arithmetic, the tensors are complex")
+            return found or NOTHING
         return count
 
     def _add(self, call: Call, count: OperationCount, is_view: bool) -> None:

@@ -25,7 +25,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten
 
-import deepspeech2.flops.operators  # noqa: F401  (registers the formulas)
+import deepspeech2.flops.operators
+import deepspeech2.flops.value_checks  # noqa: F401  (registers its rules)
 from deepspeech2.errors import CountingError
 from deepspeech2.flops.decompositions import DECOMPOSITIONS, reference_decomposition
 from deepspeech2.flops.expressions import SizeReader
@@ -36,6 +37,7 @@ from deepspeech2.flops.live_memory import LiveMemory
 from deepspeech2.flops.recorder import Recorder, specification
 from deepspeech2.flops.registry import Call, find_rule, operator_name
 from deepspeech2.flops.results import own_result
+from deepspeech2.flops.updates import plan_update, record_update
 
 # Questions about a tensor, and the birth of constants, which fake tensors must see as real ones to keep their values.
 # One count at a time: while a module is counted, fakes stand in for its weights.
@@ -240,6 +242,7 @@ def _quiet_torch() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Using `torch.compile")
+            warnings.filterwarnings("ignore", message="flex_attention called without")
             yield
     finally:
         log.disabled = before
@@ -283,11 +286,13 @@ class Training:
     Attributes:
         loss: from what the program returns to a scalar, its operations counted; None starts the backward pass from
             given gradients of all floating-point results, at no cost.
-        optimiser: `sgd`, `sgd-momentum`, `adam` or `adamw`; None for no step.
+        optimiser: its name or one of torch.optim; None for no step.
+        clip: whether gradients are clipped by their global norm before the step.
     """
 
     loss: Callable[[Any], torch.Tensor] | None = None
-    optimiser: str | None = "adam"
+    optimiser: str | torch.optim.Optimizer | None = "adam"
+    clip: bool = False
 
 
 def trace(
@@ -313,6 +318,9 @@ def trace(
     recorder = Recorder(live)
     names: dict[int, str] = {}
     args, kwargs = world.lend((args, dict(kwargs)))
+    update = None
+    if training is not None and training.optimiser is not None and isinstance(program, torch.nn.Module):
+        update = plan_update(program, training.optimiser)
     with ExitStack() as stack:
         stack.enter_context(_COUNTING)
         stack.enter_context(_quiet_torch())
@@ -334,9 +342,11 @@ def trace(
             results = list(results)
         if training is not None:
             _backward(recorder, results, training)
-            if training.optimiser is not None and isinstance(program, torch.nn.Module):
-                recorder.step_optimiser(program, training.optimiser)
-        recorder.end()
+            recorder.end()
+            if isinstance(program, torch.nn.Module):
+                record_update(recorder, program, update, clip=training.clip)
+        else:
+            recorder.end()
     if isinstance(program, torch.nn.Module):
         recorder.assign_parameters(program)
     return recorder
