@@ -18,9 +18,9 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "large.json"
-ROUNDS = 3
+ROUNDS = 2
 COUNTERS = ("deepspeech2", "torch")
-LIMIT_SECONDS = 40
+LIMIT_SECONDS = 150
 
 
 def _llama(layers: int, width: int, feed_forward: int, keys: int) -> tuple[Any, dict[str, Any]]:
@@ -127,7 +127,7 @@ def _in_a_process(program: str, counter: str) -> dict[str, Any]:
 
 
 def _measure(program: str, counter: str) -> dict[str, Any]:
-    """The first count in a fresh process, imports and the building of the model apart, and its memory."""
+    """Processor time (other work does not weigh) and memory of the first count, imports and building apart."""
     import torch
 
     torch.set_num_threads(1)
@@ -135,9 +135,9 @@ def _measure(program: str, counter: str) -> dict[str, Any]:
     # Imports and what a first count of anything sets up.
     count(torch.nn.Linear(2, 2), {"input": torch.empty(1, 2)})
     model, inputs = PROGRAMS[program]()
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     macs = count(model, inputs)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return {"macs": macs, "seconds": seconds, "extra_bytes": grown, "parameters": parameters}

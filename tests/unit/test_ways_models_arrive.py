@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import runpy
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from deepspeech2 import count, count_training
 from deepspeech2.errors import CountingError, DataDependentError, InputError
+from deepspeech2.flops import registry
 
 SAMPLES, EACH = 3, 8 * 16 + 16 * 4
 FIRST = 8 * 16
@@ -206,3 +209,16 @@ def test_an_object_among_the_inputs_is_lent_as_a_copy() -> None:
     assert count(remembers, (example(), state)).macs == (5 + SAMPLES) * 8 * 2
     assert len(state.rows) == 1
     assert state.rows[0] is first
+
+
+def test_the_example_of_an_operator_of_ones_own_runs(capsys) -> None:
+    """2 x 4 by 4 x 3 with a bias: 48; then 2 operations for each of six results more."""
+    path = Path(__file__).parents[2] / "examples" / "own_operator.py"
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    finally:
+        registry._rules.pop("example::scale_and_shift", None)
+    first, second = capsys.readouterr().out.splitlines()
+    line = next(number for number, text in enumerate(path.read_text().splitlines(), 1) if "self.layer(x))" in text)
+    assert first == f">= 48 operations; not counted: example::scale_and_shift at {path}:{line}"
+    assert second == "60 operations, complete: True"
