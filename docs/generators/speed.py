@@ -23,7 +23,8 @@ def machine_line(results: dict[str, Any]) -> str:
     """Where the figures come from."""
     machine = results["machine"]
     return (
-        f"{machine['processor']}, {machine['threads']} thread{'s' * (machine['threads'] > 1)}, torch {machine['torch']}. "
+        f"{machine['processor']}, {machine['threads']} thread{'s' * (machine['threads'] > 1)}, "
+        f"torch {machine['torch']}. "
         f"Measured in the same run: matrix products {machine['gemm_gflops']} GFLOP/s, reading memory "
         f"{machine['bandwidth_gbytes']} GB/s."
     )

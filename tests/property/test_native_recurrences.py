@@ -152,8 +152,9 @@ def test_every_instruction_set_gives_the_states(simd) -> None:
     program = (
         "import torch, numpy, sys\n"
         "from deepspeech2.speech import recurrence_native as native\n"
-        "try:\n    name = native._recurrence.simd()\n"
-        "except ValueError:\n    sys.exit(7)\n"
+        "from deepspeech2.errors import OptionError\n"
+        "try:\n    name = native.instruction_set()\n"
+        "except OptionError:\n    sys.exit(7)\n"
         f"assert name == {simd!r}\n"
         "from tests.property import test_native_recurrences as cases\n"
         "for size in (1, 31, 170):\n"

@@ -6,11 +6,13 @@ the weights are matrix products of torch, the same for the same inputs and threa
 
 from __future__ import annotations
 
+import functools
 import os
 
 import torch
 from torch import Tensor
 
+from deepspeech2.errors import OptionError
 from deepspeech2.speech.stored_weights import StoredWeight
 
 try:
@@ -25,9 +27,22 @@ _Weight = tuple[int, str, int, int, int]
 _WORTH_A_THREAD = 1 << 16
 
 
+@functools.cache
+def instruction_set() -> str | None:
+    """Name of the instruction set the kernels use; None where they are not compiled.
+
+    Raises:
+        OptionError: The environment forces one that this processor does not run.
+    """
+    try:
+        return None if _recurrence is None else _recurrence.simd()
+    except ValueError as error:
+        raise OptionError(str(error)) from None
+
+
 def applies(*tensors: Tensor) -> bool:
     """Whether the kernels are compiled and take these tensors."""
-    return _recurrence is not None and all(
+    return instruction_set() is not None and all(
         tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.numel() > 0 for tensor in tensors
     )
 
