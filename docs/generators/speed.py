@@ -150,8 +150,10 @@ def page(text: str) -> str:
         "errors": error_table(errors),
     }
     for name, content in parts.items():
-        pattern = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"
-        text = re.sub(pattern, lambda match, content=content: match[1] + content + match[2], text, flags=re.DOTALL)
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
+        text = re.sub(
+            pattern, lambda match, content=content: match[1] + content + "\n" + match[2], text, flags=re.DOTALL
+        )
     return text
 
 
