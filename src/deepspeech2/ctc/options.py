@@ -137,7 +137,7 @@ class BeamOptions:
         Returns:
             Options with look-ahead, recombination and a score threshold.
         """
-        return cls(**{"beam_size": 100, "lookahead": True, "recombine": True, "beam_threshold": 14.0, **changes})
+        return cls(**{"beam_size": 100, "lookahead": True, "recombine": True, "beam_threshold": 10.0, **changes})
 
 
 def _number(name: str, value: object) -> float:
