@@ -81,7 +81,7 @@ kaldi-decoder needs a compiled graph, another model.
 
 ```
 make bench-decode                                                       # the small inputs that are shipped
-make bench-decode ARGS="--emissions FOLDER --language-model lm3.arpa.gz --output benchmarks/results/decode.json"
+benchmarks/decode/everything.sh --emissions FOLDER --language-model lm3.arpa.gz  # the figures above, and this page
 ```
 
 The figures above come from the full inputs: float32 log-probabilities and a 3-gram of 60,000 words and 2.4 million
