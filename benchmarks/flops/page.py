@@ -91,17 +91,19 @@ def _network_table(counters: dict[str, Any]) -> str:
             rows = entry.get("network", {}).get(preset, {})
             ten = rows.get("10", {})
             ratio = f"{ten['macs'] / exact:.3f}" if "macs" in ten and exact else ""
-            shown = [_cost(rows.get(seconds)) for seconds in durations]
+            shown = [_cost(rows.get(seconds), entry.get("network_seconds")) for seconds in durations]
             lines.append(f"| {name} | {ratio} | {' | '.join(shown)} |")
         lines.append("")
     return "\n".join(lines)
 
 
-def _cost(row: dict[str, Any] | None) -> str:
+def _cost(row: dict[str, Any] | None, limit: int | None) -> str:
     if row is None:
         return ""
     if "error" in row:
-        return "none in 40 s"
+        if not row["error"].startswith("no result"):
+            return "crash"
+        return f"none in {limit} s" if limit else "none"
     return f"{row['seconds']:.3g} s, {row['extra_bytes'] / 2**20:.0f} MiB"
 
 

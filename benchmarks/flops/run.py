@@ -31,6 +31,7 @@ def main() -> None:
     """Run what is asked for and keep the rest of the earlier results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", choices=list(COUNTERS), default=list(COUNTERS), help="counters to run")
+    parser.add_argument("--missing", action="store_true", help="keep earlier results, run only what has none")
     parser.add_argument("--part", choices=["cases", "network", "page", "all"], default="all")
     options = parser.parse_args()
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"counters": {}}
@@ -39,20 +40,22 @@ def main() -> None:
         entry = results["counters"].setdefault(name, {})
         entry["version"] = _version(COUNTERS[name][1])
         if options.part in ("cases", "all"):
-            entry["cases"] = _cases(name)
-        if options.part in ("network", "all"):
+            earlier = entry.get("cases", {}) if options.missing else {}
+            entry["cases"] = _cases(name, earlier)
+        if options.part in ("network", "all") and not (options.missing and entry.get("network")):
             entry["network"] = _network(name)
+            entry["network_seconds"] = NETWORK_SECONDS
         print(name, len(entry.get("cases", {})), "cases;", entry.get("network", {}), flush=True)
         _save(results)
     write_page(results, PAGE)
 
 
-def _cases(name: str) -> dict[str, Any]:
+def _cases(name: str, earlier: dict[str, Any]) -> dict[str, Any]:
     """Every case; one that kills the process is a result, and the next process goes on behind it."""
-    rows: dict[str, Any] = {}
-    total = sum(1 for case in CASES if case.macs)
-    while len(rows) < total:
-        lines = _lines(["cases", name, str(len(rows))], 900)
+    wanted = [case.name for case in CASES if case.macs]
+    rows: dict[str, Any] = {case: earlier[case] for case in wanted if case in earlier}
+    while rest := [case for case in wanted if case not in rows]:
+        lines = _lines(["cases", name, *rest], 900)
         rows.update({row.pop("case"): row for row in lines if "case" in row})
         started = [row["starts"] for row in lines if "starts" in row]
         if not started:
@@ -72,7 +75,7 @@ def _network(name: str) -> dict[str, Any]:
         for seconds in durations:
             lines = _lines(["network", name, preset, str(seconds)], NETWORK_SECONDS)
             rows[str(seconds)] = lines[0] if lines else {"error": f"no result within {NETWORK_SECONDS} s and 12 GiB"}
-            if not lines:
+            if not lines or "error" in lines[0]:
                 break
     return measured
 

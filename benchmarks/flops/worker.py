@@ -20,7 +20,7 @@ MEMORY_BYTES = 12 << 30
 
 
 def main() -> None:
-    """`worker cases COUNTER FIRST` or `worker network COUNTER PRESET SECONDS`."""
+    """`worker cases COUNTER CASE...` or `worker network COUNTER PRESET SECONDS`."""
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     import torch
@@ -30,17 +30,17 @@ def main() -> None:
 
     counter = importlib.import_module(f"benchmarks.peers.{COUNTERS[sys.argv[2]][0]}")
     if sys.argv[1] == "cases":
-        _cases(counter.macs, int(sys.argv[3]))
+        _cases(counter.macs, sys.argv[3:])
     else:
         _network(sys.argv[2], counter.macs, sys.argv[3], float(sys.argv[4]))
 
 
-def _cases(macs: Any, first: int) -> None:
-    """Every case from `first` on; its name is printed before its result, so that a dead process tells where it died."""
+def _cases(macs: Any, names: list[str]) -> None:
+    """The cases of these names; each is printed before its result, so that a dead process tells where it died."""
     from benchmarks.flops.cases import CASES
 
     signal.signal(signal.SIGALRM, _give_up)
-    for case in [case for case in CASES if case.macs][first:]:
+    for case in [case for case in CASES if case.name in names]:
         print(json.dumps({"starts": case.name}), flush=True)
         if os.fork():
             # Counters patch torch and do not always undo it: each case has a process of its own.
@@ -83,8 +83,12 @@ def _network(name: str, macs: Any, preset: str, seconds: float) -> None:
     build = with_operators if name == "deepspeech2" else with_loops
     # A small count first: one-time set-up of the counter is part of importing it, and measured apart.
     start = time.perf_counter()
-    with contextlib.redirect_stdout(io.StringIO()):
-        macs(build("default"), (torch.zeros(1, 161, 30),))
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            macs(build("default"), (torch.zeros(1, 161, 30),))
+    except Exception as error:
+        print(json.dumps({"error": f"{type(error).__name__}: {str(error).strip().splitlines()[:1]}"[:200]}))
+        return
     first = time.perf_counter() - start
     network = build(preset)
     before = _peak()

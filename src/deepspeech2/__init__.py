@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from deepspeech2.flops.operations import OperationCount as OperationCount
     from deepspeech2.flops.registry import register_formula as register_formula
     from deepspeech2.flops.tally import Tally as Tally
+    from deepspeech2.flops.training_runs import sum_steps as sum_steps
     from deepspeech2.speech.audio import load_audio as load_audio
     from deepspeech2.speech.build import build_model as build_model
     from deepspeech2.speech.checkpoints import load_model as load_model
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from deepspeech2.speech.evaluation import evaluate_manifest as evaluate_manifest
     from deepspeech2.speech.features import Normalizer as Normalizer
     from deepspeech2.speech.features import spectrogram as spectrogram
+    from deepspeech2.speech.inference import optimize_for_inference as optimize_for_inference
     from deepspeech2.speech.network import DeepSpeech2 as DeepSpeech2
     from deepspeech2.speech.onnx_export import export_onnx as export_onnx
     from deepspeech2.speech.onnx_export import export_program as export_program
@@ -46,6 +48,7 @@ _HOMES = {
     "OperationCount": "deepspeech2.flops.operations",
     "Tally": "deepspeech2.flops.tally",
     "register_formula": "deepspeech2.flops.registry",
+    "sum_steps": "deepspeech2.flops.training_runs",
     "load_audio": "deepspeech2.speech.audio",
     "build_model": "deepspeech2.speech.build",
     "load_model": "deepspeech2.speech.checkpoints",
@@ -55,6 +58,7 @@ _HOMES = {
     "export_program": "deepspeech2.speech.onnx_export",
     "Normalizer": "deepspeech2.speech.features",
     "spectrogram": "deepspeech2.speech.features",
+    "optimize_for_inference": "deepspeech2.speech.inference",
     "DeepSpeech2": "deepspeech2.speech.network",
     "ConvolutionOptions": "deepspeech2.speech.options",
     "NetworkOptions": "deepspeech2.speech.options",

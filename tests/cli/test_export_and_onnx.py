@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from deepspeech2.cli.main import main
 from deepspeech2.speech.build import build_model
@@ -50,12 +51,30 @@ def test_program_is_written_and_counted(checkpoint, tmp_path, capsys) -> None:
     assert counts[0] == counts[1]
 
 
+def test_the_formula_of_a_graph_is_that_of_its_free_axes(checkpoint, tmp_path, capsys) -> None:
+    target = tmp_path / "model.onnx"
+    main(["export", str(checkpoint), str(target)])
+    capsys.readouterr()
+    main(["flops", str(target), "--formula", "python", "--convention", "mac"])
+    namespace: dict = {}
+    exec(capsys.readouterr().out, namespace)
+    main(["flops", str(target), "--frames", "300", "--batch", "2", "--format", "json"])
+    assert namespace["operations"](2, 300) == json.loads(capsys.readouterr().out)["total"]["macs"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_formula_of_any_program_has_its_first_and_longest_axes(tmp_path, capsys) -> None:
+    scripted = torch.jit.script(torch.nn.Conv1d(4, 6, 3))
+    scripted.save(tmp_path / "model.pt")
+    main(["flops", str(tmp_path / "model.pt"), "--shape", "1,4,50", "--formula", "text", "--convention", "mac"])
+    assert capsys.readouterr().out == "mac: 72*batch*time - 144*batch\nwhere time >= 24\n"
+
+
 def test_what_cannot_be_done_is_said_in_one_line(checkpoint, tmp_path, capsys) -> None:
     assert "ends in .onnx or .pt2" in refusal(capsys, "export", checkpoint, tmp_path / "model.txt")
     assert "no such folder" in refusal(capsys, "export", checkpoint, tmp_path / "nowhere" / "model.onnx")
     main(["export", str(checkpoint), str(tmp_path / "model.onnx")])
     capsys.readouterr()
     assert "--training" in refusal(capsys, "flops", tmp_path / "model.onnx", "--training")
-    assert "--formula" in refusal(capsys, "flops", tmp_path / "model.onnx", "--formula", "text")
     (tmp_path / "cut.onnx").write_bytes((tmp_path / "model.onnx").read_bytes()[:1000])
     assert "truncated" in refusal(capsys, "flops", tmp_path / "cut.onnx")

@@ -9,6 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepspeech2.flops.formulas.recurrences import (
+    cell_input_gradient,
+    cell_state_gradient,
+    cell_weight_gradient,
     clipped_recurrence,
     clipped_recurrence_gradient,
     gated_recurrence,
@@ -287,7 +290,7 @@ def by_tanh(scalars, y, g):
     return (scalars.constant(1) - y * y) * g
 
 
-def gate_gradients(scalars, cell, kept, of_h, of_c):
+def gate_gradients(scalars, cell, kept, of_h, of_c, *, to_cell):
     """Gradients of the sums that come from x, of those from h, and what flows to the step before past the product."""
     if cell.kind == "rnn_tanh":
         d = [by_tanh(scalars, y, g) for y, g in zip(kept["y"], of_h, strict=True)]
@@ -295,7 +298,11 @@ def gate_gradients(scalars, cell, kept, of_h, of_c):
     if cell.kind == "rnn_relu":
         d = [g if y > scalars.constant(0) else scalars.constant(0) for y, g in zip(kept["y"], of_h, strict=True)]
         return d, d, None, None
-    return gru_gradients(scalars, kept, of_h) if cell.kind == "gru" else lstm_gradients(scalars, kept, of_h, of_c)
+    return (
+        gru_gradients(scalars, kept, of_h)
+        if cell.kind == "gru"
+        else lstm_gradients(scalars, kept, of_h, of_c, to_cell=to_cell)
+    )
 
 
 def gru_gradients(scalars, kept, of_h):
@@ -309,21 +316,21 @@ def gru_gradients(scalars, kept, of_h):
     return d_r + d_z + d_n, d_r + d_z + d_hn, past, None
 
 
-def lstm_gradients(scalars, kept, of_h, of_c):
+def lstm_gradients(scalars, kept, of_h, of_c, *, to_cell):
     d_i, d_f, d_g, d_o, past = [], [], [], [], []
     names = ("i", "f", "g", "o", "tanh_c", "before")
     for i, f, g, o, tanh_c, before, above, cell in zip(*(kept[name] for name in names), of_h, of_c, strict=True):
         d_o.append(by_sigmoid(scalars, o, above * tanh_c))
         of_cell = cell + by_tanh(scalars, tanh_c, above * o)
         d_f.append(by_sigmoid(scalars, f, of_cell * before))
-        past.append(of_cell * f)
+        past.append(of_cell * f if to_cell else of_cell)
         d_i.append(by_sigmoid(scalars, i, of_cell * g))
         d_g.append(by_tanh(scalars, g, of_cell * i))
     d = d_i + d_f + d_g + d_o
     return d, d, None, past
 
 
-def loop_cell_gradient(scalars, grad, *, cell, kept):
+def loop_cell_gradient(scalars, grad, *, cell, kept, of_inputs=True, of_states=True, of_weights=True):
     """Backward through time; the gradients of the initial states start at zero and are accumulated into."""
     steps, batch, _ = grad.shape
     state = len(kept[0][0]["h"])
@@ -337,17 +344,19 @@ def loop_cell_gradient(scalars, grad, *, cell, kept):
             if cell.w_hr is not None:
                 of_projection = of_h
                 of_whole = [scalars.accumulate(None, list(zip(of_h, w, strict=True))) for w in cell.w_hr.T]
-            from_x, from_h, past, past_c = gate_gradients(scalars, cell, kept[n][t], of_whole, of_c)
+            from_x, from_h, past, past_c = gate_gradients(
+                scalars, cell, kept[n][t], of_whole, of_c, to_cell=t > 0 or of_states
+            )
             of_c = of_c if past_c is None else past_c
             rows.append((kept[n][t], from_x, from_h, of_projection))
-            for k in range(of_x.shape[2]):
+            for k in range(of_x.shape[2] if of_inputs else 0):
                 of_x[t, n, k] = scalars.accumulate(None, list(zip(from_x, cell.w_ih[:, k], strict=True)))
             above = list(grad[t - 1, n]) if t else [scalars.constant(0)] * state
             carried = []
-            for k in range(state):
+            for k in range(state if t or of_states else 0):
                 total = above[k] if past is None else above[k] + past[k]
                 carried.append(scalars.accumulate(total, list(zip(from_h, cell.w_hh[:, k], strict=True))))
-    return (of_x, *weight_gradients(scalars, cell, rows))
+    return (of_x, *(weight_gradients(scalars, cell, rows) if of_weights else ()))
 
 
 def weight_gradients(scalars, cell, rows):
@@ -419,3 +428,17 @@ def test_torch_cells_and_their_gradients(
         return loop_cell_gradient(scalars, grad, cell=cells[-1], kept=kept)
 
     proves(formula, backward, grad, equals=gradients)
+    # Without a gradient of the input, of the initial states, of the weights.
+    less = {
+        "of_inputs": cell_input_gradient(kind, batch * steps, inputs, size),
+        "of_states": cell_state_gradient(kind, batch, size, projection=projection),
+        "of_weights": cell_weight_gradient(kind, batch * steps, inputs, size, bias=bias, projection=projection),
+    }
+    for name, saved in less.items():
+        counted, _ = scalar_run(
+            lambda scalars, grad, name=name: loop_cell_gradient(
+                scalars, grad, cell=cell_of(scalars), kept=kept, **{name: False}
+            ),
+            grad,
+        )
+        same_count(formula + saved * -1, counted)

@@ -17,6 +17,7 @@ from deepspeech2.speech.data.batching import BatchingOptions
 from deepspeech2.speech.data.loading import Batch, BatchLoader
 from deepspeech2.speech.data.manifest import read_manifest
 from deepspeech2.speech.data.prepare import fit_normalizer
+from deepspeech2.speech.dropout import drop_inputs
 from deepspeech2.speech.objective import feasible_losses
 from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
 from deepspeech2.speech.training import EpochReport, StepReport, Trainer
@@ -93,7 +94,7 @@ def test_texts_that_do_not_fit_are_left_out_and_counted(loader: BatchLoader, tmp
 
 
 def test_stop_saves_and_resume_goes_on_to_the_same_weights(loader: BatchLoader, tmp_path: Path) -> None:
-    options = replace(OPTIONS, epochs=2, checkpoint_steps=0)
+    options = replace(OPTIONS, epochs=2, checkpoint_steps=0, dropout=0.2)
     whole = trainer(loader, tmp_path / "whole", options)
     whole.run()
     stopped = trainer(loader, tmp_path / "stopped", options)
@@ -106,6 +107,19 @@ def test_stop_saves_and_resume_goes_on_to_the_same_weights(loader: BatchLoader, 
     resumed.run()
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+
+
+def test_dropout_is_of_training_alone_and_keeps_the_mean() -> None:
+    layer = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.ones_(layer.weight)
+    drop_inputs([layer], 0.25)
+    x = torch.full((40_000, 1), 3.0)
+    seen = layer(x)
+    assert sorted(set(seen.flatten().tolist())) == [0.0, 4.0]
+    # Four standard deviations of the share of zeros.
+    assert (seen == 0).float().mean().item() == pytest.approx(0.25, abs=4 * (0.25 * 0.75 / 40_000) ** 0.5)
+    assert torch.equal(layer.eval()(x), x)
+    assert list(layer.state_dict()) == ["weight"]
 
 
 def test_a_state_of_another_training_is_refused(loader: BatchLoader, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from benchmarks.flops.cases import (
     pointwise,
     products,
     recurrent,
+    resampling,
     spectral,
     structure,
 )
@@ -26,6 +27,7 @@ GROUPS = (
     normalisation,
     pointwise,
     losses,
+    resampling,
     spectral,
     integers,
     structure,

@@ -6,6 +6,8 @@ attention itself.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -209,3 +211,33 @@ def transformer_decoder_layer() -> Program:
         torch.randn(2, 3, 12),
         torch.randn(2, 7, 12),
     )
+
+
+def _flexible(mask: Any = None, score: Any = None) -> Program:
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+    blocks = create_block_mask(mask, None, None, 6, 6, device="cpu") if mask is not None else None
+
+    def program(q: torch.Tensor) -> torch.Tensor:
+        return flex_attention(q, q, q, score_mod=score, block_mask=blocks)
+
+    return program, (torch.randn(2, 4, 6, 8),)
+
+
+@case(8 * 21 * (8 + 8))
+def flex_attention_causal() -> Program:
+    """8 heads, 6 * 7 / 2 pairs."""
+    return _flexible(lambda _b, _h, query, key: query >= key)
+
+
+@case(8 * 18 * (8 + 8))
+def flex_attention_by_document() -> Program:
+    """Two documents of three: 9 pairs in each."""
+    document = torch.tensor([0, 0, 0, 1, 1, 1])
+    return _flexible(lambda _b, _h, query, key: document[query] == document[key])
+
+
+@case(8 * 36 * (8 + 8), kinds=None)
+def flex_attention_with_positions() -> Program:
+    """Every pair, its distance added to its score."""
+    return _flexible(score=lambda score, _b, _h, query, key: score + (query - key))

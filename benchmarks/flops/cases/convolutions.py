@@ -190,3 +190,19 @@ def lazy_conv1d() -> Program:
     module = nn.LazyConv1d(6, 3)
     module(torch.randn(2, 4, 20))
     return module, (torch.randn(2, 4, 20),)
+
+
+@case(5 * 2 * 3 * 3)
+def conv_transpose1d_output_padding_of_a_stride() -> Program:
+    """5 positions, 3 taps, 2 channels to 3: the output padding adds a zero and no product."""
+
+    def program(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.conv_transpose1d(x, weight, stride=1, output_padding=1, dilation=2)
+
+    return program, (torch.randn(1, 2, 5), torch.randn(2, 3, 3))
+
+
+@case(3 * (7 * 2 * 3 * 4))
+def conv1d_complex() -> Program:
+    """Torch makes three convolutions of real numbers of one of complex ones."""
+    return nn.Conv1d(3, 4, 2, dtype=torch.complex64), (torch.randn(1, 3, 8, dtype=torch.complex64),)

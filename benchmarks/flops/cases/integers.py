@@ -46,3 +46,13 @@ def int8_linear() -> Program:
 def int8_lstm() -> Program:
     """As many products as the LSTM, of integers."""
     return _dynamic(nn.Sequential(nn.LSTM(5, 8))), (torch.randn(7, 2, 5),)
+
+
+@case(4 * (4 * 8) * (5 + 8))
+def int8_lstm_cell() -> Program:
+    """4 samples, products of input and state for 4 gates of 8, of integers."""
+    return _dynamic_cell(nn.Sequential(nn.LSTMCell(5, 8))), (torch.randn(4, 5),)
+
+
+def _dynamic_cell(module: nn.Module) -> nn.Module:
+    return torch.ao.quantization.quantize_dynamic(module, {nn.LSTMCell}, dtype=torch.qint8)

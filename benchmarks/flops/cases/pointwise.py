@@ -274,3 +274,79 @@ def softmax_and_selection() -> Program:
         return torch.softmax(x, -1).index_select(0, torch.tensor([0, 2]))
 
     return program, _x()
+
+
+@case(kinds={"compare": 20, "exp": 20, "add": 20, "multiply": 20})
+def elu() -> Program:
+    """X, or alpha (exp(x) - 1)."""
+    return nn.ELU(), _x()
+
+
+@case(kinds={"compare": 20, "exp": 20, "add": 20, "multiply": 40})
+def selu() -> Program:
+    """Scale x, or (scale alpha) (exp(x) - 1), constants folded."""
+    return nn.SELU(), _x()
+
+
+@case(kinds={"compare": 20, "exp": 20, "add": 20, "log": 20, "multiply": 20, "divide": 20})
+def softplus() -> Program:
+    """log(1 + exp(beta x)) / beta, or x where beta x is large."""
+    return nn.Softplus(), _x()
+
+
+@case(kinds={"exp": 20, "add": 20, "log": 20, "tanh": 20, "multiply": 20})
+def mish() -> Program:
+    """X tanh(log(1 + exp(x)))."""
+    return nn.Mish(), _x()
+
+
+@case(kinds={"add": 60, "exp": 20, "log": 20, "compare": 20, "other": 20})
+def log_sigmoid() -> Program:
+    """min(0, x) - log(1 + exp(-|x|))."""
+    return nn.LogSigmoid(), _x()
+
+
+@case(kinds={"add": 20, "compare": 40, "divide": 20})
+def hardsigmoid() -> Program:
+    """clamp(x + 3, 0, 6) / 6."""
+    return nn.Hardsigmoid(), _x()
+
+
+@case(kinds={"add": 20 + 36, "exp": 20, "divide": 20, "compare": 16})
+def softmin() -> Program:
+    """Softmax of -x."""
+    return nn.Softmin(-1), _x()
+
+
+@case(kinds={"multiply": 16})
+def cumulative_product() -> Program:
+    """4 products in a row of 5."""
+
+    def program(x: torch.Tensor) -> torch.Tensor:
+        return x.cumprod(1)
+
+    return program, _x()
+
+
+@case(kinds={"multiply": 2 * 12, "add": 12})
+def cross() -> Program:
+    """4 vectors of 3: two products and a difference for each coordinate."""
+    return torch.linalg.cross, (torch.randn(4, 3), torch.randn(4, 3))
+
+
+@case(kinds={"compare": 20 * 3}, modelled=60)
+def searchsorted() -> Program:
+    """20 binary searches among 7: three comparisons each."""
+    return torch.searchsorted, (torch.arange(7.0), torch.randn(20))
+
+
+@case(kinds={"multiply": 4 * 12, "add": 2 * 12})
+def complex_product() -> Program:
+    """(a + ib)(c + id): four products, two sums."""
+    return torch.mul, (torch.randn(3, 4, dtype=torch.complex64), torch.randn(3, 4, dtype=torch.complex64))
+
+
+@case(kinds={"multiply": 24, "add": 12, "sqrt": 12})
+def complex_modulus() -> Program:
+    """The root of a a + b b."""
+    return torch.abs, (torch.randn(3, 4, dtype=torch.complex64),)

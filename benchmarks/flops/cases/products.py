@@ -312,3 +312,81 @@ def vmap_of_matvec() -> Program:
         return torch.vmap(lambda row: torch.mv(a, row))(x)
 
     return program, (torch.randn(4, 5), torch.randn(6, 5))
+
+
+@case(4 * 3 * 4 * 5, kinds={"multiply": 240, "add": 240 - 2 * 15})
+def complex_mm() -> Program:
+    """60 products of complex numbers, four of real ones each; 45 sums of complex numbers, and two in every product."""
+    return torch.mm, (torch.randn(3, 4, dtype=torch.complex64), torch.randn(4, 5, dtype=torch.complex64))
+
+
+@case(2 * 5 * 3 * 4 * 6)
+def einsum_ellipsis() -> Program:
+    """(2, 1, 3, 4) times (5, 4, 6): broadcast over ten matrices."""
+
+    def program(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.einsum("...ij,...jk->...ik", a, b)
+
+    return program, (torch.randn(2, 1, 3, 4), torch.randn(5, 4, 6))
+
+
+@case(3 * 4 * 5, kinds={"multiply": 60, "add": 45})
+def einsum_diagonal() -> Program:
+    """The diagonal of (3, 3, 4) is a view; then (3, 4) times (4, 5)."""
+
+    def program(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.einsum("iij,jk->ik", a, b)
+
+    return program, (torch.randn(3, 3, 4), torch.randn(4, 5))
+
+
+@case(0, kinds={"add": 3})
+def einsum_trace() -> Program:
+    """A sum of four."""
+
+    def program(a: torch.Tensor) -> torch.Tensor:
+        return torch.einsum("ii->", a)
+
+    return program, (torch.randn(4, 4),)
+
+
+@case(3 * 4, kinds={"multiply": 12, "add": 11})
+def einsum_inner() -> Program:
+    """One dot product of 12."""
+
+    def program(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.einsum("ij,ij->", a, b)
+
+    return program, (torch.randn(3, 4), torch.randn(3, 4))
+
+
+@case(7 * 5 * 4 * 3 + 7 * 5 * 4, kinds={"multiply": 560, "add": 7 * 5 * 4 * 2 + 7 * 5 * 3})
+def einsum_bilinear() -> Program:
+    """From left to right: x with w, dot products of 3 for 7 * 5 * 4; then with y, dot products of 4 for 7 * 5."""
+
+    def program(x: torch.Tensor, w: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return torch.einsum("bi,oij,bj->bo", x, w, y)
+
+    return program, (torch.randn(7, 3), torch.randn(5, 3, 4), torch.randn(7, 4))
+
+
+@case(10 * 100 * 5 + 10 * 5 * 50, kinds={"multiply": 7500, "add": 50 * 99 + 500 * 4})
+def multi_dot_in_the_better_order() -> Program:
+    """(10, 100)(100, 5) first: 5,000 and then 2,500, where the other order takes 75,000."""
+
+    def program(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.multi_dot([a, b, c])
+
+    return program, (torch.randn(10, 100), torch.randn(100, 5), torch.randn(5, 50))
+
+
+@case(2 * (5 * 3 * 4), kinds={"multiply": 120 + 5 * 4 * 4 + 20, "tanh": 20, "add": 40 + 12 * 4 + 20 + 19})
+def gradient_by_torch_func() -> Program:
+    """tanh(x w), squared and summed, 5 * 4 elements; then 2 y (a product by two and one by what comes in), (1 - y y) of
+    it (two products, a difference), and x^T times that.
+    """
+
+    def program(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        return torch.func.grad(lambda v: (torch.tanh(x @ v) ** 2).sum())(w)
+
+    return program, (torch.randn(5, 3), torch.randn(3, 4))

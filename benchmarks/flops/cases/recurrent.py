@@ -226,3 +226,46 @@ class _HandWritten(nn.Module):
 def recurrence_by_hand() -> Program:
     """Written with @: seven projections, but the first step has no recurrent product."""
     return _HandWritten(), (torch.randn(X),)
+
+
+@case(3 * 6 * (4 + 6), kinds={"multiply": 180, "add": 3 * 6 * (4 + 6 + 1), "tanh": 18})
+def rnn_cell() -> Program:
+    """3 samples: W x + b and U h + b, their sum, tanh."""
+    return nn.RNNCell(4, 6), (torch.randn(3, 4),)
+
+
+@case(
+    3 * 18 * (4 + 6),
+    kinds={"multiply": 540 + 2 * 18, "add": 540 + 5 * 18 + 2 * 36, "divide": 36, "exp": 36, "tanh": 18},
+)
+def gru_cell() -> Program:
+    """Three gates of 6; two sigmoids, r * h_n, three sums, h = n + z (h - n)."""
+    return nn.GRUCell(4, 6), (torch.randn(3, 4),)
+
+
+@case(
+    3 * 24 * (4 + 6),
+    kinds={"multiply": 720 + 3 * 18, "add": 720 + 5 * 18 + 2 * 54, "divide": 54, "exp": 54, "tanh": 36},
+)
+def lstm_cell() -> Program:
+    """Four gates of 6; three sigmoids, two tanh, four sums, f c + i g, o tanh(c)."""
+    return nn.LSTMCell(4, 6), (torch.randn(3, 4),)
+
+
+@case(2 * 5 * 6 * (4 + 6))
+def rnn_relu_unbatched_bidirectional() -> Program:
+    """Two directions of five steps."""
+    return nn.RNN(4, 6, nonlinearity="relu", bidirectional=True), (torch.randn(5, 4),)
+
+
+@case(2 * 12 * 24 * (4 + 6))
+def lstm_packed_in_any_order() -> Program:
+    """Lengths 5, 3 and 4: twelve steps in each direction."""
+    layer = nn.LSTM(4, 6, batch_first=True, bidirectional=True)
+
+    def program(x: torch.Tensor) -> torch.Tensor:
+        lengths = torch.tensor([5, 3, 4])
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return nn.utils.rnn.pad_packed_sequence(layer(packed)[0], batch_first=True)[0]
+
+    return program, (torch.randn(3, 5, 4),)

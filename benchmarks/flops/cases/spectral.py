@@ -38,3 +38,25 @@ def power_spectrogram() -> Program:
         return spectrum[..., 0].square() + spectrum[..., 1].square()
 
     return program, (torch.randn(96), torch.hann_window(16))
+
+
+@case(
+    kinds={
+        "multiply": 17 * 16 * 2 + 16,
+        "add": 17 * 16 + 17 * 16,
+        "divide": 64,
+        "compare": 64,
+        "other": 17 * 160 + 64,
+    },
+    modelled=17 * 160,
+)
+def inverse_stft() -> Program:
+    """17 frames of 16: an inverse transform (2.5 * 16 * 4 = 160) and its scale, times the window, added where they
+    overlap; the squared window added likewise; 64 quotients, and the smallest of 64 absolute values compared with zero.
+    """
+    window = torch.hann_window(16)
+
+    def program(spectrum: torch.Tensor) -> torch.Tensor:
+        return torch.istft(spectrum, 16, 4, window=window, length=64)
+
+    return program, (torch.stft(torch.randn(1, 64), 16, 4, window=window, return_complex=True),)

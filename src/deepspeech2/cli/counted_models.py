@@ -242,10 +242,12 @@ def _with_fitting_inputs(request: Request, counting: Callable[..., Any]) -> Any:
 def count_formula(request: Request) -> ClosedForm:
     """The closed formula of a request in batch and time."""
     if isinstance(request.program, OnnxFile):
-        raise OptionError(f"--formula needs a torch module, and {request.name} is an ONNX graph; count it at each size")
-    if request.samples is None:
-        raise OptionError("--formula needs a model of spectrograms; use the Python interface for other models")
+        return request.program.formula(request.inputs if request.samples is None else None, strict=request.strict)
     inputs = request.inputs
+    if request.samples is None:
+        # The first axis and the longest other one; of a matrix or a vector only the first.
+        names = ("batch", "time") if inputs[0].dim() > 1 else ("batch",)
+        return count(request.program, inputs, symbolic=dict.fromkeys(names, ...), strict=request.strict)
     if isinstance(request.program, DeepSpeech2):
         # The formula is the same whatever the example; one that is short would hide the time axis among small sizes.
         frames = max(_FORMULA_FRAMES, request.input.frames or 0)

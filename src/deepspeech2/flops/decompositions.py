@@ -12,7 +12,10 @@ from typing import Any
 
 import torch
 from torch._decomp import decomposition_table
+from torch._subclasses.fake_tensor import DynamicOutputShapeException
 from torch.nn import functional
+
+from deepspeech2.flops.known_values import known_value
 
 _aten = torch.ops.aten
 
@@ -86,9 +89,19 @@ def _encoder_layer(*args: Any, **kwargs: Any) -> torch.Tensor:
     return second(x + feed_forward(x))
 
 
+def _masked_select(tensor: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Elements where a mask is true: as many as it says, where the trace knows its values."""
+    if known_value(mask) is None:
+        raise DynamicOutputShapeException(_aten.masked_select.default)
+    shape = torch.broadcast_shapes(tensor.shape, mask.shape)
+    positions = mask.expand(shape).nonzero()
+    return tensor.expand(shape)[positions.unbind(-1)]
+
+
 DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     _aten._native_multi_head_attention.default: _multi_head_attention,
     _aten._transformer_encoder_layer_fwd.default: _encoder_layer,
+    _aten.masked_select.default: _masked_select,
 }
 
 

@@ -8,7 +8,7 @@ gradient, when it is asked for, is counted the same way.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any, TypeAlias
 
@@ -19,7 +19,13 @@ from deepspeech2.flops.formulas.activations import dropout, dropout_gradient
 from deepspeech2.flops.formulas.attention import attention, attention_gradient, mask_gradient
 from deepspeech2.flops.formulas.losses import ctc_loss, ctc_loss_gradient
 from deepspeech2.flops.formulas.products import dot_products
-from deepspeech2.flops.formulas.recurrences import torch_cell, torch_cell_gradient
+from deepspeech2.flops.formulas.recurrences import (
+    cell_input_gradient,
+    cell_state_gradient,
+    cell_weight_gradient,
+    torch_cell,
+    torch_cell_gradient,
+)
 from deepspeech2.flops.known_values import known_integers
 from deepspeech2.flops.operations import NOTHING, Number, OperationCount, total_of
 from deepspeech2.flops.operators.attention import attention_sizes
@@ -33,14 +39,23 @@ FunctionRule: TypeAlias = Callable[[Recorder, SizeOf, tuple[Any, ...], dict[str,
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """A call counted whole: its counts in both directions and the shapes of what it returns."""
+    """A call counted whole: its counts in both directions and the shapes of what it returns.
+
+    Beside its arguments and results it keeps tensors of the shapes `kept` for the backward pass, if there is to be one.
+    """
 
     recorder: Recorder
     read_size: SizeOf
     name: str
     forward: OperationCount
-    backward: OperationCount
+    backward: OperationCount | Callable[[Sequence[bool]], OperationCount]
     shapes: Sequence[Sequence[Any]]
+    kept: Sequence[Sequence[Any]] = ()
+    differentiable: bool = field(default_factory=torch.is_grad_enabled)
+
+    def gradient(self, needed: Sequence[bool]) -> OperationCount:
+        """The count of the other direction, given which of the tensors need a gradient."""
+        return self.backward(needed) if callable(self.backward) else self.backward
 
     def record(self, count: OperationCount, tensors: Sequence[Any], results: Sequence[Any], suffix: str = "") -> None:
         """Hand one direction to the recorder."""
@@ -61,9 +76,12 @@ class _Whole(torch.autograd.Function):
         example = next(tensor for tensor in tensors if isinstance(tensor, torch.Tensor))
         with plan.recorder.silence():
             results = tuple(example.new_empty(tuple(shape)) for shape in plan.shapes)
+            keeps = plan.differentiable and any(ctx.needs_input_grad)
+            kept = [example.new_empty(tuple(shape)) for shape in plan.kept] if keeps else []
         plan.record(plan.forward, tensors, results)
         ctx.plan = plan
-        ctx.tensors = tensors
+        ctx.arguments = len(tensors)
+        ctx.save_for_backward(*tensors, *results, *kept)
         return results if len(results) > 1 else results[0]
 
     @staticmethod
@@ -72,9 +90,9 @@ class _Whole(torch.autograd.Function):
         with plan.recorder.silence():
             results = [
                 torch.empty_like(tensor) if needed else None
-                for tensor, needed in zip(ctx.tensors, ctx.needs_input_grad[1:], strict=True)
+                for tensor, needed in zip(ctx.saved_tensors[: ctx.arguments], ctx.needs_input_grad[1:], strict=True)
             ]
-        plan.record(plan.backward, gradients, results, "_backward")
+        plan.record(plan.gradient(ctx.needs_input_grad[1:]), gradients, results, "_backward")
         return (None, *results)
 
 
@@ -89,7 +107,9 @@ def find_function_rule(function: Any) -> FunctionRule | None:
         return None
 
 
-def _rule(*functions: Any) -> Callable[[FunctionRule], FunctionRule]:
+def register_function(*functions: Any) -> Callable[[FunctionRule], FunctionRule]:
+    """Declare that calls of these torch functions are handled by a rule, which returns their results."""
+
     def add(rule: FunctionRule) -> FunctionRule:
         for function in functions:
             _rules[function] = rule
@@ -101,7 +121,7 @@ def _rule(*functions: Any) -> Callable[[FunctionRule], FunctionRule]:
 # Fully connected ---------------------------------------------------------------------------------------------
 
 
-@_rule(torch.nn.functional.linear, torch._C._nn.linear)
+@register_function(torch.nn.functional.linear, torch._C._nn.linear)
 def _linear(
     recorder: Recorder,
     read_size: SizeOf,
@@ -121,7 +141,7 @@ def _linear(
     return result
 
 
-@_rule(torch.linalg.vecdot)
+@register_function(torch.linalg.vecdot)
 def _vector_dots(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     # Below, a product and a sum, which would not be recognised as one dot product.
     with recorder.silence():
@@ -165,30 +185,49 @@ def _count_recurrent(kind: str, recorder: Recorder, read_size: SizeOf, args: tup
     size = weights[0].shape[0] // gates
     width = hidden.shape[-1]
     projection = int(width) if width != size else 0
-    forward, backward = NOTHING, NOTHING
-    for layer in range(layers):
-        inputs = int(data.shape[-1]) if layer == 0 else int(width) * directions
-        each = (kind, rows, inputs, int(size))
+    forward = NOTHING
+    stack = [
+        (kind, rows, int(data.shape[-1]) if layer == 0 else int(width) * directions, int(size))
+        for layer in range(layers)
+    ]
+    for each in stack:
         forward = forward + torch_cell(*each, bias=bias, projection=projection) * directions
-        backward = backward + torch_cell_gradient(*each, bias=bias, projection=projection) * directions
-    if dropped and train:
-        # Between layers: the output of every layer but the last.
-        between = rows * int(width) * directions * (layers - 1)
-        forward, backward = forward + dropout(between), backward + dropout_gradient(between)
+    # The gates of every step and, in an LSTM, its cells; the outputs of all layers but the last.
+    values = gates + 1 if kind == "lstm" else gates
+    kept = [(*leading, values * size * directions)] * layers + [(*leading, width * directions)] * (layers - 1)
+    # Between layers: the output of every layer but the last.
+    between = rows * int(width) * directions * (layers - 1) if dropped and train else 0
+    forward = forward + dropout(between)
+    flat_states = list(states) if isinstance(states, list | tuple) else [states]
+
+    def backward(needed: Sequence[bool]) -> OperationCount:
+        of_data, of_states = needed[0], any(needed[1 : 1 + len(flat_states)])
+        of_weights = any(needed[1 + len(flat_states) :])
+        count = NOTHING
+        for layer, each in enumerate(stack):
+            one = torch_cell_gradient(*each, bias=bias, projection=projection)
+            if not of_data and (layer == 0 or not of_weights):
+                one = one + cell_input_gradient(*each) * -1
+            if not of_states:
+                one = one + cell_state_gradient(kind, read_size(batch), each[-1], projection=projection) * -1
+            if not of_weights:
+                one = one + cell_weight_gradient(*each, bias=bias, projection=projection) * -1
+            count = count + one * directions
+        return count + dropout_gradient(between)
+
     output = (*leading, width * directions)
     state_shapes = [(layers * directions, batch, width)]
     if kind == "lstm":
         state_shapes.append((layers * directions, batch, size))
-    plan = _Plan(recorder, read_size, kind, forward, backward, [output, *state_shapes])
-    flat_states = states if isinstance(states, list | tuple) else [states]
+    plan = _Plan(recorder, read_size, kind, forward, backward, [output, *state_shapes], kept)
     return _Whole.apply(plan, data, *flat_states, *weights)  # type: ignore[no-untyped-call]
 
 
 for _kind in ("rnn_tanh", "rnn_relu", "gru", "lstm"):
-    _rule(getattr(torch._C._VariableFunctions, _kind), getattr(torch, _kind))(_recurrent(_kind))
+    register_function(getattr(torch._C._VariableFunctions, _kind), getattr(torch, _kind))(_recurrent(_kind))
 
 
-@_rule(torch._C._VariableFunctions._pack_padded_sequence)
+@register_function(torch._C._VariableFunctions._pack_padded_sequence)
 def _pack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     data, lengths, _batch_first = args[:3]
     values = known_integers(lengths)
@@ -205,7 +244,7 @@ def _pack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: 
     return packed, batch_sizes
 
 
-@_rule(torch._C._VariableFunctions._pad_packed_sequence)
+@register_function(torch._C._VariableFunctions._pad_packed_sequence)
 def _unpack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     data, batch_sizes, batch_first, _value, total = args[:5]
     sizes = known_integers(batch_sizes)
@@ -221,7 +260,7 @@ def _unpack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs
 # Attention ---------------------------------------------------------------------------------------------------
 
 
-@_rule(
+@register_function(
     torch.nn.functional.scaled_dot_product_attention,
     torch._C._nn.scaled_dot_product_attention,
     torch.ops.aten.scaled_dot_product_attention,
@@ -242,7 +281,9 @@ def _attention(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwa
     if mask is not None and mask.requires_grad:
         backward = backward + mask_gradient(sizes, specified["attn_mask"].elements)
     output = (*leading, query.shape[-2], value.shape[-1])
-    plan = _Plan(recorder, read_size, "scaled_dot_product_attention", attention(sizes), backward, [output])
+    # A fused kernel keeps the logarithm of the sum of each softmax.
+    kept = [(*leading, query.shape[-2])]
+    plan = _Plan(recorder, read_size, "scaled_dot_product_attention", attention(sizes), backward, [output], kept)
     return _Whole.apply(plan, query, key, value, mask)  # type: ignore[no-untyped-call]
 
 
@@ -273,7 +314,7 @@ def _attention_leading(query: Any, key: Any, value: Any, options: dict[str, Any]
     return result
 
 
-@_rule(torch.nn.functional.multi_head_attention_forward)
+@register_function(torch.nn.functional.multi_head_attention_forward)
 def _multi_head(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     # A Python function: interception is off inside it, so its two functions with rules are replaced in it.
     # Copies of the module's functions look their names up in a copy of the module: other threads see torch's own.
@@ -299,7 +340,7 @@ def _multi_head(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kw
 _REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 
 
-@_rule(torch.nn.functional.ctc_loss, torch.ctc_loss, torch._C._VariableFunctions.ctc_loss)
+@register_function(torch.nn.functional.ctc_loss, torch.ctc_loss, torch._C._VariableFunctions.ctc_loss)
 def _ctc(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     names = ("log_probs", "targets", "input_lengths", "target_lengths", "blank", "reduction", "zero_infinity")
     options = {**dict(zip(names, args, strict=False)), **kwargs}
@@ -323,5 +364,8 @@ def _ctc(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: d
         count = count + OperationCount(divide=batch)
     backward = total_of(ctc_loss_gradient(*sample, vocabulary) for sample in samples)
     shape = [log_probs.shape[1]] if batched and reduction == 0 else []
-    plan = _Plan(recorder, read_size, "ctc_loss", count, backward, [shape])
+    # The forward variables: one for each state of each frame.
+    states = 2 * longest_label(tuple(map(read_size, targets.shape)), batch) + 1
+    kept = [(*log_probs.shape[:-1], int(states))] if isinstance(states, int) else []
+    plan = _Plan(recorder, read_size, "ctc_loss", count, backward, [shape], kept)
     return _Whole.apply(plan, log_probs)  # type: ignore[no-untyped-call]

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import torch
 
+from deepspeech2.flops.flexible_attention import flex_attention
 from deepspeech2.flops.known_values import known_value
 from deepspeech2.flops.recorder import Recorder
 
@@ -89,6 +90,7 @@ HIGHER_ORDER: dict[str, Handler] = {
     "map_impl": _map,
     "while_loop": _while_loop,
     "cond": _cond,
+    "flex_attention": flex_attention,
     "wrap": _wrapped(0),
     "wrap_with_set_grad_enabled": _wrapped(1),
     "wrap_with_autocast": _wrapped(4),

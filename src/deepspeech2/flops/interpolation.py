@@ -25,13 +25,16 @@ _START = 24
 CountAt = Callable[[Mapping[str, int]], Tally]
 
 
-def interpolate(count_at: CountAt, dimensions: SymbolicInputs, loops: Sequence[str]) -> ClosedForm:
+def interpolate(
+    count_at: CountAt, dimensions: SymbolicInputs, loops: Sequence[str], *, start: int = _START
+) -> ClosedForm:
     """Find the formula in looped dimensions from counts at short lengths; other dimensions stay symbols.
 
     Args:
         count_at: counts with the given dimensions fixed; the others are symbols in the result.
         dimensions: all symbolic dimensions and the sizes of the example.
         loops: the dimensions the program loops over; one is taken after the other.
+        start: lengths are at least about this, unless the example is shorter.
 
     Raises:
         ClosedFormError: no period up to 12 gives a quadratic polynomial that predicts the counts at other lengths.
@@ -43,7 +46,8 @@ def interpolate(count_at: CountAt, dimensions: SymbolicInputs, loops: Sequence[s
     def at(length: int) -> Tally:
         if length not in known:
             if rest:
-                inner = interpolate(lambda sizes: count_at({name: length, **sizes}), dimensions.without([name]), rest)
+                rest_at = dimensions.without([name])
+                inner = interpolate(lambda sizes: count_at({name: length, **sizes}), rest_at, rest, start=start)
                 conditions.extend(inner.conditions)
                 known[length] = inner.tally
             else:
@@ -51,19 +55,21 @@ def interpolate(count_at: CountAt, dimensions: SymbolicInputs, loops: Sequence[s
         return known[length]
 
     for period in _PERIODS:
-        start = _first_length(name, dimensions.sizes[name], period)
-        lengths = [start + step * period for step in range(3)]
+        first = _first_length(name, dimensions.sizes[name], period, start)
+        lengths = [first + step * period for step in range(3)]
         try:
             tally = at(lengths[0]).combine([at(length) for length in lengths[1:]], _Parabola(name, lengths))
         except ValueError as error:
             raise ClosedFormError(
                 f"the program does different things at different sizes of {name} ({error})"
             ) from error
-        held_out = [start + step * period for step in (3, 5, 8)]
+        held_out = [first + step * period for step in (3, 5, 8)]
         if all(_agrees(tally, name, length, at(length)) for length in held_out):
-            domain = dict.fromkeys([*_domain(name, start, period), *conditions])
+            domain = dict.fromkeys([*_domain(name, first, period), *conditions])
             formula = ClosedForm(tally, dimensions.names, tuple(domain), "interpolated")
-            _verify(count_at, dimensions, formula, {name: start + 9 * period})
+            # Nearby, and far away: a count that grows by steps looks like a polynomial between two of them.
+            for steps in (9, 9 + 3 * first // period):
+                _verify(count_at, dimensions, formula, {name: first + steps * period})
             return formula
     raise ClosedFormError(
         f"the count is not a quasi-polynomial in {name}: no quadratic on the residue classes of "
@@ -71,11 +77,11 @@ def interpolate(count_at: CountAt, dimensions: SymbolicInputs, loops: Sequence[s
     )
 
 
-def _first_length(name: str, size: int, period: int) -> int:
+def _first_length(name: str, size: int, period: int, start: int) -> int:
     """The shortest length to count at: in the residue class of the example's, and one for a batch."""
     if name == "batch":
         return 1
-    return size if size < _START else _START + (size - _START) % period
+    return size if size < start else start + (size - start) % period
 
 
 class _Parabola:

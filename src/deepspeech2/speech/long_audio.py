@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from deepspeech2.errors import OptionError
-from deepspeech2.speech.network import DeepSpeech2
+from deepspeech2.speech.network import AcousticNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def plan_windows(frames: int, stride: int, options: WindowOptions) -> list[Windo
 
 @torch.inference_mode()
 def log_probabilities(
-    model: DeepSpeech2, features: NDArray[np.float32], options: WindowOptions | None = None
+    model: AcousticNetwork, features: NDArray[np.float32], options: WindowOptions | None = None
 ) -> NDArray[np.float32]:
     """Log-probabilities of one utterance of any length.
 

@@ -26,25 +26,14 @@ ACTIVATION_LIMIT = 24.0
 """Upper end of the clipped ReLU, min(max(x, 0), 24)."""
 
 
-class DeepSpeech2(nn.Module):
-    """The acoustic model: spectrogram frames in, log-probabilities of symbols out.
-
-    Args:
-        options: The architecture.
-        labels: The symbols, one for each output but the blank; None when they are not known.
-        normalizer: The per-bin normalisation the model expects its features to have gone through. It is carried
-            along, in checkpoints too, and not applied here.
+class AcousticNetwork(nn.Module):
+    """Spectrogram frames in, log-probabilities of symbols out: how the layers follow each other.
 
     Attributes:
-        options: As given.
-        labels: As given.
-        normalizer: As given.
+        options: The architecture.
         conv: The convolution layers.
         recurrent: The recurrent layers.
         output: The affine layer before the softmax.
-
-    Raises:
-        VocabularyError: The labels do not fit ``options.vocab_size``.
     """
 
     # Which axes of the inputs, by position or by name, the counter may keep as symbols.
@@ -53,23 +42,10 @@ class DeepSpeech2(nn.Module):
         "time": [(0, 2), ("features", 2)],
     }
 
-    def __init__(
-        self,
-        options: NetworkOptions | None = None,
-        *,
-        labels: tuple[str, ...] | None = None,
-        normalizer: Normalizer | None = None,
-    ) -> None:
-        super().__init__()
-        options = options or NetworkOptions()
-        check_labels(labels, options.vocab_size)
-        self.options, self.labels, self.normalizer = options, labels, normalizer
-        channels = [1, *(convolution.channels for convolution in options.convolutions)]
-        self.conv = nn.ModuleList(map(ConvolutionLayer, channels, options.convolutions))
-        layer = SharedRecurrentLayer if options.shared else SeparateRecurrentLayer
-        sizes = [options.sequence_size, *[2 * options.recurrent_size] * (options.recurrent_layers - 1)]
-        self.recurrent = nn.ModuleList(layer(size, options) for size in sizes)
-        self.output = Affine(2 * options.recurrent_size, options.vocab_size + 1)
+    options: NetworkOptions
+    conv: nn.ModuleList
+    recurrent: nn.ModuleList
+    output: nn.Module
 
     def forward(self, features: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Compute the log-probabilities of the symbols in every output frame.
@@ -86,10 +62,12 @@ class DeepSpeech2(nn.Module):
             InputError: A shape does not fit, or `frames` exceeds the time axis.
         """
         self._check_shapes(features, frames)
-        x, valid = features.unsqueeze(1), None
+        valid = None
         if frames is not None:
-            valid = valid_mask(frames, features.shape[2])
-            x = x.masked_fill(~valid[:, None, None, :], 0)
+            features = features.masked_fill(~valid_mask(frames, features.shape[2])[:, None, :], 0)
+        # Channels last, the channel's stride being 1: the layout in which convolutions of few channels are two to
+        # four times as fast on processors without AVX-512.
+        x = features.unsqueeze(3).permute(0, 3, 1, 2)
         for layer, convolution in zip(self.conv, self.options.convolutions, strict=True):
             if frames is not None:
                 frames = convolution.output_frames(frames)
@@ -117,6 +95,48 @@ class DeepSpeech2(nn.Module):
                 f"network: expected frames as one integer for each of the {features.shape[0]} utterances, "
                 f"found shape {tuple(frames.shape)} of {frames.dtype}"
             )
+
+
+class DeepSpeech2(AcousticNetwork):
+    """The acoustic model: spectrogram frames in, log-probabilities of symbols out.
+
+    Args:
+        options: The architecture.
+        labels: The symbols, one for each output but the blank; None when they are not known.
+        normalizer: The per-bin normalisation the model expects its features to have gone through. It is carried
+            along, in checkpoints too, and not applied here.
+
+    Attributes:
+        options: As given.
+        labels: As given.
+        normalizer: As given.
+        conv: The convolution layers.
+        recurrent: The recurrent layers.
+        output: The affine layer before the softmax.
+
+    Raises:
+        VocabularyError: The labels do not fit ``options.vocab_size``.
+    """
+
+    output: Affine
+
+    def __init__(
+        self,
+        options: NetworkOptions | None = None,
+        *,
+        labels: tuple[str, ...] | None = None,
+        normalizer: Normalizer | None = None,
+    ) -> None:
+        super().__init__()
+        options = options or NetworkOptions()
+        check_labels(labels, options.vocab_size)
+        self.options, self.labels, self.normalizer = options, labels, normalizer
+        channels = [1, *(convolution.channels for convolution in options.convolutions)]
+        self.conv = nn.ModuleList(map(ConvolutionLayer, channels, options.convolutions))
+        layer = SharedRecurrentLayer if options.shared else SeparateRecurrentLayer
+        sizes = [options.sequence_size, *[2 * options.recurrent_size] * (options.recurrent_layers - 1)]
+        self.recurrent = nn.ModuleList(layer(size, options) for size in sizes)
+        self.output = Affine(2 * options.recurrent_size, options.vocab_size + 1)
 
 
 class Convolution(nn.Conv2d):
@@ -154,7 +174,8 @@ class ConvolutionLayer(nn.Module):
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
         """Take (batch, channels, freq, time) to (batch, channels', freq', time'); `valid` is (batch, time')."""
         x = self.activation(self.norm(self.convolution(x)))
-        return x if valid is None else x.masked_fill(~valid[:, None, None, :], 0)
+        # In place, since masked_fill would give its result another layout.
+        return x if valid is None else x.masked_fill_(~valid[:, None, None, :], 0)
 
 
 class SharedRecurrentLayer(nn.Module):
@@ -284,7 +305,9 @@ class ImageBatchNorm(BatchNorm):
         if not self.training:
             return self._normalize(x)
         mean, variance = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
-        y = functional.batch_norm(x, mean, variance, self.weight, self.bias, True, 1.0, self.eps)
+        # torch sums a channel ten times as accurately when its values lie together.
+        y = functional.batch_norm(x.contiguous(), mean, variance, self.weight, self.bias, True, 1.0, self.eps)
+        y = y.contiguous(memory_format=torch.channels_last)
         values = x.shape[0] * x.shape[2] * x.shape[3]
         self._update(mean, variance * ((values - 1) / values))  # torch gives the unbiased variance
         return y

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from deepspeech2.errors import OptionError
 from deepspeech2.files import replacing
+from deepspeech2.speech.folding import fold
 from deepspeech2.speech.network import (
     ACTIVATION_LIMIT,
-    BatchNorm,
     ConvolutionLayer,
     DeepSpeech2,
     GRURecurrence,
@@ -236,11 +236,11 @@ def _write_convolution(graph: _Graph, layer: ConvolutionLayer, x: str, name: str
 def _write_recurrent(graph: _Graph, layer: Any, x: str, lengths: str, name: str) -> str:
     """One bidirectional layer over (time, batch, features)."""
     if isinstance(layer, SharedRecurrentLayer):
-        inputs = [_folded(layer.projection.weight, layer.norm)] * 2
+        inputs = [fold(layer.projection.weight, layer.norm)] * 2
     else:
         inputs = [
-            _folded(layer.forward_projection.weight, layer.forward_norm),
-            _folded(layer.backward_projection.weight, layer.backward_norm),
+            fold(layer.forward_projection.weight, layer.forward_norm),
+            fold(layer.backward_projection.weight, layer.backward_norm),
         ]
     recurrences = [layer.forward_recurrence, layer.backward_recurrence]
     gated = isinstance(recurrences[0], GRURecurrence)
@@ -261,12 +261,6 @@ def _write_recurrent(graph: _Graph, layer: Any, x: str, lengths: str, name: str)
     # (time, directions, batch, size) to (time, batch, directions * size)
     states = graph.add("Transpose", [states], f"{name}.transposed", perm=[0, 2, 1, 3])
     return graph.add("Reshape", [states, graph.integers(0, 0, -1)], f"{name}.output")
-
-
-def _folded(weight: Tensor, norm: BatchNorm) -> tuple[Tensor, Tensor]:
-    """A product followed by batch normalisation as one product: weight and bias, in double precision."""
-    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    return weight.double() * scale[:, None], norm.bias.double() - norm.running_mean.double() * scale
 
 
 def _simple_direction(recurrence: Any, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:

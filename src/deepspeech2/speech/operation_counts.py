@@ -26,6 +26,17 @@ def _simple_recurrence_backward(call: Call) -> OperationCount:
     return clipped_recurrence_gradient(*call["output"].shape)
 
 
+@register_formula("deepspeech2::simple_states")
+def _simple_states(call: Call) -> OperationCount:
+    return clipped_recurrence(*call["x"].shape)
+
+
+@register_formula("deepspeech2::gru_states")
+def _gru_states(call: Call) -> OperationCount:
+    batch, steps, _ = call["x"].shape
+    return gated_recurrence(batch, steps, call["candidate_weight"].shape[0])
+
+
 @register_formula("deepspeech2::gru_recurrence")
 def _gru_recurrence(call: Call) -> OperationCount:
     batch, steps, _ = call["x"].shape

@@ -18,9 +18,11 @@ from deepspeech2.speech.audio import SAMPLE_RATE, load_audio
 from deepspeech2.speech.checkpoints import load_model
 from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.features import HOP_SAMPLES, spectrogram
+from deepspeech2.speech.inference import optimize_for_inference
 from deepspeech2.speech.long_audio import WindowOptions, log_probabilities
 from deepspeech2.speech.network import DeepSpeech2
 from deepspeech2.speech.pretrained import find_pretrained
+from deepspeech2.speech.stored_weights import WeightFormat
 from deepspeech2.speech.transcript import TimedWord, Transcript
 
 Source = str | os.PathLike[str] | BinaryIO | Utterance | NDArray[np.float32]
@@ -35,6 +37,8 @@ class Recognizer:
         beam: Beam search; None for greedy decoding.
         language_model: File of an n-gram model for the beam search.
         windows: How long audio is cut.
+        weights: How recurrent weights are stored while recognising: float32, bfloat16 or int8; see
+            `optimize_for_inference`.
 
     Raises:
         OptionError: The model has no labels or no normaliser, or a language model comes without a beam search.
@@ -52,6 +56,7 @@ class Recognizer:
         beam: BeamOptions | None = None,
         language_model: str | os.PathLike[str] | None = None,
         windows: WindowOptions | None = None,
+        weights: WeightFormat = "float32",
     ) -> None:
         if model.labels is None or model.normalizer is None:
             missing = "labels" if model.labels is None else "normaliser (mean and std of the features)"
@@ -59,6 +64,7 @@ class Recognizer:
         if language_model is not None and beam is None:
             raise OptionError("recogniser: a language model needs a beam search; give beam options as well")
         self.model = model.eval()
+        self.network = optimize_for_inference(model, weights)
         self.normalizer = model.normalizer
         self.alphabet = Alphabet(model.labels)
         self.windows = windows or WindowOptions()
@@ -79,6 +85,7 @@ class Recognizer:
         decoder: str = "beam",
         beam: BeamOptions | None = None,
         language_model: str | os.PathLike[str] | None = None,
+        weights: WeightFormat = "float32",
     ) -> Recognizer:
         """Load a model of the package by its name, or any checkpoint by its path.
 
@@ -88,9 +95,10 @@ class Recognizer:
                 checkpoint is decoded without one unless `language_model` is given.
             beam: Beam search options instead of the tuned or the default ones.
             language_model: Language model file instead of the model's own.
+            weights: How recurrent weights are stored while recognising: float32, bfloat16 or int8.
 
         Raises:
-            OptionError: The model or the decoder is not known.
+            OptionError: The model, the decoder or the format of the weights is not known.
             CheckpointError: The checkpoint cannot be read.
         """
         if decoder not in ("beam", "greedy"):
@@ -102,8 +110,9 @@ class Recognizer:
             shipped = find_pretrained(os.fspath(model))
             path, options, scorer = shipped.model, beam or shipped.beam, language_model or shipped.language_model
         if decoder == "greedy":
-            return cls(load_model(path))
-        return cls(load_model(path), beam=replace(options, n_best=1), language_model=scorer)
+            return cls(load_model(path), weights=weights)
+        beam = replace(options, n_best=1)
+        return cls(load_model(path), beam=beam, language_model=scorer, weights=weights)
 
     def transcribe(self, source: Source) -> Transcript:
         """Recognise one piece of audio of any length.
@@ -149,7 +158,7 @@ class Recognizer:
 
     def _probabilities(self, samples: NDArray[np.float32], name: str) -> NDArray[np.float32]:
         features = self.normalizer(spectrogram(samples, name=name))
-        return log_probabilities(self.model, features, self.windows)
+        return log_probabilities(self.network, features, self.windows)
 
     def _decode(self, outputs: list[NDArray[np.float32]], threads: int = 1) -> list[Hypothesis]:
         if isinstance(self.decoder, GreedyDecoder):

@@ -20,6 +20,7 @@ from deepspeech2.speech.checkpoints import save_model
 from deepspeech2.speech.data.batching import plan_batches, share_of
 from deepspeech2.speech.data.loading import Batch, BatchLoader, load_ahead
 from deepspeech2.speech.distributed import World, synchronize_batch_norm
+from deepspeech2.speech.dropout import drop_inputs
 from deepspeech2.speech.network import DeepSpeech2
 from deepspeech2.speech.objective import evaluate_greedy, feasible_losses
 from deepspeech2.speech.precision import products_in
@@ -122,6 +123,8 @@ class Trainer:
         self._stopping = False
         if self.world.size > 1:
             synchronize_batch_norm(model)
+        if options.dropout:
+            drop_inputs([*model.recurrent[1:], model.output], options.dropout)
         self._optimizer = _optimizer(model, options)
         self._identity = {
             "options": {k: v for k, v in asdict(options).items() if k not in ("epochs", "workers", "patience")},
@@ -241,6 +244,9 @@ class Trainer:
         local = float(sum(len(batch.indices) for batch, counts in group if counts))
         utterances = self.world.sum([local])[0]
         total, characters, skipped = 0.0, 0, 0
+        if self.options.dropout:
+            # Anew for every update and process: what a resumed training draws depends on nothing that came before.
+            torch.manual_seed((self.options.seed << 44) + (self.state.step << 12) + self.world.rank)
         for batch, counts in group:
             frames = self.world.highest(batch.features.shape[2])
             features = nn.functional.pad(batch.features, (0, frames - batch.features.shape[2]))

@@ -69,6 +69,8 @@ class TrainingOptions:
         optimizer: ``adam`` (weight decay added to the gradient) or ``adamw`` (decoupled).
         betas: Decay of Adam's two moments.
         weight_decay: Strength of the decay.
+        dropout: Probability with which each input of a recurrent layer but the first, and of the output layer, is set
+            to zero in training; the published training has none.
         clip_norm: Largest norm of all gradients together; None for no limit.
         accumulate: Batches whose gradients are summed into one update.
         precision: ``float32``, or ``bfloat16`` for the products, with float32 weights, sums and everything else.
@@ -86,6 +88,7 @@ class TrainingOptions:
     optimizer: Literal["adam", "adamw"] = "adam"
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
+    dropout: float = 0.0
     clip_norm: float | None = 5.0
     accumulate: int = 1
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -108,5 +111,7 @@ class TrainingOptions:
                 f"expected optimizer adam or adamw and precision float32 or bfloat16, found {self.optimizer!r} "
                 f"and {self.precision!r}"
             )
+        if not 0 <= self.dropout < 1:
+            raise OptionError(f"expected a dropout of at least 0 and below 1, found {self.dropout}")
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise OptionError(f"expected clip_norm above 0, or None for no limit, found {self.clip_norm}")

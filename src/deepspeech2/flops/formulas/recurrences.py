@@ -63,6 +63,9 @@ def clipped_recurrence_gradient(batch: Number, steps: Number, size: Number) -> O
     return count + weight + OperationCount(add=(batch * steps - 1) * size)
 
 
+_GATES = {"gru": 3, "lstm": 4}
+
+
 def torch_cell(
     kind: str, rows: Number, inputs: Number, size: Number, *, bias: bool, projection: int = 0
 ) -> OperationCount:
@@ -99,6 +102,34 @@ def torch_cell(
     else:
         tail = OperationCount(add=cells, tanh=cells)
     return products + tail
+
+
+def cell_input_gradient(kind: str, rows: Number, inputs: Number, size: Number) -> OperationCount:
+    """The part of `torch_cell_gradient` that an input without a gradient saves: dx = d W_ih."""
+    count = dot_products(rows * inputs, _GATES.get(kind, 1) * size)
+    return OperationCount(multiply=count.multiply, add=count.add, macs=count.macs)
+
+
+def cell_state_gradient(kind: str, rows: Number, size: Number, *, projection: int = 0) -> OperationCount:
+    """The part of `torch_cell_gradient` that initial states without a gradient save, at `rows` first steps.
+
+    These are dh += d W_hh, for a GRU the sum with what flows past the product, for an LSTM dc = f * dc.
+    """
+    products = rows * _GATES.get(kind, 1) * size * (projection or size)
+    past = {"gru": OperationCount(add=1), "lstm": OperationCount(multiply=1)}.get(kind, OperationCount())
+    return OperationCount(multiply=products, add=products, macs=products) + past * (rows * size)
+
+
+def cell_weight_gradient(
+    kind: str, rows: Number, inputs: Number, size: Number, *, bias: bool, projection: int = 0
+) -> OperationCount:
+    """The part of `torch_cell_gradient` that frozen weights and biases save: products and sums over all rows."""
+    outputs = _GATES.get(kind, 1) * size
+    count = dot_products(outputs * (inputs + (projection or size)), rows)
+    if projection:
+        count = count + dot_products(projection * size, rows)
+    sums = OperationCount(add=2 * outputs * (rows - 1) if bias else 0)
+    return OperationCount(multiply=count.multiply, add=count.add, macs=count.macs) + sums
 
 
 def torch_cell_gradient(

@@ -7,12 +7,14 @@ from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
 
-from deepspeech2.errors import CheckpointError, DeepSpeech2Error, InputError, UncountedOperatorError
+from deepspeech2.errors import CheckpointError, DeepSpeech2Error, InputError, OptionError, UncountedOperatorError
+from deepspeech2.flops.closed_form import ClosedForm
+from deepspeech2.flops.onnx_graphs.closed_formulas import derive_formula, example_inputs, free_axes
 from deepspeech2.flops.onnx_graphs.reading import read_onnx
 from deepspeech2.flops.onnx_graphs.values import MOST_KNOWN, Value, tensor_value, value_of_type
 from deepspeech2.flops.onnx_graphs.walking import Place, Walker
@@ -46,6 +48,20 @@ class OnnxFile:
         shapes = [value_of_type(one.type).shape for one in wanted]
         return None if None in shapes else tuple(shape for shape in shapes if shape is not None)
 
+    def formula(
+        self, inputs: Any = None, symbolic: Mapping[str, Any] | None = None, *, strict: bool = False
+    ) -> ClosedForm:
+        """The closed formula in some dimensions, by default all axes the file names; raises as `count_onnx`."""
+        named = free_axes(self.model.graph)
+        weights = {one.name for one in self.model.graph.initializer}
+        wanted = {one.name: one for one in self.model.graph.input if one.name not in weights}
+        if symbolic is None:
+            symbolic = {name: ... for name in named if name.isidentifier()}
+        if not symbolic:
+            raise OptionError(f"{self.path}: the file names no free axis; export it with dynamic axes")
+        examples = example_inputs(wanted, _by_name(list(wanted.values()), inputs))
+        return derive_formula(lambda given: self.count(given, strict=strict), examples, symbolic, named)
+
     def count(self, inputs: Any = None, *, strict: bool = False) -> Tally:
         """As `count_onnx`; raises what that raises of inputs."""
         try:
@@ -60,7 +76,25 @@ class OnnxFile:
             ) from error
 
 
-def count_onnx(path: str | os.PathLike[str], inputs: Any = None, *, strict: bool = False) -> Tally:
+@overload
+def count_onnx(
+    path: str | os.PathLike[str], inputs: Any = ..., *, strict: bool = ..., symbolic: None = ...
+) -> Tally: ...
+
+
+@overload
+def count_onnx(
+    path: str | os.PathLike[str], inputs: Any = ..., *, strict: bool = ..., symbolic: Mapping[str, Any]
+) -> ClosedForm: ...
+
+
+def count_onnx(
+    path: str | os.PathLike[str],
+    inputs: Any = None,
+    *,
+    strict: bool = False,
+    symbolic: Mapping[str, Any] | None = None,
+) -> Tally | ClosedForm:
     """Count every operation of one run of an ONNX file, exactly, without running it.
 
     Weights stay on the disk, external data is not opened. The formulas are those of the torch operators, so the same
@@ -80,8 +114,11 @@ def count_onnx(path: str | os.PathLike[str], inputs: Any = None, *, strict: bool
             a single input. Integer tensors of up to 4096 elements keep their values. None, and inputs left out, take
             the sizes the file declares.
         strict: raise instead of giving a lower bound.
+        symbolic: dimensions to keep as symbols, giving a closed formula. Maps a name to `...`, the axis the file calls
+            so, or to what `deepspeech2.count` takes. Axes without a size take an example's.
 
     Raises:
+        ClosedFormError: the count has no closed formula in these dimensions.
         CheckpointError: the file cannot be read, or is no ONNX model, or is damaged.
         InputError: the inputs do not fit the graph, or its axes are free and nothing is given.
         OptionError: the package onnx is missing.
@@ -90,7 +127,8 @@ def count_onnx(path: str | os.PathLike[str], inputs: Any = None, *, strict: bool
     Example:
         ``count_onnx("encoder.onnx", [(1, 80, 3000)]).macs``
     """
-    return OnnxFile.read(Path(path)).count(inputs, strict=strict)
+    file = OnnxFile.read(Path(path))
+    return file.count(inputs, strict=strict) if symbolic is None else file.formula(inputs, symbolic, strict=strict)
 
 
 def _count_model(model: Any, inputs: Any, strict: bool) -> Tally:

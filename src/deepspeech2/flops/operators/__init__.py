@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from deepspeech2.flops.operators import (  # noqa: F401
     attention,
+    complex_numbers,
     convolutions,
+    distances,
+    experts,
+    histograms,
     linear_algebra,
     losses,
     moves,
@@ -15,10 +19,12 @@ from deepspeech2.flops.operators import (  # noqa: F401
     optimisers,
     pointwise,
     pooling,
+    primitives,
     products,
     quantised,
     recurrent,
     reductions,
+    resampling,
     sorting,
     spectral,
 )

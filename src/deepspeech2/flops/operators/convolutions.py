@@ -27,9 +27,13 @@ def _sizes(image: TensorSpec, weight: TensorSpec, call: Call) -> Convolution:
     axes = len(weight.shape) - 2
     options = [_per_axis(call[name], axes) for name in ("stride", "padding", "dilation")]
     kernel = [int(taps) for taps in weight.shape[2:]]
+    # What a transposed convolution puts behind its result is padding that the convolution it undoes does without.
+    more = _per_axis(call["output_padding"], axes) if call["transposed"] else [0] * axes
     windows = [
-        Window(size, taps, stride, padding, padding, dilation)
-        for size, taps, stride, padding, dilation in zip(image.shape[-axes:], kernel, *options, strict=True)
+        Window(size, taps, stride, padding, padding - extra, dilation)
+        for size, taps, extra, stride, padding, dilation in zip(
+            image.shape[-axes:], kernel, more, *options, strict=True
+        )
     ]
     groups = call["groups"]
     samples = image.shape[0] if len(image.shape) == axes + 2 else 1

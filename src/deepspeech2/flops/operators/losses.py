@@ -57,13 +57,38 @@ def _nll(call: Call) -> OperationCount:
     count = OperationCount(add=samples, multiply=weighted)
     if call["reduction"] == _NONE:
         return count
-    return count + reduced(samples, call["reduction"]) + OperationCount(add=weighted)
+    # The mean is over the sum of the weights.
+    summed = samples - 1 if weighted != 0 and call["reduction"] == _MEAN else 0
+    return count + reduced(samples, call["reduction"]) + OperationCount(add=summed)
 
 
 @register_formula("aten::nll_loss_backward", "aten::nll_loss2d_backward")
 def _nll_backward(call: Call) -> OperationCount:
+    # Minus what comes in, once (over the number of samples for a mean) or per sample; times the weight of the class.
     samples = call["target"].elements
-    return OperationCount(add=samples, divide=samples if call["reduction"] == _MEAN else 0)
+    weighted = samples if call.get("weight") is not None else 0
+    if call["reduction"] == _NONE:
+        return OperationCount(add=samples, multiply=weighted)
+    return OperationCount(add=1, divide=1 if call["reduction"] == _MEAN else 0, multiply=weighted)
+
+
+@register_formula("aten::multi_margin_loss_backward")
+def _multi_margin_backward(call: Call) -> OperationCount:
+    # Per sample and wrong class: margin - x[target] + x[class], compared with zero; the gradient of one is
+    # subtracted from the other's. With p = 2 times twice the distance, with weights times a weight; then times what
+    # comes in.
+    elements: Number = call["self"].elements
+    wrong: Number = elements - elements // call["self"].last if isinstance(elements, int) else elements
+    factors = (2 if call["p"] == 2 else 0) + (1 if call.get("weight") is not None else 0)
+    return OperationCount(add=3, compare=1, multiply=factors) * wrong + OperationCount(multiply=elements)
+
+
+@register_formula("aten::multilabel_margin_loss_backward")
+def _multilabel_margin_backward(call: Call) -> OperationCount:
+    # Every class against every other, as for as many targets as there may be.
+    elements: Number = call["self"].elements
+    pairs: Number = elements * call["self"].last
+    return OperationCount(add=4, compare=1) * pairs + OperationCount(multiply=elements)
 
 
 @register_formula("aten::_ctc_loss", "aten::_cudnn_ctc_loss", "aten::_use_cudnn_ctc_loss")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from deepspeech2.flops.operations import NOTHING, OperationCount
+from deepspeech2.flops.formulas.products import dot_products
+from deepspeech2.flops.operations import NOTHING, Number, OperationCount
 from deepspeech2.flops.registry import Call, register_formula
 
 # Reason -> operators. Everything here is zero on purpose; what is in no table is unknown, not zero.
@@ -35,9 +36,10 @@ FREE: dict[str, str] = {
     "allocates, or fills with a constant": """
         empty empty_like empty_strided empty_permuted new_empty new_empty_strided zeros zeros_like new_zeros ones
         ones_like new_ones full full_like new_full zero set eye scalar_tensor tril_indices triu_indices
-        _efficientzerotensor efficientzerotensor
+        _new_zeros_with_same_feature_meta _efficientzerotensor efficientzerotensor
     """,
     "asks about a tensor, or draws indices": """
+        _nested_tensor_from_mask_left_aligned
         sym_size sym_stride sym_numel sym_storage_offset size stride numel dim is_nonzero is_same_size
         _assert_async _assert_scalar _assert_tensor_metadata sym_constrain_range sym_constrain_range_for_size
         randint randperm randint_like is_pinned _has_compatible_shallow_copy_type _is_all_true _is_any_true
@@ -49,6 +51,10 @@ FREE: dict[str, str] = {
         slice_backward select_backward constant_pad_nd_backward
         diagonal_backward value_selecting_reduction_backward masked_select_backward
     """,
+    "holds a sparse gradient: the rows as they come, and where they belong": """
+        _sparse_coo_tensor_with_dims_and_tensors _indices _values indices values _nnz is_coalesced _is_coalesced
+        _coalesced sparse_dim dense_dim
+    """,
 }
 
 
@@ -58,6 +64,10 @@ def _free(_: Call) -> OperationCount:
 
 _NAMES = dict.fromkeys(name for names in FREE.values() for name in names.split())
 register_formula(*[f"aten::{name}" for name in _NAMES])(_free)
+# Marks for a profiler.
+register_formula(
+    *[f"profiler::_record_function_{name}" for name in ("enter", "enter_new", "exit")],
+)(_free)
 
 
 @register_formula("aten::index_put", "aten::_index_put_impl", "aten::_unsafe_index_put")
@@ -123,6 +133,46 @@ def _embedding_bag_gradient(call: Call) -> OperationCount:
     joined = call["indices"].elements * call["grad"].shape[1]
     weighted = joined if call.get("per_sample_weights") is not None else 0
     return OperationCount(add=joined, multiply=weighted, divide=grad if call["mode"] == 1 else 0)
+
+
+@register_formula("aten::_embedding_bag_per_sample_weights_backward")
+def _bag_weights_gradient(call: Call) -> OperationCount:
+    # The bag's gradient times the row, for every index.
+    return dot_products(call["indices"].elements, call["grad"].last)
+
+
+@register_formula("aten::embedding_renorm")
+def _embedding_renorm(call: Call) -> OperationCount:
+    # Per index the norm of its row, compared with the limit; limit / (norm + epsilon), times the row.
+    rows: Number = call["indices"].elements
+    width = call["self"].shape[1]
+    norms = OperationCount(multiply=width, add=width - 1, sqrt=1)
+    if call["norm_type"] != 2:
+        norms = OperationCount(other=width + (0 if call["norm_type"] == 1 else width + 1), add=width - 1)
+    return (norms + OperationCount(compare=1, add=1, divide=1, multiply=width)) * rows
+
+
+@register_formula("aten::segment_reduce")
+def _segment_reduce(call: Call) -> OperationCount:
+    """Every value joins its segment; the first one is a copy."""
+    joined = call["data"].elements - call.output.elements
+    kind = {"sum": "add", "mean": "add", "prod": "multiply"}.get(call["reduce"], "compare")
+    return OperationCount(**{kind: joined}) + OperationCount(
+        divide=call.output.elements if call["reduce"] == "mean" else 0
+    )
+
+
+@register_formula("aten::_segment_reduce_backward")
+def _segment_reduce_gradient(call: Call) -> OperationCount:
+    elements, segments = call["data"].elements, call["output"].elements
+    each = {
+        "sum": NOTHING,
+        "mean": OperationCount(divide=segments),
+        # g * product / value
+        "prod": OperationCount(multiply=elements, divide=elements),
+    }
+    # The largest: equal to the result, and shared among those that are.
+    return each.get(call["reduce"], OperationCount(compare=elements, divide=segments))
 
 
 @register_formula("aten::masked_scatter_backward")

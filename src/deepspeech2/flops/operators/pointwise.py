@@ -40,8 +40,6 @@ PER_ELEMENT: dict[str, OperationCount] = {
     "leaky_relu": _Each(compare=1, multiply=1),
     "rrelu_with_noise_functional": _Each(compare=1, multiply=1, other=1),
     "_prelu_kernel": _Each(compare=1, multiply=1),
-    # x where x > 0, else (exp(x * input_scale) - 1) * coefficient
-    "elu": _Each(compare=1, exp=1, add=1, multiply=3),
     "threshold": _Each(compare=1),
     "hardshrink": _Each(compare=2),
     "softshrink": _Each(compare=2, add=1),
@@ -93,6 +91,9 @@ PER_ELEMENT: dict[str, OperationCount] = {
     "isinf": _Each(compare=1),
     "isposinf": _Each(compare=1),
     "isneginf": _Each(compare=1),
+    "signbit": _Each(compare=1),
+    # mantissa and exponent
+    "frexp": _Each(other=1),
     "nan_to_num": _Each(compare=3),
     "logit": _Each(add=1, divide=1, log=1),
     # gradients of activations; y is the result, g the incoming gradient
@@ -110,7 +111,6 @@ PER_ELEMENT: dict[str, OperationCount] = {
     "silu_backward": _SIGMOID + _Each(multiply=3, add=2),
     "log_sigmoid_backward": _Each(compare=2, exp=1, add=3, divide=1, multiply=2),
     "softplus_backward": _Each(multiply=2, compare=1, exp=1, add=1, divide=1),
-    "elu_backward": _Each(compare=1, exp=1, multiply=4),
     "mish_backward": _SIGMOID + _SOFTPLUS + _Each(tanh=1, multiply=4, add=2),
     # random numbers: one draw per element
     "bernoulli": _Each(other=1),
@@ -147,10 +147,8 @@ PER_ELEMENT: dict[str, OperationCount] = {
     "arange": _Each(multiply=1, add=1),
     "linspace": _Each(multiply=1, add=1),
     # integers and truth values: no floating point at all
-    "logical_and": _Each(integer=1),
-    "logical_or": _Each(integer=1),
-    "logical_not": _Each(integer=1),
-    "logical_xor": _Each(integer=1),
+    "gcd": _Each(integer=1),
+    "lcm": _Each(integer=3),
     "bitwise_and": _Each(integer=1),
     "bitwise_or": _Each(integer=1),
     "bitwise_not": _Each(integer=1),
@@ -166,7 +164,9 @@ _SPECIAL = """
     angle polygamma special_airy_ai special_bessel_y0 special_bessel_y1 special_chebyshev_polynomial_t
     special_chebyshev_polynomial_u special_chebyshev_polynomial_v special_chebyshev_polynomial_w
     special_hermite_polynomial_h special_hermite_polynomial_he special_laguerre_polynomial_l
-    special_legendre_polynomial_p special_modified_bessel_i0 special_modified_bessel_i1 special_modified_bessel_k0
+    special_legendre_polynomial_p special_shifted_chebyshev_polynomial_t special_shifted_chebyshev_polynomial_u
+    special_shifted_chebyshev_polynomial_v special_shifted_chebyshev_polynomial_w
+    special_modified_bessel_i0 special_modified_bessel_i1 special_modified_bessel_k0
     special_modified_bessel_k1 special_scaled_modified_bessel_k0 special_scaled_modified_bessel_k1 i0 i0e igamma
     igammac special_i0e special_i1 special_i1e special_ndtri special_zeta special_erfcx special_bessel_j0
     special_bessel_j1 special_spherical_bessel_j0 nextafter
@@ -225,6 +225,44 @@ def _power(call: Call) -> OperationCount:
     exponent = call["exponent"]
     price = prices.get(exponent) if isinstance(exponent, int | float) else None
     return (price if price is not None else _Each(other=1)) * call.output.elements
+
+
+@register_formula("aten::logical_and", "aten::logical_or", "aten::logical_xor", "aten::logical_not")
+def _logical(call: Call) -> OperationCount:
+    # A number is true where it is not zero, which a comparison finds out.
+    tested = sum(tensor.elements for tensor in call.tensors if tensor.is_floating)
+    return OperationCount(compare=tested, integer=call.output.elements)
+
+
+@register_formula("aten::_conj_physical", "aten::conj_physical")
+def _conjugate(call: Call) -> OperationCount:
+    return OperationCount(add=call.output.elements if _is_complex(call.output) else 0)
+
+
+@register_formula("aten::elu")
+def _elu(call: Call) -> OperationCount:
+    # scale * x where x > 0, else (exp(input_scale * x) - 1) * (alpha * scale), the last factor folded before.
+    scaled = call.get("scale", 1) != 1
+    inner = call.get("input_scale", 1) != 1
+    return _Each(compare=1, exp=1, add=1, multiply=1 + scaled + inner) * call.output.elements
+
+
+@register_formula("aten::celu")
+def _celu(call: Call) -> OperationCount:
+    # An elu of x * (1 / alpha).
+    inner = call.get("alpha", 1) != 1
+    return _Each(compare=1, exp=1, add=1, multiply=1 + inner) * call.output.elements
+
+
+@register_formula("aten::elu_backward")
+def _elu_backward(call: Call) -> OperationCount:
+    # g * scale where x > 0; else g * input_scale * (alpha * scale) * exp(input_scale * x), of which the result y
+    # gives the last two factors as y + alpha * scale.
+    scaled = call.get("scale", 1) != 1
+    inner = call.get("input_scale", 1) != 1
+    if call.get("is_result"):
+        return _Each(compare=1, add=1, multiply=1 + scaled + inner) * call.output.elements
+    return _Each(compare=1, exp=1, multiply=2 + scaled + 2 * inner) * call.output.elements
 
 
 @register_formula("aten::square")

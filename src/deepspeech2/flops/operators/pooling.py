@@ -1,4 +1,4 @@
-"""Pooling and resampling of images and sequences."""
+"""Pooling of images and sequences."""
 
 from __future__ import annotations
 
@@ -73,6 +73,8 @@ def _adaptive_max(call: Call) -> OperationCount:
     "aten::max_pool3d_with_indices_backward",
     "aten::adaptive_max_pool2d_backward",
     "aten::adaptive_max_pool3d_backward",
+    "aten::fractional_max_pool2d_backward",
+    "aten::fractional_max_pool3d_backward",
 )
 def _max_pool_backward(call: Call) -> OperationCount:
     # Each gradient is added at the position that won.
@@ -89,23 +91,3 @@ def _average_pool_backward(call: Call) -> OperationCount:
 @register_formula("aten::_adaptive_avg_pool2d_backward", "aten::_adaptive_avg_pool3d_backward")
 def _adaptive_average_backward(call: Call) -> OperationCount:
     return OperationCount(divide=call["grad_output"].elements, add=call["self"].elements)
-
-
-@register_formula("aten::upsample_linear1d", "aten::upsample_bilinear2d", "aten::upsample_trilinear3d")
-def _linear_upsampling(call: Call) -> OperationCount:
-    """Weighted sum of the 2 ** axes neighbours; the weights of an axis are computed once per position of that axis.
-
-    Weights: (i + 0.5) * scale - 0.5 (two additions, one multiplication), a floor, two subtractions.
-    """
-    axes = next(int(letter) for letter in call.operator if letter.isdigit())
-    neighbours = 2**axes
-    outputs = call.output.elements
-    positions = sum(call.output.shape[-axes:])
-    # With several axes the weights of a neighbour are multiplied together, one position of the plane at a time.
-    combined = prod(call.output.shape[-axes:]) * neighbours * (axes - 1)
-    return OperationCount(
-        multiply=outputs * neighbours + combined + positions,
-        add=outputs * (neighbours - 1) + 4 * positions,
-        other=positions,
-        macs=outputs * neighbours,
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import prod
 
 from deepspeech2.flops.formulas.products import dot_products, matrix_product
@@ -74,6 +73,11 @@ def _scaled_mm(call: Call) -> OperationCount:
     return dot_products(elements, inner, bias=call.get("bias") is not None) + OperationCount(multiply=elements)
 
 
+@register_formula("aten::_weight_int4pack_mm", "aten::_dyn_quant_matmul_4bit", "aten::_scaled_grouped_mm")
+def _packed_mm(_: Call) -> OperationCount:
+    raise NotImplementedError("how a product of packed or scaled weights rounds depends on the kernel")
+
+
 @register_formula("aten::mv")
 def _mv(call: Call) -> OperationCount:
     rows, inner = call["self"].shape
@@ -122,54 +126,6 @@ def _trilinear(call: Call) -> OperationCount:
     return count + dot_products(
         call.output.elements, prod(mixed[axis] for axis in call["sumdim"] if axis not in summed)
     )
-
-
-@register_formula("aten::_cdist_forward")
-def _cdist(call: Call) -> OperationCount:
-    pairs = call.output.elements
-    length = call["x1"].last
-    each = pairs * length
-    norm: float = call["p"]
-    if norm == 2:
-        # Direct: sqrt(sum((a - b) ** 2)).
-        return OperationCount(add=each + each - pairs, multiply=each, sqrt=pairs, macs=each)
-    if norm == 1:
-        return OperationCount(add=each + each - pairs, other=each)
-    if norm == float("inf"):
-        return OperationCount(add=each, other=each, compare=each - pairs)
-    return OperationCount(add=each + each - pairs, other=3 * each)
-
-
-@register_formula("aten::_euclidean_dist")
-def _euclidean_distance(call: Call) -> OperationCount:
-    # |a|^2 + |b|^2 - 2 a.b as one product of vectors longer by two, then a clamp and a root.
-    pairs = call.output.elements
-    length = call["x1"].last
-    norms = OperationCount(multiply=length, add=length - 1)
-    vectors: Number = call["x1"].elements // length + call["x2"].elements // length
-    # The two columns of norms are a device of this path: distances are as many pairs of numbers on every path.
-    product = replace(dot_products(pairs, length + 2), macs=pairs * length)
-    scaled = OperationCount(multiply=call["x1"].elements)
-    return product + norms * vectors + scaled + OperationCount(compare=pairs, sqrt=pairs)
-
-
-@register_formula("aten::_pdist_forward")
-def _pairwise_distance(call: Call) -> OperationCount:
-    if call["p"] != 2:
-        raise NotImplementedError(f"pairwise distances of norm {call['p']}")
-    pairs = call.output.elements
-    each = pairs * call["self"].last
-    return OperationCount(add=each + each - pairs, multiply=each, sqrt=pairs, macs=each)
-
-
-@register_formula("aten::_cdist_backward")
-def _cdist_backward(call: Call) -> OperationCount:
-    if call["p"] != 2:
-        raise NotImplementedError(f"gradient of distances of norm {call['p']}")
-    # g / d per pair; times the difference, added to the gradient of the point, per coordinate.
-    pairs = call["cdist"].elements
-    each = pairs * call["x1"].last
-    return OperationCount(divide=pairs, add=2 * each, multiply=each)
 
 
 @register_formula("aten::conv_tbc")

@@ -38,6 +38,26 @@ def _half_linear(call: Call) -> OperationCount:
     return count + OperationCount(compare=call.output.elements if "relu" in call.operator else 0)
 
 
+@register_formula(
+    *[f"quantized::quantized_{kind}_cell_dynamic" for kind in ("lstm", "gru", "rnn_relu", "rnn_tanh")],
+)
+def _cell(call: Call) -> OperationCount:
+    """Input and state quantised, a product of each; the cell itself in floating point."""
+    kind = call.operator.removeprefix("quantized::quantized_").removesuffix("_cell_dynamic")
+    gates = {"lstm": 4, "gru": 3}.get(kind, 1)
+    data, size = call["input"], call.output.last
+    rows: Number = call.output.elements // size
+    bias = call.get("bias_ih" if kind == "lstm" else "b_ih") is not None
+    products = dynamic_linear(rows, data.last, gates * size, bias=bias)
+    return products + dynamic_linear(rows, size, gates * size, bias=bias) + _without_products(kind, rows, size)
+
+
+def _without_products(kind: str, rows: Number, size: Number) -> OperationCount:
+    """A recurrent cell but for its products and biases."""
+    cell = torch_cell(kind, rows, size, size, bias=False)
+    return cell + fully_connected(rows, size, {"lstm": 4, "gru": 3}.get(kind, 1) * size, bias=False) * -2
+
+
 @register_formula("aten::quantized_lstm", "aten::quantized_gru")
 def _recurrent(call: Call) -> OperationCount:
     """Per layer and direction: inputs quantised once, the state at every step; the cell itself in floating point."""
@@ -52,10 +72,7 @@ def _recurrent(call: Call) -> OperationCount:
     bias = bool(call["has_biases"])
     directions = 2 if call["bidirectional"] else 1
     rows = batch * steps
-    # The cell without its products.
-    cell = torch_cell(kind, rows, size, size, bias=False)
-    products = fully_connected(rows, size, gates * size, bias=False) * 2
-    rest = cell + products * -1
+    rest = _without_products(kind, rows, size)
     count = NOTHING
     for layer in range(call["num_layers"]):
         inputs = sequence.last if layer == 0 else directions * size

@@ -21,8 +21,12 @@ def _merged(call: Call) -> Number:
 @register_formula("aten::sum", "aten::nansum", "aten::trace")
 def _sum(call: Call) -> OperationCount:
     if call.operator == "aten::trace":
-        return OperationCount(add=_tensor(call).shape[0] - 1)
-    return OperationCount(add=_merged(call))
+        rows, columns = _tensor(call).shape
+        shorter = min(rows, columns) if isinstance(rows, int) and isinstance(columns, int) else rows
+        return OperationCount(add=shorter - 1)
+    # Whether an element is a number is a comparison.
+    tested = _tensor(call).elements if call.operator == "aten::nansum" else 0
+    return OperationCount(add=_merged(call), compare=tested)
 
 
 @register_formula("aten::mean")
@@ -43,7 +47,9 @@ def _extreme(call: Call) -> OperationCount:
         # max(a, b) of two tensors, not a reduction.
         return OperationCount(compare=call.output.elements)
     if call.operator in ("aten::all", "aten::any"):
-        return OperationCount(integer=_merged(call))
+        # A number is true where it is not zero, which a comparison finds out.
+        tested = _tensor(call).elements if _tensor(call).is_floating else 0
+        return OperationCount(compare=tested, integer=_merged(call))
     return OperationCount(compare=_merged(call))
 
 

@@ -15,6 +15,7 @@ from deepspeech2.flops.registry import Call, register_formula
     "aten::topk",
     "aten::kthvalue",
     "aten::median",
+    "aten::_unique",
     "aten::_unique2",
     "aten::unique_dim",
     "aten::unique_consecutive",

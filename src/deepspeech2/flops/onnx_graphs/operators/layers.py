@@ -13,6 +13,8 @@ from deepspeech2.flops.formulas.normalisation import (
     rms_normalised,
     running_statistics,
 )
+from deepspeech2.flops.formulas.resampling import GridSampling, grid_sampling
+from deepspeech2.flops.formulas.spectral import complex_fft, real_fft
 from deepspeech2.flops.onnx_graphs.operators.as_torch import count_as, quotient
 from deepspeech2.flops.operations import NOTHING, OperationCount
 from deepspeech2.flops.registry import Call, TensorSpec, register_formula
@@ -50,11 +52,13 @@ def _windows(call: Call, sizes: Any, kernel: Any, outputs: Any, *, transposed: b
     axes = len(kernel)
     strides, dilations = (call.get(name) or [1] * axes for name in ("strides", "dilations"))
     pads = call.get("pads") or [0] * (2 * axes)
+    extra = call.get("output_padding") or [0] * axes
     mode = call.get("auto_pad", "NOTSET")
     automatic = mode.startswith("SAME") or (transposed and call.get("output_shape") is not None)
     windows = []
     for axis in range(axes):
-        before, after = pads[axis], pads[axis + axes]
+        # Output padding is padding that the convolution a transposed one undoes does without.
+        before, after = pads[axis], pads[axis + axes] - (extra[axis] if transposed else 0)
         if automatic:
             # As much padding as the positions need; the odd one goes in front for SAME_LOWER.
             reach = (outputs[axis] - 1) * strides[axis] + dilations[axis] * (kernel[axis] - 1) + 1
@@ -177,3 +181,52 @@ def _attention(call: Call) -> OperationCount:
             bias=mask is not None and mask.is_floating,
         )
     )
+
+
+_GRID_MODES = {"linear": "bilinear", "cubic": "bicubic"}
+
+
+@register_formula("onnx::GridSample")
+def _grid_sample(call: Call) -> OperationCount:
+    image, grid = call["X"], call["grid"]
+    axes = grid.shape[-1]
+    mode = call.get("mode", "linear")
+    return grid_sampling(
+        GridSampling(
+            positions=quotient(grid.elements, axes),
+            channels=image.shape[1],
+            axes=int(axes),
+            mode=_GRID_MODES.get(mode, mode),
+            padding=call.get("padding_mode", "zeros"),
+        )
+    )
+
+
+@register_formula("onnx::Col2Im")
+def _fold(call: Call) -> OperationCount:
+    return OperationCount(add=call["input"].elements)
+
+
+@register_formula("onnx::GlobalLpPool")
+def _global_lp_pool(call: Call) -> OperationCount:
+    image, outputs = call["X"], call.output.elements
+    if call.get("p", 2) != 2:
+        raise NotImplementedError("only the norm of order 2 is counted")
+    return OperationCount(multiply=image.elements, add=image.elements - outputs, sqrt=outputs)
+
+
+@register_formula("onnx::Det")
+def _determinant(call: Call) -> OperationCount:
+    return count_as("_linalg_det", call, A=call["X"])
+
+
+@register_formula("onnx::DFT")
+def _fourier_transform(call: Call) -> OperationCount:
+    """One axis, real (a last axis of one) or complex; modelled. Half a spectrum is that of a real signal."""
+    signal: TensorSpec = call["input"]
+    known = call["values"].get("axis")
+    axis = int(known.reshape(-1)[0]) if known is not None else call.get("axis", 1 if call["opset"] < 20 else -2)
+    length = call["values"].get("dft_length")
+    size = int(length.reshape(-1)[0]) if length is not None else signal.shape[axis]
+    transforms = quotient(signal.elements, signal.shape[axis] * signal.shape[-1])
+    return (real_fft if signal.shape[-1] == 1 else complex_fft)(transforms, size)

@@ -53,7 +53,6 @@ _AS_TORCH = {
     "Bernoulli": "bernoulli",
     "Reciprocal": "reciprocal",
     "Round": "round",
-    "Selu": "elu",
     "Sigmoid": "sigmoid",
     "Sign": "sign",
     "Sin": "sin",
@@ -128,6 +127,11 @@ def _several(call: Call) -> OperationCount:
     name = call.operator.partition("::")[2]
     kind = "add" if name in ("Sum", "Mean") else "compare"
     return OperationCount(**{kind: elements * (given - 1)}) + OperationCount(divide=elements if name == "Mean" else 0)
+
+
+@register_formula("onnx::Selu")
+def _scaled_elu(call: Call) -> OperationCount:
+    return count_as("elu", call, scale=call.get("gamma"))
 
 
 @register_formula("onnx::Relu")

@@ -1,0 +1,26 @@
+"""Dropout of a training: outside the network, which as published has none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+from torch.nn import functional
+
+
+def drop_inputs(layers: Iterable[nn.Module], probability: float) -> None:
+    """Let layers see their first input with dropout while they are in training mode.
+
+    The random numbers are torch's global ones.
+
+    Args:
+        layers: Modules whose first positional argument is a floating-point tensor.
+        probability: Of an element to become zero; the others are divided by ``1 - probability``.
+    """
+
+    def drop(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (functional.dropout(inputs[0], probability, layer.training), *inputs[1:])
+
+    for layer in layers:
+        layer.register_forward_pre_hook(drop)

@@ -1,0 +1,100 @@
+"""The recurrences for inference: `deepspeech2::simple_states` and `deepspeech2::gru_states`.
+
+The functions of `recurrence.py`, but without a gradient, without the values only a gradient needs, and with weights
+that may be stored as bfloat16 or int8 (`stored_weights.py`). Like those they are single calls to whoever traces or
+counts them, and loops of torch operations where the native kernels do not apply.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from deepspeech2.speech import recurrence_loops, recurrence_native
+from deepspeech2.speech.recurrence import checked_lengths
+from deepspeech2.speech.stored_weights import StoredWeight
+
+
+@torch.library.custom_op("deepspeech2::simple_states", mutates_args=())
+def simple_states(  # noqa: PLR0913, PLR0917
+    x: Tensor, weight: Tensor, scales: Tensor | None, bias: Tensor, lengths: Tensor, reverse: bool, limit: float
+) -> Tensor:
+    """Run the simple recurrence over the valid frames; see `recurrence.simple_recurrence`.
+
+    Args:
+        x: Projected input, (batch, time, size).
+        weight: (size, size), float32, bfloat16 or int8.
+        scales: (size,), of an int8 weight.
+        bias: (size,).
+        lengths: Valid frames of each utterance, (batch,), int64.
+        reverse: Run from each utterance's last valid frame to its first.
+        limit: Upper end of the clipped ReLU.
+
+    Returns:
+        (batch, time, size).
+
+    Raises:
+        InputError: A length does not fit.
+    """
+    lengths, stored = checked_lengths(lengths, x.shape[1]), StoredWeight(weight, scales)
+    if recurrence_native.applies(x, bias) and recurrence_native.takes(weight):
+        return recurrence_native.simple_states(x, stored, bias, lengths, reverse, limit)
+    return recurrence_loops.simple_forward(x, stored.restore().to(x.dtype), bias, lengths, reverse, limit)
+
+
+@simple_states.register_fake
+def _(  # noqa: PLR0913, PLR0917
+    x: Tensor, weight: Tensor, scales: Tensor | None, bias: Tensor, lengths: Tensor, reverse: bool, limit: float
+) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+@torch.library.custom_op("deepspeech2::gru_states", mutates_args=())
+def gru_states(  # noqa: PLR0913, PLR0917
+    x: Tensor,
+    gate_weight: Tensor,
+    gate_scales: Tensor | None,
+    candidate_weight: Tensor,
+    candidate_scales: Tensor | None,
+    bias: Tensor,
+    lengths: Tensor,
+    reverse: bool,
+) -> Tensor:
+    """Run the published GRU over the valid frames; see `recurrence.gru_recurrence`.
+
+    Args:
+        x: Projected input, (batch, time, 3 * size), in the order update, reset, candidate.
+        gate_weight: (size, 2 * size), float32, bfloat16 or int8.
+        gate_scales: (2 * size,), of an int8 weight.
+        candidate_weight: (size, size), of the same format.
+        candidate_scales: (size,), of an int8 weight.
+        bias: (3 * size,).
+        lengths: Valid frames of each utterance, (batch,), int64.
+        reverse: Run from each utterance's last valid frame to its first.
+
+    Returns:
+        (batch, time, size).
+
+    Raises:
+        InputError: A length does not fit.
+    """
+    lengths = checked_lengths(lengths, x.shape[1])
+    gate, candidate = StoredWeight(gate_weight, gate_scales), StoredWeight(candidate_weight, candidate_scales)
+    if recurrence_native.applies(x, bias) and recurrence_native.takes(gate_weight, candidate_weight):
+        return recurrence_native.gru_states(x, gate, candidate, bias, lengths, reverse)
+    gates, candidates = gate.restore().to(x.dtype), candidate.restore().to(x.dtype)
+    return recurrence_loops.gru_forward(x, gates, candidates, bias, lengths, reverse)[0]
+
+
+@gru_states.register_fake
+def _(  # noqa: PLR0913, PLR0917
+    x: Tensor,
+    gate_weight: Tensor,
+    gate_scales: Tensor | None,
+    candidate_weight: Tensor,
+    candidate_scales: Tensor | None,
+    bias: Tensor,
+    lengths: Tensor,
+    reverse: bool,
+) -> Tensor:
+    return x.new_empty(x.shape[0], x.shape[1], candidate_weight.shape[0])

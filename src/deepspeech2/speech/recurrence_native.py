@@ -1,0 +1,209 @@
+"""The recurrences through the native kernels of `native/recurrence/`: float32 states on the CPU.
+
+A state is the same, bit for bit, whatever the number of threads and whatever else is in the batch; the gradients of
+the weights are matrix products of torch, the same for the same inputs and threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+
+import torch
+from torch import Tensor
+
+from deepspeech2.errors import InputError, OptionError
+from deepspeech2.speech.stored_weights import StoredWeight
+
+try:
+    from deepspeech2.speech import _recurrence
+except ImportError:  # not compiled for this interpreter: the loops of torch operations do everything
+    _recurrence = None  # type: ignore[assignment]
+
+_Batch = tuple[int, int, int, int, bool, int]
+_Weight = tuple[int, str, int, int, int]
+
+# Multiply-adds of one step below which a second thread costs more than it brings.
+_WORTH_A_THREAD = 1 << 16
+
+
+@functools.cache
+def instruction_set() -> str | None:
+    """Name of the instruction set the kernels use; None where they are not compiled.
+
+    Raises:
+        OptionError: The environment forces one that this processor does not run.
+    """
+    try:
+        return None if _recurrence is None else _recurrence.simd()
+    except ValueError as error:
+        raise OptionError(str(error)) from None
+
+
+def applies(*tensors: Tensor) -> bool:
+    """Whether the kernels are compiled and take these tensors."""
+    return instruction_set() is not None and all(
+        tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.numel() > 0 for tensor in tensors
+    )
+
+
+def takes(*weights: Tensor) -> bool:
+    """Whether the kernels multiply by weights stored like these."""
+    formats = (torch.float32, torch.bfloat16, torch.int8)
+    return all(weight.dtype in formats and weight.device.type == "cpu" for weight in weights)
+
+
+def simple_forward(x: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor, reverse: bool, limit: float) -> Tensor:
+    """See `recurrence.simple_recurrence`."""
+    return simple_states(x, StoredWeight(weight), bias, lengths, reverse, limit)
+
+
+def simple_states(
+    x: Tensor, weight: StoredWeight, bias: Tensor, lengths: Tensor, reverse: bool, limit: float
+) -> Tensor:
+    """See `recurrence_inference.simple_states`."""
+    batch, _, size = x.shape
+    _check("weight", weight.values, size, size)
+    _check("scales", weight.scales, size)
+    _check("bias", bias, size)
+    _check("lengths", lengths, batch)
+    x, bias, lengths = x.contiguous(), bias.contiguous(), lengths.contiguous()
+    states = torch.empty_like(x)
+    _recurrence.simple_forward(
+        _batch(x, lengths, reverse, x.shape[2]),
+        _weight(weight.values, weight.scales),
+        bias.data_ptr(),
+        limit,
+        x.data_ptr(),
+        states.data_ptr(),
+    )
+    return states
+
+
+def simple_backward(
+    grad: Tensor, output: Tensor, weight: Tensor, lengths: Tensor, reverse: bool, limit: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """See `recurrence.simple_recurrence_backward`."""
+    grad, output, lengths = grad.contiguous(), output.contiguous(), lengths.contiguous()
+    batch, _, size = output.shape
+    _check("gradient", grad, *output.shape)
+    _check("weight", weight, size, size)
+    _check("lengths", lengths, batch)
+    errors = torch.empty_like(output)
+    _recurrence.simple_backward(
+        _batch(output, lengths, reverse, size),
+        _weight(weight, transposed=True),
+        limit,
+        output.data_ptr(),
+        grad.data_ptr(),
+        errors.data_ptr(),
+    )
+    # Of every frame the one a step earlier; past an utterance's ends one of the two is zero.
+    earlier, later = (output[:, 1:], errors[:, :-1]) if reverse else (output[:, :-1], errors[:, 1:])
+    grad_weight = earlier.reshape(-1, size).t() @ later.reshape(-1, size)
+    return errors, grad_weight, errors.sum((0, 1))
+
+
+def gru_forward(
+    x: Tensor, gate_weight: Tensor, candidate_weight: Tensor, bias: Tensor, lengths: Tensor, reverse: bool
+) -> tuple[Tensor, Tensor]:
+    """See `recurrence.gru_recurrence`."""
+    gates = torch.empty_like(x, memory_format=torch.contiguous_format)
+    weights = StoredWeight(gate_weight), StoredWeight(candidate_weight)
+    return gru_states(x, *weights, bias, lengths, reverse, gates), gates
+
+
+def gru_states(  # noqa: PLR0913, PLR0917
+    x: Tensor,
+    gate: StoredWeight,
+    candidate: StoredWeight,
+    bias: Tensor,
+    lengths: Tensor,
+    reverse: bool,
+    gates: Tensor | None = None,
+) -> Tensor:
+    """See `recurrence_inference.gru_states`; `gates`, if given, is filled with the gates' values."""
+    x, bias, lengths = x.contiguous(), bias.contiguous(), lengths.contiguous()
+    batch, time, width = x.shape
+    size = candidate.values.shape[0]
+    _check("input", x, batch, time, 3 * size)
+    for name, stored, columns in (("gate", gate, 2 * size), ("candidate", candidate, size)):
+        _check(f"{name} weight", stored.values, size, columns)
+        _check(f"{name} scales", stored.scales, columns)
+    _check("bias", bias, width)
+    _check("lengths", lengths, batch)
+    states = x.new_empty(batch, time, size)
+    halves = [(columns, None) for columns in gate.values.split(size, dim=1)]
+    if gate.scales is not None:
+        halves = [(columns, scales) for (columns, _), scales in zip(halves, gate.scales.split(size), strict=True)]
+    _recurrence.gated_forward(
+        _batch(x, lengths, reverse, size),
+        (_weight(*halves[0]), _weight(*halves[1]), _weight(candidate.values, candidate.scales)),
+        bias.data_ptr(),
+        x.data_ptr(),
+        states.data_ptr(),
+        0 if gates is None else gates.data_ptr(),
+    )
+    return states
+
+
+def gru_backward(  # noqa: PLR0913, PLR0917
+    grad: Tensor,
+    output: Tensor,
+    gates: Tensor,
+    gate_weight: Tensor,
+    candidate_weight: Tensor,
+    lengths: Tensor,
+    reverse: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """See `recurrence.gru_recurrence_backward`."""
+    grad, output, gates = grad.contiguous(), output.contiguous(), gates.contiguous()
+    lengths = lengths.contiguous()
+    batch, time, size = output.shape
+    _check("gradient", grad, batch, time, size)
+    _check("gates", gates, batch, time, 3 * size)
+    _check("gate weight", gate_weight, size, 2 * size)
+    _check("candidate weight", candidate_weight, size, size)
+    _check("lengths", lengths, batch)
+    errors, earlier, reset_states = torch.empty_like(gates), torch.empty_like(output), torch.empty_like(output)
+    _recurrence.gated_backward(
+        _batch(output, lengths, reverse, size),
+        (
+            _weight(gate_weight[:, :size], transposed=True),
+            _weight(gate_weight[:, size:], transposed=True),
+            _weight(candidate_weight, transposed=True),
+        ),
+        output.data_ptr(),
+        gates.data_ptr(),
+        grad.data_ptr(),
+        (errors.data_ptr(), earlier.data_ptr(), reset_states.data_ptr()),
+    )
+    totals = errors.view(-1, 3 * size)
+    grad_gate_weight = earlier.view(-1, size).t() @ totals[:, : 2 * size]
+    grad_candidate_weight = reset_states.view(-1, size).t() @ totals[:, 2 * size :]
+    return errors, grad_gate_weight, grad_candidate_weight, totals.sum(0)
+
+
+def _check(name: str, tensor: Tensor | None, *shape: int) -> None:
+    """The kernels read as far as the sizes say: what they are given must reach so far."""
+    if tensor is not None and tensor.shape != shape:
+        raise InputError(f"recurrence: expected {name} of shape {shape}, found {tuple(tensor.shape)}")
+
+
+def _batch(padded: Tensor, lengths: Tensor, reverse: bool, size: int) -> _Batch:
+    work = padded.shape[0] * size * padded.shape[2]
+    threads = min(torch.get_num_threads(), _processors(), 1 + work // _WORTH_A_THREAD)
+    return padded.shape[0], padded.shape[1], size, lengths.data_ptr(), reverse, threads
+
+
+def _processors() -> int:
+    """Processors this process may run on: threads that wait for each other at every step need one each."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _weight(weight: Tensor, scales: Tensor | None = None, *, transposed: bool = False) -> _Weight:
+    """Where a weight is, whatever its strides; it must outlive the call."""
+    row, column = weight.stride()
+    form = str(weight.dtype).removeprefix("torch.")
+    strides = (column, row) if transposed else (row, column)
+    return weight.data_ptr(), form, 0 if scales is None else scales.data_ptr(), *strides
