@@ -91,8 +91,8 @@ PROGRAMS: dict[str, Callable[[], tuple[Any, dict[str, Any]]]] = {
     "DeepSpeech2 librispeech, 10 s": lambda: _network(10),
     "DeepSpeech2 librispeech, one hour": lambda: _network(3600),
 }
-# Torch's counter does not know the recurrences of DeepSpeech2, and would answer without them; an hour through an LSTM it
-# unrolls step by step.
+# Torch's counter does not know the recurrences of DeepSpeech2 and would answer without them; an hour through an LSTM
+# it unrolls step by step.
 OURS_ONLY = ("DeepSpeech2", "LSTM 5 x 1024 both ways, one hour")
 
 
