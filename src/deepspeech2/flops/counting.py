@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Callable, Mapping
 from typing import Any, overload
 
@@ -161,9 +162,9 @@ def _run(
     try:
         return trace(program, args, kwargs, world, training).tally()
     except (DataDependentOutputException, DynamicOutputShapeException, GuardOnDataDependentSymNode) as error:
-        what = getattr(error, "func", None) or "a branch"
+        site = _site(error)
         raise DataDependentError(
-            f"the program needs the value of a tensor ({what}) at {_site(error)}, and counting knows shapes only; "
+            f"the program needs {_needed(error)} at {site}{_source_line(site)}, and counting knows shapes only; "
             "make the decision from shapes, or count the part behind it on its own"
         ) from error
     except (CountingError, InputError):
@@ -188,8 +189,17 @@ def _message(error: Exception) -> str:
     if not lines:
         return type(error).__name__
     if "TorchScript interpreter" in lines[0]:
-        return lines[-1].strip()
+        return _script_message(lines)
     return lines[0] if not isinstance(error, KeyError | ZeroDivisionError) else f"{type(error).__name__}: {lines[0]}"
+
+
+def _script_message(lines: list[str]) -> str:
+    """The error of a script; where it came without words, the line of the program that failed."""
+    last = lines[-1].strip()
+    marks = [index for index, line in enumerate(lines) if "<--- HERE" in line]
+    if last.rstrip(":").endswith("Error") and marks:
+        return f"{last.rstrip(':')} at `{lines[marks[-1] - 1].strip()}`"
+    return last
 
 
 def _shape_text(value: Any) -> str:
@@ -207,6 +217,32 @@ def _site(error: BaseException) -> str:
             site = f"{filename}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
     return site
+
+
+# What operators whose results depend on values are asked for.
+_NEEDS = {
+    "_local_scalar_dense": "the value of a tensor (a condition, an index, item() or tolist())",
+    "nonzero": "the positions where a tensor is true (nonzero, or a boolean index)",
+    "masked_select": "the number of places where a mask is true",
+    "equal": "whether two tensors are equal",
+    "allclose": "whether two tensors are close",
+    "repeat_interleave": "the sum of the repeats",
+}
+
+
+def _needed(error: BaseException) -> str:
+    """What value the program asked for, in words where there are some."""
+    operator = getattr(error, "func", None) or next(iter(error.args), None)
+    if isinstance(operator, torch._ops.OpOverload):
+        return _NEEDS.get(operator._opname, f"the value of a tensor ({operator})")
+    return "the value of a tensor (a branch)"
+
+
+def _source_line(site: str) -> str:
+    """The line of the program that asked, quoted, where its source is at hand."""
+    filename, _, line = site.rpartition(":")
+    text = linecache.getline(filename, int(line)).strip() if line.isdigit() else ""
+    return f" (`{text[:80]}`)" if text else ""
 
 
 def _checked(tally: Tally, strict: bool) -> Tally:
