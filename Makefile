@@ -2,14 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test sanitize bench-flops bench-decode
+.PHONY: help setup demo test sanitize bench-flops bench-decode bench-inference
 
 help: ## list the commands
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 setup: .venv/installed ## make the virtual environment and install the package into it
 
-.venv/installed: pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
+.venv/installed: pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/* native/*/*)
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
@@ -26,5 +26,5 @@ test: setup ## every check: lint, format, types, tests
 sanitize: setup ## fuzz the native core under the address and undefined-behaviour sanitizers
 	native/sanitize.sh
 
-bench-flops bench-decode: setup ## compare with the peers (ARGS="--help" lists the options)
+bench-flops bench-decode bench-inference: setup ## compare with the peers (ARGS="--help" lists the options)
 	benchmarks/bench.sh $(@:bench-%=%) $(ARGS)

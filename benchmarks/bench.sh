@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the peers of one benchmark into .venv and runs it: benchmarks/bench.sh flops|decode [options].
+# Installs the peers of one benchmark into .venv and runs it: benchmarks/bench.sh flops|decode|inference [options].
 set -euo pipefail
 cd "$(dirname "$0")/.."
 name=$1
@@ -14,8 +14,13 @@ case "$name" in
     # One by one and without dependencies: a peer that does not build leaves the others.
     grep -v '^#' benchmarks/peers/ctc-requirements.txt | xargs -n 1 -t .venv/bin/pip install --quiet --no-deps || true
     ;;
+  inference)
+    # What it compares with comes with the development tools.
+    .venv/bin/python -m benchmarks.inference.run "$@"
+    exec .venv/bin/python docs/generators/speed.py
+    ;;
   *)
-    echo "unknown benchmark '$name': expected flops or decode" >&2
+    echo "unknown benchmark '$name': expected flops, decode or inference" >&2
     exit 2
     ;;
 esac

@@ -6,111 +6,25 @@
 #include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <limits>
 #include <mutex>
 #include <stdexcept>
-#include <unordered_map>
 
 #include "arpa.h"
-#include "ngram.h"
-#include "search.h"
+#include "batch.h"
+#include "decoder.h"
 
-namespace nb = nanobind;
-using namespace nb::literals;
+using namespace nanobind::literals;
 
 namespace ctc {
 namespace {
 
-// A language model written in Python; every answer is remembered for the rest of the utterance.
-class PythonLanguage final : public Language {
- public:
-  explicit PythonLanguage(nb::object session) : session_(std::move(session)) {}
-  ~PythonLanguage() override {
-    nb::gil_scoped_acquire lock;
-    session_.reset();
-  }
-  uint32_t begin() override { return state("begin"); }
-  Scored score(uint32_t state, uint32_t word) override {
-    const uint64_t key = uint64_t{state} << 32 | word;
-    const auto known = answers_.find(key);
-    if (known != answers_.end()) return known->second;
-    nb::gil_scoped_acquire lock;
-    const nb::tuple answer = nb::cast<nb::tuple>(session_.attr("score")(state, static_cast<int64_t>(word)));
-    const Scored scored{nb::cast<double>(answer[0]), nb::cast<uint32_t>(answer[1])};
-    answers_.emplace(key, scored);
-    return scored;
-  }
-  double score_end(uint32_t state) override {
-    nb::gil_scoped_acquire lock;
-    return nb::cast<double>(session_.attr("score_end")(state));
-  }
-
- private:
-  uint32_t state(const char* method) {
-    nb::gil_scoped_acquire lock;
-    answers_.clear();
-    return nb::cast<uint32_t>(session_.attr(method)());
-  }
-  nb::object session_;
-  std::unordered_map<uint64_t, Scored> answers_;
-};
-
-// Searches that wait for the next utterance, so that their memory is used again.
-class Decoder {
- public:
-  Decoder(std::shared_ptr<Task> task, nb::object language) : task_(std::move(task)), language_(std::move(language)) {}
-
-  std::unique_ptr<Search> take() {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      if (!idle_.empty()) {
-        auto search = std::move(idle_.back());
-        idle_.pop_back();
-        return search;
-      }
-    }
-    nb::gil_scoped_acquire lock;
-    std::unique_ptr<Language> language;
-    std::shared_ptr<Ngram> ngram;
-    if (nb::try_cast(language_, ngram) && ngram)
-      language = std::make_unique<NgramLanguage>(ngram);
-    else if (!language_.is_none()) language = std::make_unique<PythonLanguage>(language_());
-    return std::make_unique<Search>(task_, std::move(language));
-  }
-  void give_back(std::unique_ptr<Search> search) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (idle_.size() < 16) idle_.push_back(std::move(search));
-  }
-  std::shared_ptr<const Weights> weights() const {
-    if (!weights_) throw std::logic_error("the decoder has no options yet");
-    return weights_;
-  }
-  void set_options(const Options& options) { weights_ = make_weights(*task_, options); }
-
- private:
-  std::shared_ptr<const Task> task_;
-  std::shared_ptr<const Weights> weights_;
-  nb::object language_;
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<Search>> idle_;
-};
-
-struct Fault {
-  RowFault kind = RowFault::none;
-  int64_t row = -1;
-};
-
-template <typename Number>
-Fault run(Search& search, const Number* rows, size_t count, size_t columns) {
-  for (size_t row = 0; row < count; ++row) {
-    const RowFault fault = search.step(rows + row * columns);
-    if (fault != RowFault::none) return {fault, static_cast<int64_t>(row)};
-  }
-  return {};
-}
-
-nb::tuple answer(const Fault& fault, const std::vector<Result>& results, const Tally& tally) {
+nb::tuple answer(const Outcome& outcome) {
+  const Fault& fault = outcome.fault;
+  const Tally& tally = outcome.tally;
   nb::list hypotheses;
-  for (const Result& r : results)
+  for (const Result& r : outcome.results)
     hypotheses.append(nb::make_tuple(r.text, r.acoustic, r.language,
                                      nb::bytes(r.labels.data(), r.labels.size() * sizeof(LabelTime))));
   return nb::make_tuple(static_cast<int>(fault.kind), fault.row, hypotheses,
@@ -118,24 +32,41 @@ nb::tuple answer(const Fault& fault, const std::vector<Result>& results, const T
 }
 
 template <typename Number>
-using Rows = nb::ndarray<const Number, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Matrix = nb::ndarray<const Number, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+Rows rows_of(const Matrix<float>& matrix) { return {matrix.data(), nullptr, matrix.shape(0), matrix.shape(1)}; }
+Rows rows_of(const Matrix<double>& matrix) { return {nullptr, matrix.data(), matrix.shape(0), matrix.shape(1)}; }
 
 template <typename Number>
-nb::tuple decode(Decoder& decoder, Rows<Number> rows) {
-  Fault fault;
-  std::vector<Result> results;
-  Tally tally;
+nb::tuple decode(Decoder& decoder, Matrix<Number> matrix) {
+  Outcome out;
+  const Rows rows = rows_of(matrix);
   {
     auto weights = decoder.weights();
     nb::gil_scoped_release release;
-    auto search = decoder.take();
-    search->restart(weights->options, weights);
-    fault = run(*search, rows.data(), rows.shape(0), rows.shape(1));
-    if (fault.kind == RowFault::none) results = search->finish();
-    tally = search->tally();
-    decoder.give_back(std::move(search));
+    out = decode_rows(decoder, weights, rows);
   }
-  return answer(fault, results, tally);
+  return answer(out);
+}
+
+// `matrices` keeps the numbers alive.
+nb::list decode_batch(Decoder& decoder, nb::list matrices, size_t threads) {
+  std::vector<Rows> utterances;
+  for (nb::handle item : matrices) {
+    Matrix<float> singles;
+    if (nb::try_cast(item, singles, false))
+      utterances.push_back(rows_of(singles));
+    else
+      utterances.push_back(rows_of(nb::cast<Matrix<double>>(item, false)));
+  }
+  Batch batch(decoder, std::move(utterances));
+  {
+    nb::gil_scoped_release release;
+    batch.run(threads);
+  }
+  nb::list answers;
+  for (const Outcome& outcome : batch.outcomes()) answers.append(answer(outcome));
+  return answers;
 }
 
 class Stream {
@@ -146,7 +77,7 @@ class Stream {
     search_->restart(weights->options, weights);
   }
   template <typename Number>
-  nb::tuple push(Rows<Number> rows) {
+  nb::tuple push(Matrix<Number> rows) {
     Fault fault;
     {
       nb::gil_scoped_release release;
@@ -158,14 +89,13 @@ class Stream {
     return nb::make_tuple(static_cast<int>(fault.kind), fault.row);
   }
   nb::tuple best() {
-    std::vector<Result> results;
-    Tally tally;
+    Outcome out;
     {
       nb::gil_scoped_release release;
       std::lock_guard<std::mutex> lock(mutex_);
-      if (fault_.kind == RowFault::none) results = search_->peek(&tally);
+      if (fault_.kind == RowFault::none) out.results = search_->peek(&out.tally);
     }
-    return answer({}, results, tally);
+    return answer(out);
   }
   size_t memory() {
     nb::gil_scoped_release release;
@@ -229,7 +159,9 @@ NB_MODULE(_core, m) {
         task.lexicon = std::make_shared<const Lexicon>(labels, task.delimiter, words);
       })
       // Looks the words of the lexicon, or the labels, up in a model.
-      .def("number_words", [](Task& task, const Ngram& model, const std::vector<std::string>& words) {
+      .def("number_words", [](Task& task, std::shared_ptr<const Ngram> shared, const std::vector<std::string>& words) {
+        const Ngram& model = *shared;
+        task.model = std::move(shared);
         task.model_word.clear();
         task.known.clear();
         task.unigram.clear();
@@ -263,6 +195,18 @@ NB_MODULE(_core, m) {
         const uint32_t id = model.find(word);
         return id == kUnknownWord ? -1 : static_cast<int64_t>(id);
       })
+      // Of a word behind a state, for look-ahead: its log10 if an n-gram lists it, -inf otherwise, and all backoffs.
+      .def("listed", [](const Ngram& model, uint32_t state, int64_t word) {
+        if (state >= model.states() || word >= static_cast<int64_t>(model.words()))
+          throw std::out_of_range("no such state or word");
+        float best = -std::numeric_limits<float>::infinity(), backoff = 0.0f;
+        for (; state; state = model.suffix(state)) {
+          const NgramEntry* entry = word < 0 ? nullptr : model.entry(state, static_cast<uint32_t>(word));
+          if (entry) best = std::max(best, backoff + entry->log10);
+          backoff += model.backoff(state);
+        }
+        return nb::make_tuple(best, backoff);
+      })
       .def("words", [](const Ngram& model) {
         nb::list words;
         for (uint32_t id = 0; id < model.words(); ++id) {
@@ -295,7 +239,8 @@ NB_MODULE(_core, m) {
       .def(nb::init<std::shared_ptr<Task>, nb::object>(), "task"_a, "language"_a.none())
       .def("set_options", &Decoder::set_options)
       .def("decode", &decode<float>)
-      .def("decode", &decode<double>);
+      .def("decode", &decode<double>)
+      .def("decode_batch", &decode_batch, "matrices"_a, "threads"_a);
 
   nb::class_<Stream>(m, "Stream")
       .def(nb::init<Decoder&>(), nb::keep_alive<1, 2>())

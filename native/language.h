@@ -1,7 +1,9 @@
 // What the search asks of a language model.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace ctc {
 
@@ -19,6 +21,9 @@ class Language {
   virtual uint32_t begin() = 0;                              // after <s>
   virtual Scored score(uint32_t state, uint32_t word) = 0;   // kUnknownWord: <unk>
   virtual double score_end(uint32_t state) = 0;              // </s>
+  // Only these states, ascending, will be asked about from now on, and those that follow them.
+  virtual void keep(const std::vector<uint32_t>&) {}
+  virtual size_t memory() const { return 0; }  // bytes held for this decode
 };
 
 }  // namespace ctc

@@ -121,6 +121,16 @@ std::vector<uint32_t> Lexicon::parents() const {
   return parents;
 }
 
+std::vector<uint32_t> Lexicon::subtree_ends() const {
+  std::vector<uint32_t> ends(word_.size());
+  for (uint32_t node = size(); node-- > 0;) {
+    ends[node] = node + 1;
+    for (uint32_t edge = edges_[node]; edge < edges_[node + 1]; ++edge)
+      ends[node] = std::max(ends[node], ends[target_[edge]]);
+  }
+  return ends;
+}
+
 std::vector<double> Lexicon::best_below(const std::vector<double>& value_of_word) const {
   std::vector<double> best(word_.size(), -std::numeric_limits<double>::infinity());
   for (size_t node = word_.size(); node-- > 0;) {

@@ -35,6 +35,8 @@ class Lexicon {
   bool is_tree() const { return is_tree_; }
   // The node each is reached from, in a tree; the root from itself.
   std::vector<uint32_t> parents() const;
+  // For each node one past the last node below it: nodes are numbered depth first.
+  std::vector<uint32_t> subtree_ends() const;
   // For each node the largest value among the words that go through it; nodes come before those they lead to.
   std::vector<double> best_below(const std::vector<double>& value_of_word) const;
 

@@ -39,6 +39,11 @@ struct NgramHeader {
   uint64_t unigrams_at, states_at, table_at, offsets_at, sorted_at, text_at;
 };
 
+inline uint64_t ngram_hash(uint32_t state, uint32_t word) {
+  uint64_t h = (uint64_t{state} << 32 | word) * 0x9E3779B97F4A7C15u;
+  return h ^ h >> 32;
+}
+
 class Ngram {
  public:
   // Takes an image in memory; throws std::invalid_argument where it is not a whole one.
@@ -50,6 +55,22 @@ class Ngram {
   Ngram& operator=(const Ngram&) = delete;
 
   Scored score(uint32_t state, uint32_t word) const;
+  float backoff(uint32_t state) const { return states_[state].backoff; }
+  uint32_t suffix(uint32_t state) const { return states_[state].suffix; }
+  // The n-gram of a context and a word, null where the model has none.
+  const NgramEntry* entry(uint32_t state, uint32_t word) const {
+    for (uint64_t i = ngram_hash(state, word);; ++i) {
+      const NgramEntry& entry = table_[i & mask_];
+      if (entry.word == word && entry.state == state) return &entry;
+      if (entry.word == kUnknownWord) return nullptr;
+    }
+  }
+  // Every n-gram but the unigrams.
+  template <typename Take>
+  void each_entry(Take&& take) const {
+    for (uint64_t i = 0; i <= mask_; ++i)
+      if (table_[i].word != kUnknownWord) take(table_[i]);
+  }
   uint32_t begin() const { return header_->begin; }
   uint32_t order() const { return header_->order; }
   uint32_t words() const { return header_->words; }
@@ -78,20 +99,11 @@ class Ngram {
   uint64_t mask_ = 0;
 };
 
-inline uint64_t ngram_hash(uint32_t state, uint32_t word) {
-  uint64_t h = (uint64_t{state} << 32 | word) * 0x9E3779B97F4A7C15u;
-  return h ^ h >> 32;
-}
-
 inline Scored Ngram::score(uint32_t state, uint32_t word) const {
   if (word == kUnknownWord) word = header_->unknown;
   float backoff = 0.0f;
   while (state) {
-    for (uint64_t i = ngram_hash(state, word);; ++i) {
-      const NgramEntry& entry = table_[i & mask_];
-      if (entry.word == word && entry.state == state) return {static_cast<double>(backoff + entry.log10), entry.next};
-      if (entry.word == kUnknownWord) break;
-    }
+    if (const NgramEntry* found = entry(state, word)) return {static_cast<double>(backoff + found->log10), found->next};
     backoff += states_[state].backoff;
     state = states_[state].suffix;
   }

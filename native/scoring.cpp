@@ -5,6 +5,10 @@
 
 namespace ctc {
 
+namespace {
+constexpr double kSlack = 1e-4;  // for the rounding of single precision
+}  // namespace
+
 std::shared_ptr<const Weights> make_weights(const Task& task, const Options& options) {
   auto weights = std::make_shared<Weights>();
   weights->options = options;
@@ -16,6 +20,7 @@ std::shared_ptr<const Weights> make_weights(const Task& task, const Options& opt
   weights->largest_factor = options.compat == Compat::python && beta > 0
                                 ? std::numeric_limits<double>::infinity()
                                 : std::exp(bonus + (options.compat == Compat::python ? 0.0 : std::max(beta, 0.0)));
+  weights->largest_delimiter = weights->largest_factor;
   if (options.lookahead && task.has_model && task.unit == Unit::word) {
     Options without_beta = options;
     without_beta.beta = 0.0;
@@ -27,6 +32,17 @@ std::shared_ptr<const Weights> make_weights(const Task& task, const Options& opt
     const double any_word = std::isfinite(weights->ahead[0]) ? weights->ahead[0] : 0.0;
     for (double& a : weights->ahead) a -= any_word;
     weights->ahead[0] = 0.0;
+    weights->largest_delimiter = std::numeric_limits<double>::infinity();
+    if (task.model && task.lexicon->is_tree()) {
+      weights->successors = task.successors();
+      weights->any_word = any_word;
+      weights->scale = options.alpha * (options.compat == Compat::baidu ? 1.0 : kLn10);
+      // A word adds at most what it promised, beta and bonus aside, and the next one can promise no more than this.
+      const auto most = weights->successors->most();
+      const double promised = std::max(weights->scale * std::max(static_cast<double>(most.listed), 0.0),
+                                       any_word + weights->scale * static_cast<double>(most.backoff));
+      weights->largest_delimiter = weights->largest_factor * std::exp(promised + kSlack);
+    }
     if (task.lexicon->is_tree()) {
       const auto parents = task.lexicon->parents();
       weights->step.resize(parents.size());

@@ -9,6 +9,8 @@
 
 #include "language.h"
 #include "lexicon.h"
+#include "ngram.h"
+#include "successors.h"
 
 namespace ctc {
 
@@ -39,14 +41,27 @@ struct Task {
   std::vector<uint8_t> known;
   std::vector<double> bonus;
   std::vector<double> unigram;  // log10, for look-ahead
+  std::shared_ptr<const Ngram> model;  // null for one in Python
+  // Made when first asked for, under the interpreter lock.
+  std::shared_ptr<const Successors> successors() const {
+    if (!made_) made_ = std::make_shared<const Successors>(*model, *lexicon, model_word);
+    return made_;
+  }
+
+ private:
+  mutable std::shared_ptr<const Successors> made_;
 };
 
 // What depends on the options.
 struct Weights {
   Options options;
   double largest_factor = 1.0;      // no entry multiplies by more, look-ahead aside
-  std::vector<double> ahead;        // by lexicon node; empty without look-ahead
+  std::vector<double> ahead;        // by lexicon node, without context; empty without look-ahead
   std::vector<double> step;         // exp(ahead[node] - ahead[its parent]) where the lexicon is a tree
+  // For look-ahead in context, null without: log10 probabilities, and what makes them comparable to `ahead`.
+  std::shared_ptr<const Successors> successors;
+  double scale = 0.0, any_word = 0.0;
+  double largest_delimiter = 1.0;   // no delimiter multiplies by more, look-ahead included
 };
 
 inline double weigh(const Options& o, double log10, uint32_t words, bool known) {

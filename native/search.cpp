@@ -45,6 +45,7 @@ void Search::reserve(int beam_size) {
 void Search::restart(const Options& options, std::shared_ptr<const Weights> weights) {
   options_ = options;
   recombining_ = options.recombine && task_->has_model;
+  if (weights->successors && weights != weights_) promises_.assign(size_t{1} << kPromiseBits, Promise{0, 0.0});
   weights_ = std::move(weights);
   reserve(options.beam_size);
   tally_ = {};
@@ -67,7 +68,12 @@ void Search::restart(const Options& options, std::shared_ptr<const Weights> weig
   record_[0] = kNone;
   factor_[0] = 1.0;
   trie_.slots()[0] = 0;
-  if (task_->has_model) trie_.language(0).state = language_->begin();
+  if (task_->has_model) {
+    NodeLanguage& language = trie_.language(0);
+    language.state = language_->begin();
+    language.ahead = ahead(language.state, Lexicon::root());
+    largest_ = mass_[0] = mass_[static_cast<size_t>(stride_)] = std::exp(language.ahead);
+  }
   blocked_[0] = blocked_of(0);
 }
 
@@ -173,7 +179,7 @@ void Search::extend() {
   const double reach = std::exp(-options_.beam_threshold);
   // A candidate must beat the worst of a full beam and come within reach of the best; both only grow from here.
   threshold_ = std::max(count_ >= options_.beam_size ? smallest : 0.0, largest * reach * (1 - 1e-12));
-  const double delimiter = weights_->ahead.empty() ? weights_->largest_factor : HUGE_VAL;
+  const double delimiter = weights_->largest_delimiter;
   const double bound_of_letters = task_->unit == Unit::label ? weights_->largest_factor : 1.0;
   symbols_.clear();
   for (int column = 0; column < task_->columns; ++column) {
@@ -259,7 +265,8 @@ double Search::entry_factor(int32_t slot, int column) {
   }
   if (weights_->ahead.empty()) return 1.0;
   const uint32_t child = task_->lexicon->child(node.lexeme, column);
-  return weights_->step.empty() ? factor_of(ahead(child) - ahead(node.lexeme)) : weights_->step[child];
+  if (!weights_->successors && !weights_->step.empty()) return weights_->step[child];
+  return factor_of(ahead(node.state, child) - node.ahead);
 }
 
 // Leaves the best beam_size of stays and candidates in play. Of equals the earlier stay: prefixes already in the

@@ -86,12 +86,13 @@ class Search {
   void move(int32_t from, int32_t to);
   void replace_losers();
   void collect_garbage();
+  void forget_states();
   void swap_buffers();
   void reserve(int beam_size);
 
   void enter_language(NodeLanguage& child, NodeLanguage& parent, int column);
   void end_word(NodeLanguage& node);
-  double ahead(uint32_t lexeme) const { return weights_->ahead.empty() || lexeme == kOutside ? 0.0 : weights_->ahead[lexeme]; }
+  double ahead(uint32_t state, uint32_t lexeme);
   uint64_t blocked_of(uint32_t node) const;
   Scored ask(uint32_t state, uint32_t word);
   double finish_language(uint32_t node, bool* whole);
@@ -108,7 +109,14 @@ class Search {
   Trie trie_;
   Records records_;
   uint32_t live_ = 0;  // nodes and records the last collection left
-  std::vector<uint32_t> node_map_, record_map_;
+  // What was found for a state and a place in the lexicon, until another pair takes the place.
+  struct Promise {
+    uint64_t key;
+    double ahead;
+  };
+  static constexpr int kPromiseBits = 14;
+  std::vector<Promise> promises_;
+  std::vector<uint32_t> node_map_, record_map_, states_;
 
   // The beam: structure of arrays, `count_` slots. mass = [total + candidates | blank], stride_ apart.
   int capacity_ = 0, stride_ = 0, count_ = 0, new_count_ = 0;

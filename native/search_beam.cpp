@@ -32,7 +32,7 @@ void Search::create() {
 uint32_t Search::note(size_t source, uint32_t node, int column, double mass) {
   if (task_->unit != Unit::none) {
     const NodeLanguage& entered = trie_.language(node);
-    records_.add_language({entered.total, ahead(entered.lexeme)});
+    records_.add_language({entered.total, entered.ahead});
   }
   const uint32_t number = records_.size();
   Record& record = records_.add();
@@ -111,7 +111,7 @@ void Search::place(const Newcomer& newcomer, int32_t slot) {
   record_[s] = newcomer.record;
   if (task_->unit == Unit::none) return;
   const NodeLanguage &now = trie_.language(newcomer.node), &before = trie_.language(node.parent);
-  factor_[s] = factor_of(now.total - before.total + (ahead(now.lexeme) - ahead(before.lexeme)));
+  factor_[s] = factor_of(now.total - before.total + (now.ahead - before.ahead));
 }
 
 void Search::move(int32_t from, int32_t to) {
@@ -156,8 +156,28 @@ void Search::collect_garbage() {
     if (record_[s] != kNone) record_[s] = record_map_[record_[s]];
   }
   live_ = trie_.size() + records_.size();
+  if (task_->has_model) forget_states();
 }
 
-size_t Search::memory() const { return trie_.memory() + records_.memory() + 2 * mass_.capacity() * sizeof(double); }
+// The language model is asked about prefixes in the beam and, once they are back, about those that begin with one.
+void Search::forget_states() {
+  states_.clear();
+  for (uint32_t node = 0; node < trie_.size(); ++node) {
+    const uint32_t parent = trie_[node].parent;  // its number is lower
+    const bool reachable = trie_.slot(node) != stride_ - 1 || (parent != kNone && node_map_[parent]);
+    node_map_[node] = reachable;
+    if (!reachable) continue;
+    const NodeLanguage& language = trie_.language(node);
+    states_.push_back(language.state);
+    if (language.word_end_state != kNone) states_.push_back(language.word_end_state);
+  }
+  std::sort(states_.begin(), states_.end());
+  states_.erase(std::unique(states_.begin(), states_.end()), states_.end());
+  language_->keep(states_);
+}
+
+size_t Search::memory() const {
+  return trie_.memory() + records_.memory() + 2 * mass_.capacity() * sizeof(double) + (language_ ? language_->memory() : 0);
+}
 
 }  // namespace ctc

@@ -34,7 +34,7 @@ void Search::end_word(NodeLanguage& node) {
     state = scored.state;
   }
   node.word_end = added;
-  node.word_end_factor = factor_of(added - ahead(node.lexeme));
+  node.word_end_factor = factor_of(added - node.ahead + ahead(state, Lexicon::root()));
   node.word_end_state = state;
 }
 
@@ -52,15 +52,36 @@ void Search::enter_language(NodeLanguage& child, NodeLanguage& parent, int colum
   } else if (column != task_->delimiter) {
     child.words = std::max<uint32_t>(parent.words, 1u);
     child.lexeme = parent.lexeme == kOutside ? kOutside : task_->lexicon->child(parent.lexeme, column);
+    child.ahead = ahead(child.state, child.lexeme);
   } else if (parent.lexeme == Lexicon::root()) {
     child.words += parent.words > 0;
+    child.ahead = parent.ahead;
   } else {
     end_word(parent);
     child.lexeme = Lexicon::root();
     child.state = parent.word_end_state;
     child.total += parent.word_end;
     child.words = parent.words + 1;
+    child.ahead = ahead(child.state, child.lexeme);
   }
+}
+
+// What ranks an unfinished word: the most probable word it can become, in its context where the model can tell. The
+// beginning of a word can become the most of all, so letters add nothing.
+double Search::ahead(uint32_t state, uint32_t lexeme) {
+  if (weights_->ahead.empty() || lexeme == kOutside) return 0.0;
+  if (!weights_->successors) return weights_->ahead[lexeme];
+  const uint64_t key = (uint64_t{state} << 32 | lexeme) + 1;
+  Promise& promise = promises_[(key * 0x9E3779B97F4A7C15u) >> (64 - kPromiseBits)];
+  if (promise.key != key) {
+    const auto best = weights_->successors->best(state, lexeme);
+    promise = {key, weights_->ahead[lexeme] + weights_->scale * static_cast<double>(best.backoff)};
+    // Where nothing is listed, an alpha of 0 must not make something of it.
+    if (std::isfinite(best.listed))
+      promise.ahead =
+          std::max(promise.ahead, weights_->scale * static_cast<double>(best.listed) - weights_->any_word);
+  }
+  return promise.ahead;
 }
 
 // The language score of a prefix at the end of the audio, and whether its last word is a whole one.
@@ -107,7 +128,7 @@ std::vector<Result> Search::finish() {
     Ending e{};
     e.slot = slot;
     e.acoustic = std::log(mass_[s]) - static_cast<double>(shift_) * kLn2;
-    if (task_->unit != Unit::none) e.acoustic -= trie_.language(node).total + ahead(trie_.language(node).lexeme);
+    if (task_->unit != Unit::none) e.acoustic -= trie_.language(node).total + trie_.language(node).ahead;
     e.language = finish_language(node, &e.whole);
     e.score = e.acoustic + e.language;
     any_whole |= e.whole;

@@ -25,6 +25,7 @@ struct NodeLanguage {
   uint32_t lexeme = 0;          // where the unfinished word is in the lexicon
   uint32_t state = 0;           // after the last finished word
   double total = 0.0;           // everything added so far
+  double ahead = 0.0;           // what ranks the unfinished word until it is finished; not part of `total`
   double word_end = 0.0;        // what ending the word here adds, once asked
   double word_end_factor = 0.0;  // and what its probability is multiplied by, look-ahead taken back
   uint32_t word_end_state = kNone;  // kNone: not yet asked

@@ -65,8 +65,8 @@ inline void multiply_row(const Weight* row, float value, Vector* sum) {
   for (int v = 0; v < V; ++v) sum[v] += value * widen(row + v * W);
 }
 
-template <int V, bool distant, class Weight>
-inline void accumulate(const Weight* block, const float* values, const int32_t* indices, int count, bool fresh,
+template <int V, bool distant>
+inline void accumulate(const float* block, const float* values, const int32_t* indices, int count, bool fresh,
                        float* sums, const char* ahead) {
   Vector sum[V];
 #pragma GCC unroll 10
@@ -81,8 +81,8 @@ inline void accumulate(const Weight* block, const float* values, const int32_t* 
 }
 
 // Two rows without a gap and some of a panel's vectors: every weight that is loaded serves twice.
-template <int first, int V, int panel, bool distant, class Weight>
-inline void accumulate_pair(const Weight* block, const float* values, int64_t stride, int count, bool fresh,
+template <int first, int V, int panel, bool distant>
+inline void accumulate_pair(const float* block, const float* values, int64_t stride, int count, bool fresh,
                             float* sums, int64_t sums_stride, const char* ahead) {
   if constexpr (V > 0) {
     Vector one[V], two[V];
@@ -93,11 +93,11 @@ inline void accumulate_pair(const Weight* block, const float* values, int64_t st
     }
     for (int i = 0; i < count; ++i) {
       if (distant) __builtin_prefetch(ahead + i * 64);
-      const Weight* row = block + (i * panel + first) * W;
+      const float* row = block + (i * panel + first) * W;
       const float x = values[i], y = values[stride + i];
 #pragma GCC unroll 10
       for (int v = 0; v < V; ++v) {
-        const Vector weight = widen(row + v * W);
+        const Vector weight = load(row + v * W);
         one[v] += x * weight;
         two[v] += y * weight;
       }
@@ -112,38 +112,38 @@ inline void accumulate_pair(const Weight* block, const float* values, int64_t st
 
 // One row times the whole panel, which is read once and from far away: each read is announced a few rows before.
 template <int V, class Weight>
-void stream_row(const Product& p) {
+void stream_row(const Product& p, int row) {
   constexpr int columns = V * W;
   constexpr int distance = 2560 / (columns * static_cast<int>(sizeof(Weight)));
   const Weight* panel = static_cast<const Weight*>(p.weights);
+  const float* values = p.values + int64_t{row} * p.stride;
+  const int32_t* indices = p.indices + int64_t{row} * p.stride;
+  const int32_t* counts = p.counts + int64_t{row} * p.blocks;
+  float* sums = p.sums + int64_t{row} * p.sums_stride;
   Vector sum[V];
 #pragma GCC unroll 10
-  for (int v = 0; v < V; ++v) sum[v] = p.add ? load(p.sums + v * W) : Vector{};
+  for (int v = 0; v < V; ++v) sum[v] = p.add ? load(sums + v * W) : Vector{};
   for (int b = 0; b < p.blocks; ++b) {
-    const Weight* block = panel + int64_t{p.starts[b]} * columns;
-    const float* values = p.values + p.starts[b];
-    const int32_t* indices = p.indices + p.starts[b];
-    const int count = p.counts[b], kept = count < 0 ? -count : count;
+    const int start = p.starts[b], end = p.starts[b + 1];
+    const Weight *block = panel + int64_t{start} * columns, *next_block = panel + int64_t{end} * columns;
+    const int count = counts[b], kept = count < 0 ? -count : count;
+    const int next = b + 1 < p.blocks ? counts[b + 1] : 0, next_kept = next < 0 ? -next : next;
     const int last = kept > distance ? kept - distance : 0;
-    for (int i = 0; i < last; ++i) {
-      fetch<columns * sizeof(Weight)>(block + row_of(indices, count, i + distance) * columns);
-      multiply_row<V>(block + row_of(indices, count, i) * columns, values[i], sum);
-    }
-    const int next = b + 1 < p.blocks ? p.counts[b + 1] : 0, next_kept = next < 0 ? -next : next;
-    const Weight* next_block = panel + int64_t{p.starts[b + 1]} * columns;
-    for (int i = last; i < kept; ++i) {
-      if (i - last < next_kept)
-        fetch<columns * sizeof(Weight)>(next_block + row_of(p.indices + p.starts[b + 1], next, i - last) * columns);
-      multiply_row<V>(block + row_of(indices, count, i) * columns, values[i], sum);
+    for (int i = 0; i < kept; ++i) {
+      if (i < last)
+        fetch<columns * sizeof(Weight)>(block + row_of(indices + start, count, i + distance) * columns);
+      else if (i - last < next_kept)
+        fetch<columns * sizeof(Weight)>(next_block + row_of(indices + end, next, i - last) * columns);
+      multiply_row<V>(block + row_of(indices + start, count, i) * columns, values[start + i], sum);
     }
   }
 #pragma GCC unroll 10
-  for (int v = 0; v < V; ++v) store(p.sums + v * W, sum[v]);
+  for (int v = 0; v < V; ++v) store(sums + v * W, sum[v]);
 }
 
-// `ahead` is the block after this one, of `lines` cache lines: every row asks for its share of it.
-template <int V, bool distant, class Weight>
-void rows_of_block(const Product& p, const Weight* block, int b, const char* ahead, int lines) {
+// All rows times one block. `ahead` is the block after this one, of `lines` cache lines: every row asks for its share.
+template <int V, bool distant>
+void rows_of_block(const Product& p, const float* block, int b, const char* ahead, int lines) {
   const int share = (lines + p.rows - 1) / p.rows, columns = p.starts[b + 1] - p.starts[b];
   const bool fresh = b == 0 && !p.add;
   for (int row = 0; row < p.rows; ++row) {
@@ -164,28 +164,26 @@ void rows_of_block(const Product& p, const Weight* block, int b, const char* ahe
 }
 
 template <int V, class Weight>
-void rows_of_block(const Product& p, const Weight* block, int b, const char* ahead, int lines) {
-  if (p.distant) return rows_of_block<V, true>(p, block, b, ahead, lines);
-  rows_of_block<V, false>(p, block, b, ahead, lines);
-}
-
-template <int V, class Weight>
 void multiply_panel(const Product& p) {
   constexpr int columns = V * W;
-  if (p.rows == 1 && p.distant) {
-    stream_row<V, Weight>(p);
+  constexpr bool wide = sizeof(Weight) == sizeof(float);
+  if (p.rows == 1 ? p.distant || !wide : p.rows == 2 && !wide) {
+    for (int row = 0; row < p.rows; ++row) stream_row<V, Weight>(p, row);
   } else {
     for (int b = 0; b < p.blocks; ++b) {
-      const Weight* block = static_cast<const Weight*>(p.weights) + int64_t{p.starts[b]} * columns;
+      const Weight* weights = static_cast<const Weight*>(p.weights) + int64_t{p.starts[b]} * columns;
       const int size = (p.starts[b + 1] - p.starts[b]) * columns;
-      const char* ahead = reinterpret_cast<const char*>(block + size);
+      const float* block = p.widened;
+      if constexpr (wide)
+        block = weights;
+      else
+        for (int i = 0; i < size; i += W) store(p.widened + i, widen(weights + i));
+      const char* ahead = reinterpret_cast<const char*>(weights + size);
       const int lines = size * static_cast<int>(sizeof(Weight)) / 64;
-      if (sizeof(Weight) == sizeof(float) || p.rows < 3) {
-        rows_of_block<V>(p, block, b, ahead, lines);
-      } else {
-        for (int i = 0; i < size; i += W) store(p.widened + i, widen(block + i));
-        rows_of_block<V>(p, static_cast<const float*>(p.widened), b, ahead, lines);
-      }
+      if (p.distant)
+        rows_of_block<V, true>(p, block, b, ahead, lines);
+      else
+        rows_of_block<V, false>(p, block, b, ahead, lines);
     }
   }
   if (!p.scales) return;

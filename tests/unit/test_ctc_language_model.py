@@ -57,7 +57,7 @@ def test_arpa_and_kenlm_binaries_agree(name: str, tolerance: float) -> None:
         assert scored(binary, words) == pytest.approx(scored(arpa, words), abs=tolerance)
 
 
-@pytest.mark.parametrize("options", [{}, {"lexicon": False, "score_end": True}, {"lookahead": True, "recombine": True}])
+@pytest.mark.parametrize("options", [{}, {"lexicon": False, "score_end": True}, {"recombine": True}])
 def test_decoding_with_a_kenlm_binary_equals_decoding_with_its_arpa(options: dict[str, object]) -> None:
     pytest.importorskip("kenlm")
     alphabet, chosen = Alphabet("aehnst "), BeamOptions(beam_size=20, alpha=0.8, **options)

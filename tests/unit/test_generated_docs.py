@@ -42,3 +42,9 @@ def test_the_notebook_page_says_what_the_rules_say() -> None:
     assert figures["GRU"] == 2 * 1024 * (3 * 1024) * 333
     assert figures["softmax"] == (3 * 29 - 1) * 333
     assert figures["block-expand"] == figures["CTC loss"] == figures["mixed layer, identity projection"] == 0
+
+
+def test_the_figures_of_the_speed_page_are_current() -> None:
+    text = (DOCS / "speed.md").read_text()
+    assert load("speed").page(text) == text
+    assert "| int8 |" in text

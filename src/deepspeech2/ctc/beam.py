@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from typing import Any, NoReturn
@@ -84,7 +84,8 @@ class BeamDecoder:
 
         Args:
             log_probs: Matrices as `decode` takes, cut to the valid frames of each utterance.
-            threads: How many to decode at a time. A KenLM model is asked one thread at a time.
+            threads: How many to decode at a time, longest first; each thread takes the next when it is done. A KenLM
+                model is asked one thread at a time.
 
         Returns:
             The hypotheses of each utterance, in the order given.
@@ -97,14 +98,23 @@ class BeamDecoder:
             raise OptionError(f"threads must be a whole number from 1, but is {threads!r}.")
         if threads == 1:
             return list(map(self._decode_numbered, count(), log_probs))
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(self._decode_numbered, count(), log_probs))
+        matrices = list(map(self._numbered_matrix, count(), log_probs))
+        answers = self._core.decode_batch(matrices, threads)
+        hypotheses = []
+        for index, (fault, row, results, tally) in enumerate(answers):
+            if fault:
+                with _named(index):
+                    _refuse(fault, matrices[index], row)
+            hypotheses.append(self._hypotheses(results, tally))
+        return hypotheses
 
     def _decode_numbered(self, index: int, log_probs: Any) -> Hypotheses:
-        try:
+        with _named(index):
             return self.decode(log_probs)
-        except PosteriorsError as error:
-            raise PosteriorsError(f"Utterance {index} of the batch: {error}") from None
+
+    def _numbered_matrix(self, index: int, log_probs: Any) -> Matrix:
+        with _named(index):
+            return as_matrix(log_probs, self.alphabet.columns)
 
     def stream(self) -> BeamStream:
         """Begin an utterance that arrives in pieces.
@@ -201,6 +211,15 @@ class BeamStream:
     def _require_open(self) -> None:
         if not self._open:
             raise OptionError("This stream is finished; begin another with decoder.stream().")
+
+
+@contextmanager
+def _named(index: int) -> Iterator[None]:
+    """Put the utterance's index in front of what is wrong with it."""
+    try:
+        yield
+    except PosteriorsError as error:
+        raise PosteriorsError(f"Utterance {index} of the batch: {error}") from None
 
 
 def _refuse(fault: int, matrix: Matrix, row: int, first_row: int = 0) -> NoReturn:

@@ -26,12 +26,14 @@ class LanguageSession:
         self._model = model
         self._words = words
         self._number: dict[Hashable, int] = {}
-        self._states: list[Hashable] = []
+        self._states: dict[int, Hashable] = {}
+        self._next = 0
 
     def begin(self) -> int:
         """The state after ``<s>``, for a new utterance."""
         self._number.clear()
         self._states.clear()
+        self._next = 0
         return self._numbered(self._model.begin())
 
     def score(self, state: int, word: int) -> tuple[float, int]:
@@ -43,10 +45,16 @@ class LanguageSession:
         """log10 probability of ``</s>``."""
         return self._model.score(self._states[state], "</s>")[0]
 
+    def keep(self, numbers: Sequence[int]) -> None:
+        """Forget every other state: no prefix that is left leads there."""
+        self._states = {number: self._states[number] for number in numbers}
+        self._number = {state: number for number, state in self._states.items()}
+
     def _numbered(self, state: Hashable) -> int:
-        number = self._number.setdefault(state, len(self._states))
-        if number == len(self._states):
-            self._states.append(state)
+        number = self._number.setdefault(state, self._next)
+        if number == self._next:
+            self._states[number] = state
+            self._next += 1
         return number
 
 

@@ -95,6 +95,10 @@ class NgramModel:
         """log10 P(word | state) and the state after it."""
         return self.core.score(state, self.number(word))
 
+    def listed(self, state: int, word: str) -> tuple[float, float]:
+        """log10 P(word | state) if a longer n-gram than a unigram gives it, else -inf; and the backoff of others."""
+        return self.core.listed(state, self.number(word))
+
     def __reduce__(self) -> tuple[partial[NgramModel], tuple[Path]]:
         return partial(NgramModel, cache=self._cache), (self.path.absolute(),)
 

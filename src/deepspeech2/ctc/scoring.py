@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -141,13 +141,42 @@ class WordScorer(Scorer):
                 lookahead[beginning] = max(value, lookahead.get(beginning, -math.inf))
         return lookahead
 
+    @cached_property
+    def _below(self) -> dict[str, list[str]]:
+        """The words each beginning can become."""
+        below: dict[str, list[str]] = {}
+        for word in self._known:
+            for length in range(len(word) + 1):
+                below.setdefault(word[:length], []).append(word)
+        return below
+
+    def _ahead(self, state: Hashable, partial: str) -> float:
+        """What ranks an unfinished word: the most probable word it can become, after `state` where the model can tell.
+
+        A model can that tells which words it lists behind a context (`NgramModel.listed`); pieces of several letters
+        go without.
+        """
+        if not self._options.lookahead or self._model is None:
+            return 0.0
+        alone = self._lookahead[partial] if partial else 0.0
+        listed: Callable[[Hashable, str], tuple[float, float]] | None = getattr(self._model, "listed", None)
+        if listed is None or not self._single:
+            return alone
+        any_word = max(map(self._unigram, self._known), default=0.0)
+        scale = self._options.alpha * (1.0 if self._options.compat == "baidu" else LN10)
+        _, backoff = listed(state, "<unk>")
+        known = [word for word in self._below.get(partial, ()) if word in self._model]
+        best = max((listed(state, word)[0] for word in known), default=-math.inf)
+        return max(alone + scale * backoff, (scale * best if best > -math.inf else best) - any_word)
+
     def vocabulary(self) -> list[str]:
         """The words that beginnings lead to, sorted."""
         return sorted(self._known)
 
     def start(self) -> PrefixScore:
         """The state after ``<s>``."""
-        return PrefixScore(state=None if self._model is None else self._model.begin())
+        state = None if self._model is None else self._model.begin()
+        return PrefixScore(state=state, lookahead=self._ahead(state, ""))
 
     def extend(self, prefix: PrefixScore, column: int) -> PrefixScore | None:
         """Add a letter, or score the word that a delimiter ends."""
@@ -162,8 +191,8 @@ class WordScorer(Scorer):
         partial = prefix.partial + self._spelling[column]
         if self.closed and partial not in self._lookahead:
             return None
-        lookahead = self._lookahead[partial] if self._options.lookahead and self._model is not None else 0.0
-        return replace(prefix, partial=partial, words=max(prefix.words, 1), lookahead=lookahead)
+        ahead = self._ahead(prefix.state, partial)
+        return replace(prefix, partial=partial, words=max(prefix.words, 1), lookahead=ahead)
 
     def future(self, prefix: PrefixScore) -> object:
         """The state and the unfinished word; beginnings of no word of the list are never alike."""
@@ -185,7 +214,7 @@ class WordScorer(Scorer):
         if self._model is not None:
             log10, state = self._model.score(prefix.state, word)
             added += weigh(self._options, log10, prefix.words, known=word in self._model)
-        return PrefixScore(prefix.total + added, state, "", prefix.words + 1)
+        return PrefixScore(prefix.total + added, state, "", prefix.words + 1, self._ahead(state, ""))
 
     def _unigram(self, word: str) -> float:
         if self._model is None:
