@@ -155,7 +155,13 @@ def _conditions(world: FakeWorld) -> tuple[tuple[sympy.Basic, ...], tuple[sympy.
 
 def _about_one(condition: sympy.Basic) -> bool:
     sides = getattr(condition, "args", ())
-    return condition.has(sympy.Mod) or any(side in (0, 1) for side in sides)
+    if condition.has(sympy.Mod) or any(side in (0, 1) for side in sides):
+        return True
+    if isinstance(condition, sympy.Ge | sympy.Lt) and sides[1] == 2:
+        # More than one, spelled otherwise.
+        return True
+    # Products that differ in one factor are the same where that is one.
+    return isinstance(condition, sympy.Ne | sympy.Eq) and sympy.denom(sympy.cancel(sides[0] / sides[1])) == 1
 
 
 def _verify(
