@@ -102,13 +102,14 @@ std::vector<float> posteriors(Random& random, int frames, int columns) {
 }
 
 std::shared_ptr<Task> task(Random& random, int columns, const std::vector<std::string>& labels,
-                           const std::vector<std::string>& words, const Ngram* model) {
+                           const std::vector<std::string>& words, const std::shared_ptr<Ngram>& model) {
   auto t = std::make_shared<Task>();
   t->columns = columns;
   t->blank = columns - 1;
   t->delimiter = 0;
   t->spelling = labels;
   t->has_model = model != nullptr;
+  t->model = model;
   if (!model && pick(random, 0, 1)) return t;
   t->unit = model && pick(random, 0, 4) == 0 ? Unit::label : Unit::word;
   t->closed = model && t->unit == Unit::word && pick(random, 0, 2);
@@ -133,7 +134,7 @@ void decode(Random& random) {
   labels.emplace_back();
   std::vector<std::string> words{"b", "bb", "bcb", "cc", "bc", "zz", "x30b"};
   std::shared_ptr<Ngram> model = pick(random, 0, 3) ? read(arpa(random, words), random) : nullptr;
-  auto t = task(random, columns, labels, words, model.get());
+  auto t = task(random, columns, labels, words, model);
   Options o;
   o.beam_size = pick(random, 1, pick(random, 0, 1) ? 12 : 150);
   o.cutoff_top_n = pick(random, 1, columns + 3);

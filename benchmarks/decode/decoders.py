@@ -52,10 +52,14 @@ ENTRIES = (
     Entry("deepspeech2 fast", _OURS + "Fast", "model"),
     Entry("deepspeech2 kenlm", _OURS + "KenLM", "model", weights="deepspeech2"),
     Entry("flashlight lexicon logadd", "benchmarks.peers.flashlight_ctc:FlashlightLexicon", "model", **_HEAVY),
-    Entry("flashlight lexicon max", "benchmarks.peers.flashlight_ctc:FlashlightLexiconMax", "model", **_HEAVY),
+    Entry("flashlight lexicon max", "benchmarks.peers.flashlight_ctc:FlashlightLexiconMax", "model", **_HEAVIER),
     # Its own weights were found at beam 100; at 500 it does better on hard with these.
     Entry(
-        "flashlight lexicon logadd, our weights", "benchmarks.peers.flashlight_ctc:FlashlightLexicon", "model", **_HEAVY
+        "flashlight lexicon logadd, our weights",
+        "benchmarks.peers.flashlight_ctc:FlashlightLexicon",
+        "model",
+        sentences=((16, 0), (100, 0)),
+        repeats=((500, 1),),
     ),
     Entry("ctc-beam-decoder", "benchmarks.peers.pyctcdecode_ctc:CtcBeamDecoder", "model", **_HEAVY),
     Entry("pyctcdecode", "benchmarks.peers.pyctcdecode_ctc:PyCtcDecode", "model", weights="ctc-beam-decoder", **_SLOW),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 LONG = ROOT / "benchmarks" / "results" / "decode_long.json"
+THREADS = ROOT / "benchmarks" / "results" / "decode_threads.json"
 OPTIONS = ROOT / "benchmarks" / "results" / "decode_options.json"
 RESULTS = ROOT / "benchmarks" / "results" / "decode.json"
 PAGE = ROOT / "docs" / "decoding-benchmark.md"
@@ -45,14 +46,23 @@ OPTIONS_HEAD = """
 deepspeech2 with the 3-gram on *easy*, beam 100, each option alone against none of them, in turn on each sentence
 (`benchmarks/decode/options_cost.py`).
 """
+THREADS_HEAD = """
+## A second thread
+
+`decode_batch` on all sentences of both sets, {threads} threads against one, in turn, wall time: the median of the
+ratios of neighbouring runs (`benchmarks/decode/threads.py`). The share is of the processor time {threads} cores had to
+give; below 1 the threads waited, for each other or for a core that something else had. {load}
+"""
 TAIL = """
 ## What was compared
 
 * **deepspeech2** searches exactly: every symbol, no score threshold. Its time includes checking every row.
-* **deepspeech2 fast** is `BeamOptions.fast`: look-ahead, recombination of language-model states, a score threshold.
+* **deepspeech2 fast** is `BeamOptions.fast`: look-ahead in context, recombination of language-model states, a score
+  threshold.
 * **deepspeech2 kenlm** asks the `kenlm` package for each probability instead of our own reader.
 * **flashlight-text logadd** is its lexicon-free decoder with all symbols and no threshold: the same search.
 * **flashlight lexicon** runs with all symbols, a threshold of 50 nats and maximum smearing.
+* **flashlight lexicon logadd, our weights** is the same with the alpha and beta of deepspeech2, at beam 500 alone.
 * **pyctcdecode** and **ctc-beam-decoder**, its rewrite in C++, prune as they do by default (symbols below -5, beams
   below -10), so they search less; ctc-beam-decoder's alpha and beta are used for both.
 * **fast-ctc-decode** has no language model.
@@ -88,11 +98,15 @@ def main() -> None:
     page.parent.mkdir(exist_ok=True)
     long_audio = json.loads(LONG.read_text())["rows"] if LONG.exists() else []
     options = json.loads(OPTIONS.read_text())["rows"] if OPTIONS.exists() else []
-    page.write_text(lay_out(content, long_audio, options))
+    threads = json.loads(THREADS.read_text()) if THREADS.exists() else {}
+    page.write_text(lay_out(content, long_audio, options, threads))
 
 
 def lay_out(
-    content: dict[str, Any], long_audio: Sequence[dict[str, Any]] = (), options: Sequence[dict[str, Any]] = ()
+    content: dict[str, Any],
+    long_audio: Sequence[dict[str, Any]] = (),
+    options: Sequence[dict[str, Any]] = (),
+    threads: dict[str, Any] | None = None,
 ) -> str:
     """Return the page."""
     rows, inputs = content["rows"], content["inputs"]
@@ -112,6 +126,9 @@ def lay_out(
         parts += [LONG_HEAD, long_table(long_audio)]
     if options:
         parts += [OPTIONS_HEAD, options_table(options)]
+    if threads:
+        load = f"The load of the machine before it began was {threads['load_before']:.1f}."
+        parts += [THREADS_HEAD.format(threads=threads["threads"], load=load), threads_table(threads["rows"])]
     parts += ["\n## Memory\n", memory_table(rows), "\n## Versions and weights\n", version_table(rows)]
     if content["not_run"]:
         parts += ["\nDid not run: " + "; ".join(f"{name} ({why})" for name, why in content["not_run"].items()) + "."]
@@ -211,6 +228,17 @@ def options_table(rows: Sequence[dict[str, Any]]) -> str:
         for row in rows
     ]
     return table(["option", "microseconds a frame", "against nothing", "WER %"], lines)
+
+
+def threads_table(rows: Sequence[dict[str, Any]]) -> str:
+    """How many times faster several threads are, at each beam."""
+    beams = sorted({row["beam"] for row in rows})
+    found = {(row["decoder"], row["beam"]): row for row in rows}
+    lines = [
+        [name, *(f"{found[name, b]['times_faster']:.2f} ({found[name, b]['processor_share']:.2f})" for b in beams)]
+        for name in dict.fromkeys(row["decoder"] for row in rows)
+    ]
+    return table(["times faster (share)", *(f"beam {beam}" for beam in beams)], lines)
 
 
 def version_table(rows: list[dict[str, Any]]) -> str:

@@ -128,7 +128,7 @@ def run(options: argparse.Namespace) -> None:
     sentences = min(options.sentences, *(len(part.log_probs) for part in data.values()))
     facts: dict[str, Any] = {}
     with saved.open("a") as log, Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        for setting in SETTINGS:
+        for setting in options.settings:
             chosen = [e for e in ENTRIES if e.setting == setting and (not options.only or e.name in options.only)]
             workers = [Worker(entry, options, weights, name) for entry, name in product(chosen, SETS)]
             for worker, request in progress.track(plan(options, workers, sentences), description=setting):
@@ -163,6 +163,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--beams", type=int, nargs="+", default=list(BEAMS))
     parser.add_argument("--repeats", type=int, default=3, help="times each sentence is decoded; the median counts")
     parser.add_argument("--sentences", type=int, default=50, help="sentences of each set")
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--only", nargs="+", default=[], help="names of decoders")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run saved")
     options = parser.parse_args(arguments)

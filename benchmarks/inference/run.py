@@ -66,11 +66,12 @@ def inference_rows(name: str, model: DeepSpeech2, batch: int, rounds: int, machi
         return run
 
     tasks = {label: task(network) for label, network in {**networks, **peers}.items()}
-    expected = tasks["plain loop"]()
+    outputs = {label: run() for label, run in tasks.items()}
+    expected = outputs["plain loop"]
     for label in ("float32", "DeepSpeech2", "ONNX Runtime"):
-        difference = float((tasks[label]() - expected).abs().max())
+        difference = float((outputs[label] - expected).abs().max())
         assert difference < SAME, f"{name}, batch {batch}: {label} differs from the plain loop by {difference}"
-    errors = {form: float((tasks[form]().exp() - expected.exp()).abs().max()) for form in FORMATS}
+    errors = {form: float((outputs[form].exp() - expected.exp()).abs().max()) for form in FORMATS}
     times = contest(tasks, rounds, machine)
     flops = int(count(model, (features, frames)).flops)
     rows = []
@@ -125,7 +126,8 @@ def recurrence_rows(name: str, model: DeepSpeech2, batch: int, rounds: int, mach
     for form, network in networks.items():
         layer = network.recurrent[1]
         tasks[form] = task([layer.forward_states, layer.backward_states])
-    states = torch.stack(tasks["float32"]())
+    outputs = {label: run() for label, run in tasks.items()}
+    states = torch.stack(outputs["float32"])
     times = contest(tasks, 2 * rounds, machine)
     rows = [{"model": name, "batch": batch, "contender": label} | summary(seconds) for label, seconds in times.items()]
     for row in rows:
@@ -165,7 +167,10 @@ def training_rows(name: str, model: DeepSpeech2, rounds: int, machine: Machine) 
 
         return run
 
-    times = contest({"plain loop": task(with_plain_loops(model)), "DeepSpeech2": task(model)}, rounds, machine)
+    tasks = {"plain loop": task(with_plain_loops(model)), "DeepSpeech2": task(model)}
+    for run in tasks.values():
+        run()
+    times = contest(tasks, rounds, machine)
     operations = int(count_training(model, (features, frames), loss=loss, optimiser=None).flops)
     best = min(times["plain loop"])
     return [
@@ -189,6 +194,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--only", default="recurrence,inference,training")
     parser.add_argument("--models", default="small,librispeech")
+    parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -198,20 +204,30 @@ def main() -> None:
     for part in options.only.split(","):
         for name, model in networks.items():
             if part == "training":
-                parts[part].append(training_rows(name, model, options.rounds, machine))
-                report(parts[part][-1])
-                continue
-            for batch in BATCHES:
+                groups = [training_rows(name, model, options.rounds, machine)]
+            else:
                 measure = recurrence_rows if part == "recurrence" else inference_rows
-                parts[part].append(measure(name, model.eval(), batch, options.rounds, machine))
-                report(parts[part][-1])
+                groups = [measure(name, model.eval(), batch, options.rounds, machine) for batch in options.batches]
+            for rows in groups:
+                report(rows)
+            parts[part] += groups
+            write(options.output, parts, networks, machine)
+
+
+def write(
+    path: Path,
+    parts: dict[str, list[list[dict[str, Any]]]],
+    networks: dict[str, DeepSpeech2],
+    machine: Machine,
+) -> None:
+    """Write what there is so far; ratios to the machine's rates change as these get better."""
     for part, fill in (("inference", rate), ("recurrence", rate_recurrence)):
         for rows in parts[part]:
             fill(rows, networks[rows[0]["model"]], machine)
     result = {
         "machine": {
             "processor": processor(),
-            "threads": options.threads,
+            "threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "gemm_gflops": round(machine.flops / 1e9, 1),
             "bandwidth_gbytes": round(machine.bandwidth / 1e9, 1),
@@ -219,7 +235,7 @@ def main() -> None:
         "seconds_of_audio": SECONDS,
         **{part: [row for rows in groups for row in rows] for part, groups in parts.items()},
     }
-    options.output.write_text(json.dumps(result, indent=1) + "\n")
+    path.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def report(rows: list[dict[str, Any]]) -> None:

@@ -23,7 +23,8 @@ def machine_line(results: dict[str, Any]) -> str:
     """Where the figures come from."""
     machine = results["machine"]
     return (
-        f"{machine['processor']}, {machine['threads']} thread{'s' * (machine['threads'] > 1)}, torch {machine['torch']}. "
+        f"{machine['processor']}, {machine['threads']} thread{'s' * (machine['threads'] > 1)}, "
+        f"torch {machine['torch']}. "
         f"Measured in the same run: matrix products {machine['gemm_gflops']} GFLOP/s, reading memory "
         f"{machine['bandwidth_gbytes']} GB/s."
     )
@@ -149,8 +150,10 @@ def page(text: str) -> str:
         "errors": error_table(errors),
     }
     for name, content in parts.items():
-        pattern = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"
-        text = re.sub(pattern, lambda match, content=content: match[1] + content + match[2], text, flags=re.DOTALL)
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
+        text = re.sub(
+            pattern, lambda match, content=content: match[1] + content + "\n" + match[2], text, flags=re.DOTALL
+        )
     return text
 
 

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepspeech2.errors import InputError
 from deepspeech2.speech import recurrence_loops, recurrence_native
 from deepspeech2.speech.recurrence import gru_recurrence, simple_recurrence
 
@@ -152,8 +153,9 @@ def test_every_instruction_set_gives_the_states(simd) -> None:
     program = (
         "import torch, numpy, sys\n"
         "from deepspeech2.speech import recurrence_native as native\n"
-        "try:\n    name = native._recurrence.simd()\n"
-        "except ValueError:\n    sys.exit(7)\n"
+        "from deepspeech2.errors import OptionError\n"
+        "try:\n    name = native.instruction_set()\n"
+        "except OptionError:\n    sys.exit(7)\n"
         f"assert name == {simd!r}\n"
         "from tests.property import test_native_recurrences as cases\n"
         "for size in (1, 31, 170):\n"
@@ -168,6 +170,18 @@ def test_every_instruction_set_gives_the_states(simd) -> None:
     if result.returncode == 7:
         pytest.skip(f"this processor does not run {simd}")
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("wrong", range(4))
+@pytest.mark.parametrize("gates", [1, 3])
+def test_shapes_that_do_not_fit_are_named(wrong, gates) -> None:
+    """The kernels would read past the end."""
+    inputs = [*tensors(([3, 2], 3, 5, False, 0), gates), torch.tensor([3, 2])]
+    if wrong < len(inputs):
+        inputs[wrong] = inputs[wrong][:-1] if wrong else inputs[wrong][..., :-1]
+    rest = [False, *([LIMIT] if gates == 1 else [])]
+    with pytest.raises(InputError, match=r"recurrence: expected .* of shape"):
+        (simple_recurrence if gates == 1 else gru_recurrence)(*inputs, *rest)
 
 
 def test_what_is_not_a_number_stays_one() -> None:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deepspeech2.ctc import Alphabet
@@ -30,12 +31,21 @@ def test_baidu_vocabulary(tmp_path: Path) -> None:
     path = tmp_path / "vocab.txt"
     path.write_bytes("'\n \na\r\né\n".encode())
     assert Alphabet.from_file(path) == Alphabet(["'", " ", "a", "é"])
+    path.write_bytes("\ufeffa\n \n".encode())  # as some editors save it
+    assert Alphabet.from_file(path) == Alphabet(["a", " "])
+
+
+def test_labels_and_blank_from_numpy_are_plain() -> None:
+    alphabet = Alphabet(np.array(["a", "b"]), blank=np.int64(0))
+    assert [type(value) for value in (*alphabet.labels, alphabet.blank)] == [str, str, int]
 
 
 def test_json_vocabularies(tmp_path: Path) -> None:
     path = tmp_path / "vocab.json"
     path.write_text(json.dumps({"<pad>": 0, "b": 2, "|": 1, "a": 3}))
     assert Alphabet.from_file(path) == Alphabet(["|", "b", "a"], blank=0, delimiter="|")
+    path.write_text(json.dumps({"a": 0, "[UNK]": 1, "[PAD]": 2, "|": 3}))  # the blank in the middle
+    assert Alphabet.from_file(path) == Alphabet(["a", "[UNK]", "|"], blank=2, delimiter="|")
     path.write_text(json.dumps(["a", " ", "b"]))
     assert Alphabet.from_json(path) == Alphabet(["a", " ", "b"])
     path.write_text(json.dumps(["a", "*", "b"]))
@@ -50,6 +60,10 @@ def test_json_vocabularies(tmp_path: Path) -> None:
         (["a", 3], None, ["Label 1", "3"]),
         (["a", "b", "a"], None, ["'a'", "0 and 2"]),
         (["a"], 2, ["0..1", "2"]),
+        (["a"], "a", ["number of a column", "'a'"]),
+        (["a"], True, ["number of a column", "True"]),
+        (["a"], 1.0, ["number of a column", "1.0"]),
+        (None, None, ["sequence of strings", "None"]),
     ],
 )
 def test_wrong_labels(labels: list[str], blank: int | None, words: list[str]) -> None:

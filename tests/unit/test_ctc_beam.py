@@ -320,3 +320,18 @@ def test_options_that_do_not_fit_the_alphabet(tmp_path: Path) -> None:
     letters = write_arpa(tmp_path / "letters.arpa", list("ab"), 2, np.random.default_rng(0))
     with pytest.raises(OptionError, match="hot words need a model of words"):
         BeamDecoder(Alphabet("ab "), BeamOptions(hotwords={"a": 1.0}), load_language_model(letters))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("ab ",), "Alphabet(labels)"),
+        ((LETTERS, {"beam_size": 3}), "BeamOptions(...)"),
+        ((LETTERS, BeamOptions(), str(WORDS)), "load_language_model("),
+        ((LETTERS, None, WORDS), "load_language_model("),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_with_the_way_out(arguments: tuple, said: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        BeamDecoder(*arguments)
+    assert said in str(caught.value)

@@ -116,3 +116,18 @@ def test_importing_the_decoder_imports_no_torch() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", ["meta", "sparse", "float8"])
+def test_a_tensor_without_numbers_for_numpy_is_refused(kind: str) -> None:
+    torch = pytest.importorskip("torch")
+    tensor = torch.from_numpy(GOOD)
+    tensor = {
+        "meta": lambda: tensor.to("meta"),
+        "sparse": tensor.to_sparse,
+        "float8": lambda: tensor.to(torch.float8_e4m3fn),
+    }[kind]()
+    with pytest.raises(
+        PosteriorsError, match=r"^Posteriors must be an array of \(time, 4\) log-probabilities: [^\n]+$"
+    ):
+        DECODERS[1].decode(tensor)

@@ -21,10 +21,10 @@ def selects(x):
 
 @pytest.mark.parametrize(
     ("program", "value", "line"),
-    [(branches, "a condition", "x if x.sum\\(\\) > 0 else -x"), (selects, "a boolean index", "return x\\[x > 0\\]")],
+    [(branches, "as item", "x if x.sum\\(\\) > 0 else -x"), (selects, "not zero", "return x\\[x > 0\\]")],
 )
 def test_what_depends_on_values_is_quoted(program, value, line) -> None:
-    with pytest.raises(DataDependentError, match=rf"{value}.*test_refused_programs.py:\d+ \(`.*{line}`\)"):
+    with pytest.raises(DataDependentError, match=rf"{value}.*test_refused_programs.py:\d+ \(.*{line}\)"):
         count(program, torch.empty(5))
 
 
@@ -32,7 +32,7 @@ def test_a_known_mask_selects_and_an_unknown_one_does_not() -> None:
     mask = torch.tensor([True, False, True])
     tally = count(lambda x, m: torch.masked_select(x, m).relu(), (torch.empty(3), mask), strict=True)
     assert tally.kinds["compare"] == 2
-    with pytest.raises(DataDependentError, match="places where a mask is true"):
+    with pytest.raises(DataDependentError, match="masked_select"):
         count(lambda x: torch.masked_select(x, x > 0), torch.empty(3))
 
 

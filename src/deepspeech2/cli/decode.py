@@ -228,7 +228,7 @@ def _decode_all(
     source: PosteriorsInput, decoder: BeamDecoder | GreedyDecoder, utterances: list[Utterance], threads: int
 ) -> Iterator[tuple[Utterance, int, list[Hypothesis] | PosteriorsError]]:
     """Yield each utterance with its frames and its hypotheses, or what is wrong with it, in order."""
-    size = threads * 4  # enough for the threads to share, few enough to come out soon
+    size = threads * 16  # enough for the threads to share, few enough to come out soon
     for start in range(0, len(utterances), size):
         some = utterances[start : start + size]
         matrices = [_attempt(source.matrix, utterance) for utterance in some]

@@ -31,6 +31,10 @@ def flops(
     training: bool = False,
     optimiser: Literal["sgd", "sgd-momentum", "sgd-nesterov", "adam", "adamw"] | None = None,
     label_length: int | None = None,
+    manifest: Path | None = None,
+    epochs: int | None = None,
+    batch_seconds: float | None = None,
+    teraflops: float | None = None,
     formula: Literal["text", "latex", "python"] | None = None,
     shape: Annotated[tuple[str, ...], Parameter(name="--shape", negative=())] = (),
     strict: bool = False,
@@ -47,6 +51,7 @@ def flops(
     ds2 flops params.tar.gz --frames 999 --format json --output counts.json
     ds2 flops librispeech --formula python
     ds2 flops default --training --batch 16 --seconds 15
+    ds2 flops small --training --manifest train.jsonl --epochs 12 --teraflops 120
     ds2 flops conformer.pt2 --shape 1,80,3000 --shape 1:int64
     ```
 
@@ -76,7 +81,18 @@ def flops(
     optimiser:
         The optimiser of the training step; adam by default.
     label_length:
-        Labels of an utterance in training. An assumption of 14 a second by default; give your own data's.
+        Labels of an utterance in training. An assumption of 14 a second by default; give your own data's. With
+        --manifest, the characters of each transcript by default.
+    manifest:
+        With --training: the cost of a whole training on these utterances, batches and padding as the trainer
+        makes them.
+    epochs:
+        Passes over the manifest; 1 by default.
+    batch_seconds:
+        With --manifest: most seconds of audio in a batch, padding included; the trainer's default without it. --batch
+        is then the most utterances.
+    teraflops:
+        With --manifest: also the hours at this sustained rate, a device's peak times its utilisation.
     formula:
         Print the operations as a closed formula in batch and time (frames) instead.
     shape:
@@ -87,10 +103,31 @@ def flops(
     """
     from deepspeech2.cli.counted_models import Request, count_formula, count_model, make_request
 
+    run = {"--epochs": epochs, "--batch-seconds": batch_seconds, "--teraflops": teraflops}
+    if manifest is None and any(value is not None for value in run.values()):
+        raise OptionError(f"{', '.join(run)} describe a training on a manifest; add --training --manifest FILE")
+    if not training and manifest is not None:
+        raise OptionError("--manifest is what a training runs over; add --training")
     if not training and (optimiser is not None or label_length is not None):
         raise OptionError("--optimiser and --label-length describe a training step; add --training")
     if formula is not None and (training or depth is not None or format != "table"):
         raise OptionError("--formula prints one formula of inference; leave out --training, --depth and --format")
+    if manifest is not None:
+        given = {"AUDIO": audio, "--seconds": seconds, "--frames": frames, "--shape": shape or None, "--depth": depth}
+        _refuse([name for name, value in given.items() if value is not None])
+        text = _training_cost(
+            model,
+            manifest,
+            epochs=1 if epochs is None else epochs,
+            batch_seconds=batch_seconds,
+            batch=batch,
+            optimiser=optimiser or "adam",
+            label_length=label_length,
+            teraflops=teraflops,
+            rendering=(convention, format),
+        )
+        _emit(text, output)
+        return
     model, audio = _audio_alone(model, audio)
     request: Request = make_request(
         model, audio, seconds=seconds, frames=frames, batch=batch, shapes=shape, strict=strict
@@ -104,6 +141,42 @@ def flops(
     if not report.tally.complete:
         names = ", ".join(one.operator for one in report.tally.unknown)
         print(f"ds2: the totals are lower bounds, not counted: {names}", file=sys.stderr)
+
+
+def _refuse(options: list[str]) -> None:
+    if options:
+        raise OptionError(f"--manifest gives the durations of a training; leave out {', '.join(options)}")
+
+
+def _training_cost(
+    model: str,
+    manifest: Path,
+    *,
+    epochs: int,
+    batch_seconds: float | None,
+    batch: int | None,
+    optimiser: str,
+    label_length: int | None,
+    teraflops: float | None,
+    rendering: tuple[str, str],
+) -> str:
+    from deepspeech2.cli.counted_models import find_model
+    from deepspeech2.cli.training_cost import TrainingPlan, cost_of_training, render_cost
+    from deepspeech2.flops.conventions import known_convention
+    from deepspeech2.speech.data.batching import BatchingOptions
+    from deepspeech2.speech.network import DeepSpeech2
+
+    convention, form = rendering
+    known_convention(convention)
+    if form not in ("table", "json"):
+        raise OptionError(f"--manifest is shown as table or json, found --format {form}")
+    given = {"batch_seconds": batch_seconds, "batch_utterances": batch}
+    batching = BatchingOptions(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    plan = TrainingPlan(model, manifest, epochs, batching, optimiser, label_length, teraflops)
+    network = find_model(model)
+    if not isinstance(network, DeepSpeech2):
+        raise OptionError(f"--manifest needs a DeepSpeech2, whose steps follow from durations; {model} is none")
+    return render_cost(cost_of_training(network, plan), convention, form)
 
 
 def _audio_alone(model: str, audio: Path | None) -> tuple[str, Path | None]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 
 from deepspeech2.errors import VocabularyError
@@ -45,7 +46,10 @@ class Alphabet:
         Raises:
             VocabularyError: No label, an empty or repeated label, or a blank outside the columns.
         """
-        labels = tuple(labels)
+        try:
+            labels = tuple(str(label) if isinstance(label, str) else label for label in labels)
+        except TypeError:
+            raise VocabularyError(f"The labels should be a sequence of strings, but are {labels!r}.") from None
         if not labels:
             raise VocabularyError("An alphabet needs at least one label besides the blank, but none was given.")
         seen: dict[str, int] = {}
@@ -59,10 +63,12 @@ class Alphabet:
             seen[label] = column
         if blank is None:
             blank = len(labels)
+        if isinstance(blank, bool) or not isinstance(blank, Integral):
+            raise VocabularyError(f"The blank should be the number of a column, but is {blank!r}.")
         if not 0 <= blank <= len(labels):
             raise VocabularyError(f"The blank of {len(labels)} labels must be a column 0..{len(labels)}, not {blank}.")
         object.__setattr__(self, "labels", labels)
-        object.__setattr__(self, "blank", blank)
+        object.__setattr__(self, "blank", int(blank))
         object.__setattr__(self, "delimiter", delimiter if delimiter in seen else None)
 
     @classmethod
@@ -169,7 +175,7 @@ class Alphabet:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # a byte-order mark is no label
     except OSError as error:
         raise VocabularyError(f"{path}: cannot read the vocabulary: {error.strerror}.") from None
     except UnicodeDecodeError as error:

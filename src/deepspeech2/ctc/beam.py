@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
+from os import PathLike
 from typing import Any, NoReturn
 
 from deepspeech2.ctc import _core
@@ -50,6 +51,12 @@ class BeamDecoder:
         Raises:
             OptionError: The options do not fit the alphabet or the language model.
         """
+        if not isinstance(alphabet, Alphabet):
+            raise OptionError(f"The alphabet should be an Alphabet, such as Alphabet(labels), but is {alphabet!r}.")
+        if not isinstance(options, BeamOptions | None):
+            raise OptionError(f"The options should be BeamOptions(...), but are {options!r}.")
+        if isinstance(language_model, str | PathLike):
+            raise OptionError(f"Open the language model first: load_language_model({str(language_model)!r}).")
         self.alphabet = alphabet
         self.language_model = language_model
         self._build(options or BeamOptions())

@@ -29,15 +29,18 @@ def as_matrix(log_probs: Any, columns: int) -> Matrix:
     Raises:
         PosteriorsError: Not a matrix of floats, no frames, or another number of columns.
     """
-    if hasattr(log_probs, "detach"):
-        log_probs = log_probs.detach().cpu()
-        if str(log_probs.dtype) == "torch.bfloat16":
-            log_probs = log_probs.float()
-        log_probs = log_probs.numpy()
     try:
+        if hasattr(log_probs, "detach"):
+            log_probs = log_probs.detach().cpu()
+            if str(log_probs.dtype) == "torch.bfloat16":
+                log_probs = log_probs.float()
+            log_probs = log_probs.numpy()
         array = np.asarray(log_probs)
-    except (ValueError, TypeError) as error:
-        raise PosteriorsError(f"Posteriors must be an array of (time, {columns}) log-probabilities: {error}.") from None
+    except (ValueError, TypeError, RuntimeError) as error:  # torch raises all three where a tensor has no numbers
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise PosteriorsError(
+            f"Posteriors must be an array of (time, {columns}) log-probabilities: {reason}."
+        ) from None
     shape = "x".join(map(str, array.shape)) or "scalar"
     if array.dtype.kind != "f" or array.dtype.itemsize not in (2, 4, 8):
         raise PosteriorsError(

@@ -88,15 +88,15 @@ class ClosedForm:
             >>> formula.at("mac", time=100_000_000)
             7999999680
         """
-        sizes = self._checked(sizes)
-        if self.recount is not None and not self._holds([*self.conditions, *self.doubts], sizes):
+        sizes = self.checked(sizes)
+        if self.recount is not None and not self.holds(sizes):
             return evaluate(self.recount(sizes).total(convention), sizes)
         return evaluate(self.tally.total(convention), sizes)
 
     def tally_at(self, **sizes: int) -> Tally:
         """The whole tally for given sizes, in integers."""
-        sizes = self._checked(sizes)
-        if self.recount is not None and not self._holds([*self.conditions, *self.doubts], sizes):
+        sizes = self.checked(sizes)
+        if self.recount is not None and not self.holds(sizes):
             return self.recount(sizes)
         return self.tally.map(lambda number: evaluate(number, sizes))
 
@@ -109,7 +109,7 @@ class ClosedForm:
                 f"    if not ({_condition_code(condition)}):",
                 f'        raise ValueError("this formula holds for {condition} only")',
             ]
-        return "\n".join([*lines, f"    return {_integer_code(expression)}", ""])
+        return "\n".join([*lines, f"    return {integer_code(expression)}", ""])
 
     def latex(self, convention: str = "standard") -> str:
         """The formula in LaTeX."""
@@ -121,7 +121,11 @@ class ClosedForm:
         """The same formula with a function applied to every number."""
         return ClosedForm(self.tally.map(function), self.names, self.conditions, self.derivation)
 
-    def _checked(self, sizes: Mapping[str, int]) -> dict[str, int]:
+    def holds(self, sizes: Mapping[str, int]) -> bool:
+        """Whether the formula itself gives the count at these sizes, which are then not counted anew."""
+        return self.recount is None or self._holds([*self.conditions, *self.doubts], sizes)
+
+    def checked(self, sizes: Mapping[str, int]) -> dict[str, int]:
         """The sizes as Python integers, or an error for those the formula is not for."""
         if set(sizes) != set(self.names):
             raise ClosedFormError(
@@ -154,7 +158,7 @@ def _tidy(number: Number) -> Number:
     return int(expanded) if expanded.is_Integer else expanded
 
 
-def _integer_code(number: Number) -> str:
+def integer_code(number: Number) -> str:
     """Python source with // for floors, exact for integers of any size."""
     if isinstance(number, int):
         return str(number)
@@ -175,9 +179,9 @@ def _condition_code(condition: sympy.Basic) -> str:
 
 
 def _side_code(side: sympy.Basic) -> str:
-    return _integer_code(side.replace(sympy.Mod, lambda a, b: sympy.Symbol(f"(({a}) % {b})")))
+    return integer_code(side.replace(sympy.Mod, lambda a, b: sympy.Symbol(f"(({a}) % {b})")))
 
 
 def _floor_code(argument: sympy.Expr) -> str:
     top, bottom = sympy.fraction(sympy.together(argument))
-    return f"(({_integer_code(top)}) // {bottom})"
+    return f"(({integer_code(top)}) // {bottom})"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, overload
 
 import torch
@@ -16,6 +17,9 @@ from deepspeech2.flops.dimensions import resolve_dimensions
 from deepspeech2.flops.fakes import FakeWorld
 from deepspeech2.flops.tally import Tally
 from deepspeech2.flops.tracer import Training, trace
+
+# Of a line of the program that an error quotes.
+_LONGEST_SOURCE = 120
 
 
 @overload
@@ -91,7 +95,33 @@ def count(
     return derive(lambda world, a, k: _checked(_run(program, a, k, world), strict), args, kwargs, dimensions)
 
 
+@overload
 def count_training(
+    module: torch.nn.Module,
+    inputs: Any,
+    *,
+    loss: Callable[[Any], torch.Tensor] | None = ...,
+    optimiser: str | torch.optim.Optimizer | None = ...,
+    clip_gradients: bool = ...,
+    strict: bool = ...,
+    symbolic: None = ...,
+) -> Tally: ...
+
+
+@overload
+def count_training(
+    module: torch.nn.Module,
+    inputs: Any,
+    *,
+    loss: Callable[[Any], torch.Tensor] | None = ...,
+    optimiser: str | torch.optim.Optimizer | None = ...,
+    clip_gradients: bool = ...,
+    strict: bool = ...,
+    symbolic: Mapping[str, Any],
+) -> ClosedForm: ...
+
+
+def count_training(  # noqa: PLR0913  (each is a part of what a step is)
     module: torch.nn.Module,
     inputs: Any,
     *,
@@ -99,7 +129,8 @@ def count_training(
     optimiser: str | torch.optim.Optimizer | None = "adam",
     clip_gradients: bool = False,
     strict: bool = False,
-) -> Tally:
+    symbolic: Mapping[str, Any] | None = None,
+) -> Tally | ClosedForm:
     """Count one training step: forward, backward and the optimiser's update, each a `phase` of the tally.
 
     The module runs in training mode, whatever its own (which it keeps); gradients are taken of everything that
@@ -115,6 +146,8 @@ def count_training(
             module, with its options (those but SGD, Adam and AdamW are run on fakes); or None.
         clip_gradients: clip gradients by their global norm before the step; counted with the optimiser.
         strict: raise instead of giving a lower bound.
+        symbolic: dimensions to keep as symbols, as for `count`; gives a closed formula, which `sum_steps` sums over
+            all steps of a training.
 
     Raises:
         CountingError: no result depends on anything that requires a gradient.
@@ -132,14 +165,46 @@ def count_training(
     if not isinstance(module, torch.nn.Module):
         raise InputError(f"expected a torch module to train, found {type(module).__name__}")
     args, kwargs = _arguments(inputs)
-    modes = {child: child.training for child in module.modules()}
-    module.train()
+    _refuse_arrays(args, kwargs)
+    training = Training(loss, optimiser, clip_gradients)
+
+    def step(world: FakeWorld, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tally:
+        with _training_mode(module):
+            return _checked(_run(module, args, kwargs, world, training), strict)
+
+    if symbolic is None:
+        return step(FakeWorld.create(), args, kwargs)
+    from deepspeech2.flops.derivation import derive
+
+    return derive(step, args, kwargs, resolve_dimensions(module, args, kwargs, symbolic))
+
+
+@contextmanager
+def _training_mode(module: torch.nn.Module) -> Iterator[None]:
+    """In training mode and without gradients, both as they were at the end.
+
+    Parameters of TorchScript cannot be replaced by fakes: what they receive is taken away again.
+    """
+    modes = {child: child.training for child in module.modules() if hasattr(child, "training")}
+    gradients = [(parameter, parameter.grad) for parameter in module.parameters()]
     try:
-        tally = _run(module, args, kwargs, FakeWorld.create(), Training(loss, optimiser, clip_gradients))
+        if len(modes) != len(list(module.modules())):
+            raise AttributeError("training")
+        module.train()
+    except (NotImplementedError, AttributeError, RuntimeError) as error:
+        raise InputError(
+            f"a {type(module).__name__} that was exported or frozen cannot be put into training mode; "
+            "count the module it was made from"
+        ) from error
+    try:
+        for parameter, _ in gradients:
+            parameter.grad = None
+        yield
     finally:
         for child, mode in modes.items():
             child.training = mode
-    return _checked(tally, strict)
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
 
 
 def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -162,10 +227,9 @@ def _run(
     try:
         return trace(program, args, kwargs, world, training).tally()
     except (DataDependentOutputException, DynamicOutputShapeException, GuardOnDataDependentSymNode) as error:
-        site = _site(error)
         raise DataDependentError(
-            f"the program needs {_needed(error)} at {site}{_source_line(site)}, and counting knows shapes only; "
-            "make the decision from shapes, or count the part behind it on its own"
+            f"the program needs the value of a tensor ({_needed(error)}) at {_site(error)}, and counting knows shapes "
+            "only; make the decision from shapes, or count the part behind it on its own"
         ) from error
     except (CountingError, InputError):
         raise
@@ -206,43 +270,28 @@ def _shape_text(value: Any) -> str:
     return str(tuple(value.shape)) if isinstance(value, torch.Tensor) else type(value).__name__
 
 
+def _needed(error: BaseException) -> str:
+    """What of a tensor a program asked for."""
+    operator = str(getattr(error, "func", None) or "a branch")
+    if operator.startswith("aten._local_scalar_dense"):
+        return "its one number, as item(), if and int() take it"
+    if operator.startswith("aten.nonzero"):
+        return "the places where it is not zero, of which there may be any number"
+    return operator
+
+
 def _site(error: BaseException) -> str:
-    """`file:line` of the innermost frame of the program itself in an error's traceback."""
+    """`file:line` of the innermost frame of the program itself in an error's traceback, and what is written there."""
     from deepspeech2.flops.recorder import is_program_code
 
     site, traceback = "an unknown place", error.__traceback__
     while traceback is not None:
-        filename = traceback.tb_frame.f_code.co_filename
+        filename, line = traceback.tb_frame.f_code.co_filename, traceback.tb_lineno
         if is_program_code(filename):
-            site = f"{filename}:{traceback.tb_lineno}"
+            source = linecache.getline(filename, line).strip()
+            site = f"{filename}:{line}" + (f" ({source[:_LONGEST_SOURCE]})" if source else "")
         traceback = traceback.tb_next
     return site
-
-
-# What operators whose results depend on values are asked for.
-_NEEDS = {
-    "_local_scalar_dense": "the value of a tensor (a condition, an index, item() or tolist())",
-    "nonzero": "the positions where a tensor is true (nonzero, or a boolean index)",
-    "masked_select": "the number of places where a mask is true",
-    "equal": "whether two tensors are equal",
-    "allclose": "whether two tensors are close",
-    "repeat_interleave": "the sum of the repeats",
-}
-
-
-def _needed(error: BaseException) -> str:
-    """What value the program asked for, in words where there are some."""
-    operator = getattr(error, "func", None) or next(iter(error.args), None)
-    if isinstance(operator, torch._ops.OpOverload):
-        return _NEEDS.get(operator._opname, f"the value of a tensor ({operator})")
-    return "the value of a tensor (a branch)"
-
-
-def _source_line(site: str) -> str:
-    """The line of the program that asked, quoted, where its source is at hand."""
-    filename, _, line = site.rpartition(":")
-    text = linecache.getline(filename, int(line)).strip() if line.isdigit() else ""
-    return f" (`{text[:80]}`)" if text else ""
 
 
 def _checked(tally: Tally, strict: bool) -> Tally:

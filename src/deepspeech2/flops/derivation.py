@@ -154,7 +154,7 @@ def _conditions(world: FakeWorld) -> tuple[tuple[sympy.Basic, ...], tuple[sympy.
 
 
 def _about_one(condition: sympy.Basic) -> bool:
-    sides = getattr(condition, "args", ())
+    sides: tuple[sympy.Expr, ...] = tuple(getattr(condition, "args", ()))
     if condition.has(sympy.Mod) or any(side in (0, 1) for side in sides):
         return True
     if isinstance(condition, sympy.Ge | sympy.Lt) and sides[1] == 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,14 +11,16 @@ from typing import Any
 import sympy
 import torch
 import torch._dynamo.config  # FakeTensorMode imports it on first use; here, so that no count pays for it
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import _disable_current_modes
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_map, tree_map_only
 
 from deepspeech2.errors import InputError
 from deepspeech2.flops.expressions import SizeReader, dimension, plain_sympy
+from deepspeech2.flops.index_patterns import IndexPatterns
 from deepspeech2.flops.known_values import KnownValues
 
 # Tensors of integers this small keep their values: a program may ask for them (lengths, table of positions).
@@ -32,7 +35,11 @@ class FakeWorld:
     read_size: SizeReader
     shapes: ShapeEnv | None = None
     known: KnownValues | None = None
+    patterns: IndexPatterns = field(init=False)
     _fakes: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.patterns = IndexPatterns(self.read_size)
 
     @classmethod
     def create(cls, symbolic: bool = False) -> FakeWorld:
@@ -86,11 +93,33 @@ class FakeWorld:
                 if strided
                 else torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
             )
-        return fake.requires_grad_(tensor.requires_grad)
+        if tensor.requires_grad:
+            # A program under a transform (vmap, grad) may meet the tensor for the first time inside of it.
+            with temporarily_clear_interpreter_stack():
+                fake.requires_grad_()
+        return fake
 
     def fake_tree(self, tree: Any) -> Any:
         """Replace every tensor in nested containers."""
         return tree_map_only(torch.Tensor, self.fake, tree)
+
+    def lend(self, tree: Any) -> Any:
+        """Inputs as the program gets them: tensors replaced, and objects that hold tensors (a cache) copied.
+
+        A program may change such an object; what it changes is the copy.
+        """
+        return tree_map(self._lent, tree)
+
+    def _lent(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return self.fake(value)
+        if callable(value) or not hasattr(value, "__dict__"):
+            return value
+        memo = {id(tensor): self.fake(tensor) for tensor in tensors_within(value)}
+        try:
+            return copy.deepcopy(value, memo)
+        except Exception:  # objects say in many ways that they cannot be copied; such a one goes as it is
+            return value
 
     def symbolic_input(self, tensor: torch.Tensor, dimensions: Mapping[int, tuple[str, int]]) -> torch.Tensor:
         """A fake input whose named axes are symbols; `dimensions` maps an axis to its name and its hint."""
@@ -123,6 +152,25 @@ class FakeWorld:
                 for symbol in condition.free_symbols:
                     found.setdefault(symbol.name, f"{condition.lhs} = {condition.rhs}")
         return found
+
+
+def tensors_within(value: Any) -> Iterator[torch.Tensor]:
+    """The tensors an object holds, in its attributes and containers at any depth."""
+    seen: set[int] = set()
+    waiting = [value]
+    while waiting:
+        one = waiting.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, torch.Tensor):
+            yield one
+        elif isinstance(one, Mapping):
+            waiting += list(one.values())
+        elif isinstance(one, list | tuple | set):
+            waiting += list(one)
+        elif hasattr(one, "__dict__") and not callable(one):
+            waiting += list(vars(one).values())
 
 
 @contextmanager

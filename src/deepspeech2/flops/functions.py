@@ -8,7 +8,7 @@ gradient, when it is asked for, is counted the same way.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any, TypeAlias
 
@@ -39,7 +39,10 @@ FunctionRule: TypeAlias = Callable[[Recorder, SizeOf, tuple[Any, ...], dict[str,
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """A call counted whole: its counts in both directions and the shapes of what it returns."""
+    """A call counted whole: its counts in both directions and the shapes of what it returns.
+
+    Beside its arguments and results it keeps tensors of the shapes `kept` for the backward pass, if there is to be one.
+    """
 
     recorder: Recorder
     read_size: SizeOf
@@ -47,6 +50,8 @@ class _Plan:
     forward: OperationCount
     backward: OperationCount | Callable[[Sequence[bool]], OperationCount]
     shapes: Sequence[Sequence[Any]]
+    kept: Sequence[Sequence[Any]] = ()
+    differentiable: bool = field(default_factory=torch.is_grad_enabled)
 
     def gradient(self, needed: Sequence[bool]) -> OperationCount:
         """The count of the other direction, given which of the tensors need a gradient."""
@@ -71,9 +76,12 @@ class _Whole(torch.autograd.Function):
         example = next(tensor for tensor in tensors if isinstance(tensor, torch.Tensor))
         with plan.recorder.silence():
             results = tuple(example.new_empty(tuple(shape)) for shape in plan.shapes)
+            keeps = plan.differentiable and any(ctx.needs_input_grad)
+            kept = [example.new_empty(tuple(shape)) for shape in plan.kept] if keeps else []
         plan.record(plan.forward, tensors, results)
         ctx.plan = plan
-        ctx.tensors = tensors
+        ctx.arguments = len(tensors)
+        ctx.save_for_backward(*tensors, *results, *kept)
         return results if len(results) > 1 else results[0]
 
     @staticmethod
@@ -82,7 +90,7 @@ class _Whole(torch.autograd.Function):
         with plan.recorder.silence():
             results = [
                 torch.empty_like(tensor) if needed else None
-                for tensor, needed in zip(ctx.tensors, ctx.needs_input_grad[1:], strict=True)
+                for tensor, needed in zip(ctx.saved_tensors[: ctx.arguments], ctx.needs_input_grad[1:], strict=True)
             ]
         plan.record(plan.gradient(ctx.needs_input_grad[1:]), gradients, results, "_backward")
         return (None, *results)
@@ -184,6 +192,9 @@ def _count_recurrent(kind: str, recorder: Recorder, read_size: SizeOf, args: tup
     ]
     for each in stack:
         forward = forward + torch_cell(*each, bias=bias, projection=projection) * directions
+    # The gates of every step and, in an LSTM, its cells; the outputs of all layers but the last.
+    values = gates + 1 if kind == "lstm" else gates
+    kept = [(*leading, values * size * directions)] * layers + [(*leading, width * directions)] * (layers - 1)
     # Between layers: the output of every layer but the last.
     between = rows * int(width) * directions * (layers - 1) if dropped and train else 0
     forward = forward + dropout(between)
@@ -208,7 +219,7 @@ def _count_recurrent(kind: str, recorder: Recorder, read_size: SizeOf, args: tup
     state_shapes = [(layers * directions, batch, width)]
     if kind == "lstm":
         state_shapes.append((layers * directions, batch, size))
-    plan = _Plan(recorder, read_size, kind, forward, backward, [output, *state_shapes])
+    plan = _Plan(recorder, read_size, kind, forward, backward, [output, *state_shapes], kept)
     return _Whole.apply(plan, data, *flat_states, *weights)  # type: ignore[no-untyped-call]
 
 
@@ -270,7 +281,9 @@ def _attention(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwa
     if mask is not None and mask.requires_grad:
         backward = backward + mask_gradient(sizes, specified["attn_mask"].elements)
     output = (*leading, query.shape[-2], value.shape[-1])
-    plan = _Plan(recorder, read_size, "scaled_dot_product_attention", attention(sizes), backward, [output])
+    # A fused kernel keeps the logarithm of the sum of each softmax.
+    kept = [(*leading, query.shape[-2])]
+    plan = _Plan(recorder, read_size, "scaled_dot_product_attention", attention(sizes), backward, [output], kept)
     return _Whole.apply(plan, query, key, value, mask)  # type: ignore[no-untyped-call]
 
 
@@ -351,5 +364,8 @@ def _ctc(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: d
         count = count + OperationCount(divide=batch)
     backward = total_of(ctc_loss_gradient(*sample, vocabulary) for sample in samples)
     shape = [log_probs.shape[1]] if batched and reduction == 0 else []
-    plan = _Plan(recorder, read_size, "ctc_loss", count, backward, [shape])
+    # The forward variables: one for each state of each frame.
+    states = 2 * longest_label(tuple(map(read_size, targets.shape)), batch) + 1
+    kept = [(*log_probs.shape[:-1], int(states))] if isinstance(states, int) else []
+    plan = _Plan(recorder, read_size, "ctc_loss", count, backward, [shape], kept)
     return _Whole.apply(plan, log_probs)  # type: ignore[no-untyped-call]

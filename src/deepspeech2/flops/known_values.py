@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 _LIMIT = 1 << 20
 _ATTRIBUTE = "_known_value"
+_INDEXED = frozenset({"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index", "_unsafe_index_put"})
 _VALUE_DEPENDENT = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 
 
@@ -63,6 +64,8 @@ class KnownValues:
 
     def run(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Call an operator on fakes; its results know their values if all its arguments do."""
+        if func._opname in _INDEXED:
+            args = self._with_places(args)
         values = self._values(func, args, kwargs)
         if values is not None and not _VALUE_DEPENDENT.isdisjoint(func.tags):
             return self._run_on_values(func, *values)
@@ -74,18 +77,33 @@ class KnownValues:
             self._follow(func, values, outputs)
         return outputs
 
+    def _with_places(self, args: Any) -> Any:
+        """Known boolean indices as the integer ones they stand for, so that the number of elements is known too."""
+        if not isinstance(args[1], list | tuple):
+            return args
+        indices: list[Any] = []
+        for index in args[1]:
+            known = known_value(index) if isinstance(index, torch.Tensor) and index.dtype == torch.bool else None
+            if known is None or _storage(known) in self._stale:
+                indices.append(index)
+                continue
+            with _disable_current_modes():
+                places = known.nonzero(as_tuple=True)
+            indices += [self._faked(place) for place in places]
+        return (args[0], indices, *args[2:])
+
+    def _faked(self, value: torch.Tensor) -> torch.Tensor:
+        with self._mode:
+            fake = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype)
+        self.learn(fake, value)
+        return fake
+
     def _run_on_values(self, func: Any, args: Any, kwargs: Any) -> Any:
         """An operator whose result no shape can tell, such as `item` or `nonzero`."""
         with _disable_current_modes():
             result = func(*args, **kwargs)
 
-        def faked(value: torch.Tensor) -> torch.Tensor:
-            with self._mode:
-                fake = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype)
-            self.learn(fake, value)
-            return fake
-
-        return tree_map_only(torch.Tensor, faked, result)
+        return tree_map_only(torch.Tensor, self._faked, result)
 
     def _values(self, func: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         """The arguments with values in place of fakes, or None if one is not known or the result is random."""

@@ -14,7 +14,10 @@ from typing import Any
 import torch
 
 from deepspeech2.errors import CountingError
+from deepspeech2.flops.index_patterns import allowed_band
 from deepspeech2.flops.known_values import known_value
+from deepspeech2.flops.live_memory import LiveMemory
+from deepspeech2.flops.memory import Memory
 from deepspeech2.flops.operations import NOTHING, Number, OperationCount, at_least_zero
 from deepspeech2.flops.operators.complex_numbers import complex_count
 from deepspeech2.flops.registry import Call, TensorSpec, find_rule
@@ -53,8 +56,11 @@ class _Node:
 class Recorder:
     """Sums operator calls by module, phase and operator."""
 
-    def __init__(self) -> None:
+    def __init__(self, live: LiveMemory | None = None) -> None:
+        """Args: live: follows the memory of the program's tensors; without it, that is not known."""
         self.root = _Node("")
+        self.live = live
+        self.memory: Memory | None = None
         self.phase = "forward"
         self.label: str | None = None
         self.paused = False
@@ -130,6 +136,35 @@ class Recorder:
                 index = bisect_right(self._sequence, node._sequence_nr()) - 1
                 return self._owners[max(index, 0)] if index < len(self._owners) else self.root
         return self._stack[-1]
+
+    def named(self, operator: str) -> str:
+        """What the program calls an operator: by the function it asked for."""
+        # The backward pass is one call of the program; there, operators go by their own names.
+        label = self.label if self.phase == "forward" else None
+        return label or operator.strip("_")
+
+    def place(self) -> tuple[str, str]:
+        """The phase, and the module that is running."""
+        node = self._owner()
+        return self.phase, node.name or node.kind
+
+    def begin_backward(self) -> None:
+        """The forward pass has ended."""
+        if self.live is not None:
+            self.live.forward_ends()
+        self.phase = "backward"
+
+    def end(self) -> None:
+        """The program has ended, and what it returned is still alive; an optimiser's step may follow."""
+        if self.live is not None:
+            if self.phase == "forward":
+                self.live.forward_ends()
+            self.memory, self.live = self.live.result(), None
+
+    def hold_state(self, size: int) -> None:
+        """Bytes an optimiser keeps from step to step."""
+        if self.memory is not None:
+            self.memory = replace(self.memory, optimiser=size)
 
     # Calls ---------------------------------------------------------------------------------------------------
 
@@ -207,9 +242,7 @@ class Recorder:
         if self._measured is not None:
             self._measured.append(count * self._times)
             return
-        # The backward pass is one call of the program; there, operators go by their own names.
-        label = self.label if self.phase == "forward" else None
-        name = label or call.operator.partition("::")[2].strip("_")
+        name = self.named(call.operator.partition("::")[2])
         node = self._owner()
         if is_view and count is NOTHING:
             return
@@ -243,9 +276,9 @@ class Recorder:
         root = self.root
         if root.kind and not root.children:
             root.name = root.kind
-            return Tally(tuple(_module_layers(root)), unknown)
+            return Tally(tuple(_module_layers(root)), unknown, self.memory)
         held = (Layer(root.kind, root.kind, parameters=root.parameters),) if root.parameters else ()
-        return Tally((*held, *_layers(root)), unknown)
+        return Tally((*held, *_layers(root)), unknown, self.memory)
 
 
 def _layers(node: _Node) -> tuple[Layer, ...]:
@@ -312,4 +345,4 @@ def is_program_code(filename: str) -> bool:
 
 def specification(tensor: torch.Tensor, read_size: Any) -> TensorSpec:
     """What formulas may know of a tensor."""
-    return TensorSpec(tuple(map(read_size, tensor.shape)), tensor.dtype, known_value(tensor))
+    return TensorSpec(tuple(map(read_size, tensor.shape)), tensor.dtype, known_value(tensor), allowed_band(tensor))

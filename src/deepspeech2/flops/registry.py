@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import torch
 
 from deepspeech2.errors import CountingError
+from deepspeech2.flops.formulas.bands import Band
 from deepspeech2.flops.operations import Number, OperationCount
 
 
@@ -25,11 +26,13 @@ class TensorSpec:
         shape: integers or expressions.
         dtype: its element type.
         value: the values, only of small tensors that depend on no weight and no floating-point input (masks, lengths).
+        allowed: the pairs an attention mask allows, of a mask of any size that is built from positions.
     """
 
     shape: tuple[Number, ...]
     dtype: torch.dtype
     value: torch.Tensor | None = field(default=None, compare=False, repr=False)
+    allowed: Band | None = field(default=None, compare=False, repr=False)
 
     @property
     def elements(self) -> Number:

@@ -9,6 +9,7 @@ from typing import Any
 
 from deepspeech2.errors import InputError
 from deepspeech2.flops.conventions import headline
+from deepspeech2.flops.memory import Memory
 from deepspeech2.flops.operations import NOTHING, Number, OperationCount, total_of
 
 _FORMAT = "deepspeech2-tally"
@@ -89,10 +90,13 @@ class Tally:
     Attributes:
         layers: the rows at the top of the tree.
         unknown: operators that could not be counted; with any, every total is a lower bound.
+        memory: bytes of the program's tensors and the most alive at once; None where sizes are symbols and for graphs
+            that are not run (ONNX).
     """
 
     layers: tuple[Layer, ...]
     unknown: tuple[UnknownOperator, ...] = ()
+    memory: Memory | None = None
     _total: OperationCount = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -179,7 +183,7 @@ class Tally:
 
     def map(self, function: Callable[[Number], Number]) -> Tally:
         """The same tally with a function applied to every number that may be symbolic."""
-        return Tally(tuple(_map_layer(layer, function) for layer in self.layers), self.unknown)
+        return Tally(tuple(_map_layer(layer, function) for layer in self.layers), self.unknown, self.memory)
 
     def combine(self, others: Sequence[Tally], function: Callable[[Sequence[Number]], Number]) -> Tally:
         """The tally whose every number is a function of the corresponding numbers of several tallies.
@@ -201,6 +205,7 @@ class Tally:
                 {"operator": one.operator, "calls": one.calls, "sites": list(one.sites), "reason": one.reason}
                 for one in self.unknown
             ],
+            "memory": None if self.memory is None else self.memory.to_dict(),
         }
         return json.dumps(document)
 
@@ -220,11 +225,12 @@ class Tally:
                 UnknownOperator(one["operator"], one["calls"], tuple(one["sites"]), one["reason"])
                 for one in document["unknown"]
             )
+            memory = None if document.get("memory") is None else Memory.from_dict(document["memory"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(
                 f"expected the JSON of a tally, version {_VERSION}; found something else ({error!r})"
             ) from error
-        return cls(layers, unknown)
+        return cls(layers, unknown, memory)
 
 
 def _flatten(layer: Layer, depth: int | None) -> Iterator[Layer]:

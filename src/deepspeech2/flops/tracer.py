@@ -13,7 +13,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,11 +30,13 @@ import deepspeech2.flops.value_checks  # noqa: F401  (registers its rules)
 from deepspeech2.errors import CountingError
 from deepspeech2.flops.decompositions import DECOMPOSITIONS, reference_decomposition
 from deepspeech2.flops.expressions import SizeReader
-from deepspeech2.flops.fakes import FakeWorld, fake_state
+from deepspeech2.flops.fakes import FakeWorld, fake_state, tensors_within
 from deepspeech2.flops.functions import find_function_rule
 from deepspeech2.flops.higher_order import HIGHER_ORDER
+from deepspeech2.flops.live_memory import LiveMemory
 from deepspeech2.flops.recorder import Recorder, specification
 from deepspeech2.flops.registry import Call, find_rule, operator_name
+from deepspeech2.flops.results import own_result
 from deepspeech2.flops.updates import plan_update, record_update
 
 # Questions about a tensor, and the birth of constants, which fake tensors must see as real ones to keep their values.
@@ -64,7 +66,9 @@ class _FunctionLevel(TorchFunctionMode):
         if outermost:
             recorder.label = _function_label(func)
         try:
-            rule = None if recorder.paused else find_function_rule(func)
+            # Under a transform (vmap, grad) a function sees one sample; the dispatcher sees them all.
+            whole = not recorder.paused and torch._C._functorch.peek_interpreter_stack() is None
+            rule = find_function_rule(func) if whole else None
             if rule is not None:
                 with recorder.silence():
                     args, kwargs = self.world.fake_tree((args, kwargs))
@@ -102,27 +106,39 @@ class _DispatchLevel(TorchDispatchMode):
             result = func(*args, **kwargs)
             if self.world.known is not None and isinstance(result, FakeTensor):
                 self.world.known.learn_constant(result, args[0])
+            self._follow(func, args, kwargs, result)
             return result
         if not isinstance(func, torch._ops.OpOverload):
             return self._higher_order(func, args, kwargs)
-        if _computes_sizes(func, args):
+        if _computes_sizes(func, args) or _compares_constants(func, args):
             with _disable_current_modes():
                 return func(*args, **kwargs)
         with self.recorder.silence():
             args, kwargs = self.world.fake_tree((args, kwargs))
         if func in DECOMPOSITIONS:
-            with self:
-                return DECOMPOSITIONS[func](*args, **kwargs)
+            with self, self._one_kernel():
+                result = DECOMPOSITIONS[func](*args, **kwargs)
+            self._follow(func, args, kwargs, result)
+            return result
         if find_rule(func) is None:
             result = self._spelled_out(func, args, kwargs)
             if result is not NotImplemented:
                 return result
-        known = self.world.known
-        outputs = known.run(func, args, kwargs) if known is not None else func(*args, **kwargs)
+        outputs = self._outputs(func, args, kwargs)
+        self._follow(func, args, kwargs, outputs)
         if not self.recorder.paused:
             call = self._call(func, args, kwargs, outputs)
             self.recorder.record(call, is_view=_is_view(func))
         return outputs
+
+    def _outputs(self, func: Any, args: Any, kwargs: Any) -> Any:
+        known = self.world.known
+        own = own_result(func, symbolic=known is None)
+        if own is not None:
+            return own(*args, **kwargs)
+        result = func(*args, **kwargs) if known is None else known.run(func, args, kwargs)
+        self.world.patterns.follow(func, args, kwargs, result)
+        return result
 
     def _spelled_out(self, func: Any, args: Any, kwargs: Any) -> Any:
         """An operator without a rule as the operators it is made of, or NotImplemented."""
@@ -133,12 +149,24 @@ class _DispatchLevel(TorchDispatchMode):
         reference = reference_decomposition(func)
         if reference is None:
             return NotImplemented
-        with self:
+        with self, self._one_kernel():
             result = reference(*args, **kwargs)
         if not func._schema.is_mutable or result is NotImplemented:
+            self._follow(func, args, kwargs, result)
             return result
         # What was counted is the operator that returns a new tensor; the one that writes in place is still to run.
         return func(*args, **kwargs)
+
+    def _one_kernel(self) -> Any:
+        live = self.recorder.live
+        return nullcontext() if live is None else live.suspend()
+
+    def _follow(self, func: Any, args: Any, kwargs: Any, outputs: Any) -> None:
+        """Tell the live memory what an operator was given and what it made."""
+        live = self.recorder.live
+        if live is not None:
+            live.borrowed(_fakes_in((args, kwargs)))
+            live.made(_fakes_in(outputs), self.recorder.named(func._opname), self.recorder.place)
 
     def _call(self, func: Any, args: Any, kwargs: Any, outputs: Any) -> Call:
         arguments = {}
@@ -177,6 +205,17 @@ class _DispatchLevel(TorchDispatchMode):
             return handler(self.recorder, *args, **kwargs)
 
 
+def _fakes_in(values: Any) -> Iterator[FakeTensor]:
+    """The fake tensors among arguments or results."""
+    if isinstance(values, FakeTensor):
+        yield values
+    elif isinstance(values, tuple | list):
+        for value in values:
+            yield from _fakes_in(value)
+    elif isinstance(values, dict):
+        yield from _fakes_in(list(values.values()))
+
+
 def _computes_sizes(func: Any, args: Any) -> bool:
     """Whether an operator is arithmetic on sizes, which traced TorchScript does on real integer scalars."""
     tensors = [value for value in args if isinstance(value, torch.Tensor)]
@@ -185,6 +224,11 @@ def _computes_sizes(func: Any, args: Any) -> bool:
     return all(
         type(tensor) is torch.Tensor and tensor.dim() == 0 and not tensor.dtype.is_floating_point for tensor in tensors
     )
+
+
+def _compares_constants(func: Any, args: Any) -> bool:
+    """Whether TorchScript asks, while it optimises a graph, whether two constants of the graph are equal."""
+    return func is torch.ops.aten.equal.default and all(type(value) is torch.Tensor for value in args)
 
 
 @contextmanager
@@ -269,9 +313,11 @@ def trace(
     """
     if isinstance(program, torch.export.ExportedProgram):
         program = program.module()
-    recorder = Recorder()
+    # The bytes of a symbolic size are no number to compare.
+    live = LiveMemory() if world.shapes is None else None
+    recorder = Recorder(live)
     names: dict[int, str] = {}
-    args, kwargs = world.fake_tree((args, dict(kwargs)))
+    args, kwargs = world.lend((args, dict(kwargs)))
     update = None
     if training is not None and training.optimiser is not None and isinstance(program, torch.nn.Module):
         update = plan_update(program, training.optimiser)
@@ -285,6 +331,8 @@ def trace(
             for name, child in program.named_modules():
                 names.setdefault(id(child), name)
             stack.enter_context(fake_state(program, world))
+        if live is not None:
+            _give(live, program, (args, kwargs), training)
         stack.enter_context(_module_hooks(recorder, names, world.read_size))
         stack.enter_context(world.mode)
         stack.enter_context(_DispatchLevel(recorder, world))
@@ -294,21 +342,36 @@ def trace(
             results = list(results)
         if training is not None:
             _backward(recorder, results, training)
+            recorder.end()
             if isinstance(program, torch.nn.Module):
                 record_update(recorder, program, update, clip=training.clip)
+        else:
+            recorder.end()
     if isinstance(program, torch.nn.Module):
         recorder.assign_parameters(program)
     return recorder
+
+
+def _give(live: LiveMemory, program: Any, inputs: Any, training: Training | None) -> None:
+    """What exists before the program runs."""
+    if isinstance(program, torch.nn.Module):
+        live.give("parameters", program.parameters())
+        live.give("buffers", program.buffers())
+        if training is not None:
+            live.watch_gradients(program.parameters())
+    live.give("inputs", tree_flatten(inputs)[0])
 
 
 def _backward(recorder: Recorder, results: Any, training: Training) -> None:
     """Differentiate what the program returned with respect to everything that requires it."""
     if training.loss is not None:
         results = training.loss(results)
-    roots = [value for value in tree_flatten(results)[0] if isinstance(value, torch.Tensor) and value.requires_grad]
+    roots = [value for value in tensors_within(results) if value.requires_grad]
     if not roots:
         raise CountingError("nothing to train: no result depends on a parameter or input that requires a gradient")
-    with recorder.silence():
+    recorder.begin_backward()
+    with recorder.silence(), nullcontext() if recorder.live is None else recorder.live.suspend():
         seeds = [torch.empty_like(root) for root in roots]
-    recorder.phase = "backward"
+    if recorder.live is not None:
+        recorder.live.give("seeds", seeds)
     torch.autograd.backward(roots, seeds)

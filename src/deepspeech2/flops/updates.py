@@ -25,6 +25,9 @@ from deepspeech2.flops.formulas.optimisers import (
 from deepspeech2.flops.operations import OperationCount
 from deepspeech2.flops.recorder import Recorder
 
+# Values kept for each value of a parameter.
+_KEPT = {"sgd": 0, "sgd-momentum": 1, "sgd-nesterov": 1, "adam": 2, "adamw": 2}
+
 
 @dataclass(frozen=True)
 class Update:
@@ -33,12 +36,14 @@ class Update:
     Attributes:
         label: the optimiser, for rows of the tally.
         prices: operations per value of each parameter, by name.
+        kept: values it keeps from step to step for each value of a parameter, by name.
         unpriced: an optimiser without a formula, to be run.
         names: names of the parameters it holds, by identity.
     """
 
     label: str
     prices: Mapping[str, OperationCount] = field(default_factory=dict)
+    kept: Mapping[str, int] = field(default_factory=dict)
     unpriced: torch.optim.Optimizer | None = None
     names: Mapping[int, str] = field(default_factory=dict)
 
@@ -52,7 +57,7 @@ def plan_update(module: torch.nn.Module, optimiser: str | torch.optim.Optimizer)
     names = {id(parameter): name for name, parameter in module.named_parameters()}
     if isinstance(optimiser, str):
         price = optimiser_step(optimiser, 1)
-        return Update(optimiser, dict.fromkeys(names.values(), price))
+        return Update(optimiser, dict.fromkeys(names.values(), price), dict.fromkeys(names.values(), _KEPT[optimiser]))
     if not isinstance(optimiser, torch.optim.Optimizer):
         raise OptionError(f"expected the name of an optimiser or one of torch.optim, found {type(optimiser).__name__}")
     label = type(optimiser).__name__
@@ -63,7 +68,8 @@ def plan_update(module: torch.nn.Module, optimiser: str | torch.optim.Optimizer)
         raise OptionError("LBFGS evaluates the model as often as it needs to: its step has no count of its own")
     if type(optimiser) not in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
         return Update(label, unpriced=optimiser, names=names)
-    return Update(label, {name: _price(optimiser, group) for group, name in held})
+    prices = {name: _price(optimiser, group) for group, name in held}
+    return Update(label, prices, {name: _kept(optimiser, group) for group, name in held})
 
 
 def _price(optimiser: torch.optim.Optimizer, group: Mapping[str, Any]) -> OperationCount:
@@ -77,6 +83,13 @@ def _price(optimiser: torch.optim.Optimizer, group: Mapping[str, Any]) -> Operat
         maximise=bool(group.get("maximize")),
     )
     return (sgd_step if type(optimiser) is torch.optim.SGD else adam_step)(options, 1)
+
+
+def _kept(optimiser: torch.optim.Optimizer, group: Mapping[str, Any]) -> int:
+    """Momentum; or Adam's two averages, and the largest second one if that is kept."""
+    if isinstance(optimiser, torch.optim.SGD):
+        return int(bool(group.get("momentum")))
+    return 3 if group.get("amsgrad") else 2
 
 
 def record_update(recorder: Recorder, module: torch.nn.Module, update: Update | None, *, clip: bool) -> None:
@@ -94,12 +107,15 @@ def record_update(recorder: Recorder, module: torch.nn.Module, update: Update | 
         recorder.record_phase("", "clip_grad_norm", clipping([parameter.numel() for _, parameter in trained]), ())
     if update is None:
         return
+    state = 0
     for name, parameter in trained:
         if name in update.prices:
+            state += update.kept[name] * parameter.numel() * parameter.element_size()
             count = update.prices[name] * parameter.numel()
             recorder.record_phase(name, update.label, count, tuple(parameter.shape))
     if update.unpriced is not None:
-        _run(recorder, update.unpriced, dict(trained), update.names)
+        state = _run(recorder, update.unpriced, dict(trained), update.names)
+    recorder.hold_state(state)
 
 
 def _run(
@@ -107,8 +123,11 @@ def _run(
     optimiser: torch.optim.Optimizer,
     trained: Mapping[str, torch.nn.Parameter],
     names: Mapping[int, str],
-) -> None:
-    """Two steps of a copy that holds the fakes; the first one, which makes the state, is not counted."""
+) -> int:
+    """Two steps of a copy that holds the fakes; the first one, which makes the state, is not counted.
+
+    Returns the bytes of that state.
+    """
     double = copy.copy(optimiser)
     double.param_groups = [
         {**group, "params": [trained[names[id(p)]] for p in group["params"] if names.get(id(p)) in trained]}
@@ -118,3 +137,7 @@ def _run(
     with recorder.silence():
         double.step()
     double.step()
+    held = [value for state in double.state.values() for value in state.values()]
+    return sum(
+        value.numel() * value.element_size() for value in held if isinstance(value, torch.Tensor) and value.dim()
+    )

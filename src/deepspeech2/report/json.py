@@ -35,6 +35,7 @@ def to_document(report: Report) -> dict[str, Any]:
         "headline_per_second": head / (seconds * (report.input.batch or 1)) if seconds else None,
         "total": _amounts(report.total),
         "parameters": report.tally.parameters,
+        "memory": _memory(report),
         "stages": {name: _amounts(count) for name, count in report.stages.items()},
         "feature_steps": {name: _amounts(count) for name, count in report.features.items()},
         "layers": [_row(report, row) for row in report.rows],
@@ -43,6 +44,18 @@ def to_document(report: Report) -> dict[str, Any]:
             {"operator": one.operator, "calls": one.calls, "sites": list(one.sites), "reason": one.reason}
             for one in report.tally.unknown
         ],
+    }
+
+
+def _memory(report: Report) -> dict[str, Any]:
+    """Bytes: traffic operator by operator, what is alive at once, and operations per byte moved."""
+    read, written = report.tally.bytes_read, report.tally.bytes_written
+    live = report.tally.memory
+    return {
+        "bytes_read": read,
+        "bytes_written": written,
+        "flops_per_byte": report.total.total / (read + written) if read + written else None,
+        "live": None if live is None else {**live.to_dict(), "total": live.total},
     }
 
 

@@ -30,6 +30,7 @@ def summary_lines(report: Report) -> list[tuple[str, str]]:
         *_stages(report),
         ("parameters", f"{report.tally.parameters:,}"),
         ("memory traffic", _traffic(report)),
+        *_peak(report),
         *_unknown(report),
     ]
 
@@ -88,6 +89,28 @@ def _traffic(report: Report) -> str:
     return (
         f"{format_bytes(read)} read, {format_bytes(written)} written, operator by operator without a cache{intensity}"
     )
+
+
+def _peak(report: Report) -> list[tuple[str, str]]:
+    memory = report.tally.memory
+    if memory is None:
+        return []
+    where = f"at {memory.peak_operator} in {memory.peak_layer}" if memory.peak_layer else f"at {memory.peak_operator}"
+    made = f"{format_bytes(memory.peak)} of activations alive at once"
+    if memory.gradients:
+        made = f"{format_bytes(memory.peak)} of activations and gradients alive at once"
+    given = [
+        f"{format_bytes(size)} of {name}"
+        for name, size in (
+            ("parameters", memory.parameters),
+            ("buffers", memory.buffers),
+            ("inputs", memory.inputs),
+            ("optimiser state", memory.optimiser),
+        )
+        if size
+    ]
+    together = f"; with {', '.join(given)}: {format_bytes(memory.total)}" if given else ""
+    return [("peak memory", f"{made} ({where}){together}; kernels' workspace not included")]
 
 
 def _unknown(report: Report) -> list[tuple[str, str]]:

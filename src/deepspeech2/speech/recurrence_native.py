@@ -6,11 +6,13 @@ the weights are matrix products of torch, the same for the same inputs and threa
 
 from __future__ import annotations
 
+import functools
 import os
 
 import torch
 from torch import Tensor
 
+from deepspeech2.errors import InputError, OptionError
 from deepspeech2.speech.stored_weights import StoredWeight
 
 try:
@@ -25,9 +27,22 @@ _Weight = tuple[int, str, int, int, int]
 _WORTH_A_THREAD = 1 << 16
 
 
+@functools.cache
+def instruction_set() -> str | None:
+    """Name of the instruction set the kernels use; None where they are not compiled.
+
+    Raises:
+        OptionError: The environment forces one that this processor does not run.
+    """
+    try:
+        return None if _recurrence is None else _recurrence.simd()
+    except ValueError as error:
+        raise OptionError(str(error)) from None
+
+
 def applies(*tensors: Tensor) -> bool:
     """Whether the kernels are compiled and take these tensors."""
-    return _recurrence is not None and all(
+    return instruction_set() is not None and all(
         tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.numel() > 0 for tensor in tensors
     )
 
@@ -47,6 +62,11 @@ def simple_states(
     x: Tensor, weight: StoredWeight, bias: Tensor, lengths: Tensor, reverse: bool, limit: float
 ) -> Tensor:
     """See `recurrence_inference.simple_states`."""
+    batch, _, size = x.shape
+    _check("weight", weight.values, size, size)
+    _check("scales", weight.scales, size)
+    _check("bias", bias, size)
+    _check("lengths", lengths, batch)
     x, bias, lengths = x.contiguous(), bias.contiguous(), lengths.contiguous()
     states = torch.empty_like(x)
     _recurrence.simple_forward(
@@ -65,7 +85,10 @@ def simple_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See `recurrence.simple_recurrence_backward`."""
     grad, output, lengths = grad.contiguous(), output.contiguous(), lengths.contiguous()
-    size = output.shape[2]
+    batch, _, size = output.shape
+    _check("gradient", grad, *output.shape)
+    _check("weight", weight, size, size)
+    _check("lengths", lengths, batch)
     errors = torch.empty_like(output)
     _recurrence.simple_backward(
         _batch(output, lengths, reverse, size),
@@ -101,8 +124,15 @@ def gru_states(  # noqa: PLR0913, PLR0917
 ) -> Tensor:
     """See `recurrence_inference.gru_states`; `gates`, if given, is filled with the gates' values."""
     x, bias, lengths = x.contiguous(), bias.contiguous(), lengths.contiguous()
+    batch, time, width = x.shape
     size = candidate.values.shape[0]
-    states = x.new_empty(x.shape[0], x.shape[1], size)
+    _check("input", x, batch, time, 3 * size)
+    for name, stored, columns in (("gate", gate, 2 * size), ("candidate", candidate, size)):
+        _check(f"{name} weight", stored.values, size, columns)
+        _check(f"{name} scales", stored.scales, columns)
+    _check("bias", bias, width)
+    _check("lengths", lengths, batch)
+    states = x.new_empty(batch, time, size)
     halves = [(columns, None) for columns in gate.values.split(size, dim=1)]
     if gate.scales is not None:
         halves = [(columns, scales) for (columns, _), scales in zip(halves, gate.scales.split(size), strict=True)]
@@ -129,7 +159,12 @@ def gru_backward(  # noqa: PLR0913, PLR0917
     """See `recurrence.gru_recurrence_backward`."""
     grad, output, gates = grad.contiguous(), output.contiguous(), gates.contiguous()
     lengths = lengths.contiguous()
-    size = output.shape[2]
+    batch, time, size = output.shape
+    _check("gradient", grad, batch, time, size)
+    _check("gates", gates, batch, time, 3 * size)
+    _check("gate weight", gate_weight, size, 2 * size)
+    _check("candidate weight", candidate_weight, size, size)
+    _check("lengths", lengths, batch)
     errors, earlier, reset_states = torch.empty_like(gates), torch.empty_like(output), torch.empty_like(output)
     _recurrence.gated_backward(
         _batch(output, lengths, reverse, size),
@@ -147,6 +182,12 @@ def gru_backward(  # noqa: PLR0913, PLR0917
     grad_gate_weight = earlier.view(-1, size).t() @ totals[:, : 2 * size]
     grad_candidate_weight = reset_states.view(-1, size).t() @ totals[:, 2 * size :]
     return errors, grad_gate_weight, grad_candidate_weight, totals.sum(0)
+
+
+def _check(name: str, tensor: Tensor | None, *shape: int) -> None:
+    """The kernels read as far as the sizes say: what they are given must reach so far."""
+    if tensor is not None and tensor.shape != shape:
+        raise InputError(f"recurrence: expected {name} of shape {shape}, found {tuple(tensor.shape)}")
 
 
 def _batch(padded: Tensor, lengths: Tensor, reverse: bool, size: int) -> _Batch:

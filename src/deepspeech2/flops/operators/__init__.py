@@ -10,6 +10,7 @@ from deepspeech2.flops.operators import (  # noqa: F401
     complex_numbers,
     convolutions,
     distances,
+    experts,
     histograms,
     linear_algebra,
     losses,

@@ -26,8 +26,12 @@ def attention_sizes(call: Call) -> Attention:
     if mask is None:
         mask = call.get("attn_bias")
     heads = _heads(query, key, value)
+    allowed: Number | None
     if mask is not None and mask.value is not None:
         allowed, active, seen = _allowed_pairs(mask.value, (heads, query.shape[-2], key.shape[-2]))
+    elif mask is not None and mask.allowed is not None and (mask.allowed.row, mask.allowed.column) == (-2, -1):
+        band, sizes = mask.allowed, (query.shape[-2], key.shape[-2])
+        allowed, active, seen = (heads * each(*sizes) for each in (band.pairs, band.rows, band.columns))
     else:
         # The values of the mask depend on a weight or an input: every pair counts.
         allowed, active, seen = None, None, None
