@@ -211,6 +211,23 @@ def test_an_object_among_the_inputs_is_lent_as_a_copy() -> None:
     assert state.rows[0] is first
 
 
+class Holder:
+    def __init__(self, module) -> None:
+        self.module = module
+
+
+def test_a_module_among_the_inputs_is_not_copied() -> None:
+    holder = Holder(layers())
+    seen = []
+
+    def program(x, holder):
+        seen.append(holder.module)
+        return holder.module(x)
+
+    assert count(program, (example(), holder)).macs == SAMPLES * EACH
+    assert seen[0] is holder.module
+
+
 def test_the_example_of_an_operator_of_ones_own_runs(capsys) -> None:
     """2 x 4 by 4 x 3 with a bias: 48; then 2 operations for each of six results more."""
     path = Path(__file__).parents[2] / "examples" / "own_operator.py"

@@ -115,7 +115,11 @@ class FakeWorld:
             return self.fake(value)
         if callable(value) or not hasattr(value, "__dict__"):
             return value
-        memo = {id(tensor): self.fake(tensor) for tensor in tensors_within(value)}
+        held = list(_held(value))
+        if any(isinstance(one, torch.nn.Module) for one in held):
+            # A copy of a module would take memory, and be another module.
+            return value
+        memo = {id(one): self.fake(one) for one in held if isinstance(one, torch.Tensor)}
         try:
             return copy.deepcopy(value, memo)
         except Exception:  # objects say in many ways that they cannot be copied; such a one goes as it is
@@ -156,6 +160,11 @@ class FakeWorld:
 
 def tensors_within(value: Any) -> Iterator[torch.Tensor]:
     """The tensors an object holds, in its attributes and containers at any depth."""
+    return (one for one in _held(value) if isinstance(one, torch.Tensor))
+
+
+def _held(value: Any) -> Iterator[torch.Tensor | torch.nn.Module]:
+    """Tensors and modules in an object, its attributes and containers; not what modules and functions hold."""
     seen: set[int] = set()
     waiting = [value]
     while waiting:
@@ -163,7 +172,7 @@ def tensors_within(value: Any) -> Iterator[torch.Tensor]:
         if id(one) in seen:
             continue
         seen.add(id(one))
-        if isinstance(one, torch.Tensor):
+        if isinstance(one, torch.Tensor | torch.nn.Module):
             yield one
         elif isinstance(one, Mapping):
             waiting += list(one.values())
