@@ -31,7 +31,7 @@ PRETRAINED = {
     "small": Pretrained(
         FOLDER / "small.safetensors",
         FOLDER / "small-3gram.arpa.gz",
-        BeamOptions(beam_size=256, alpha=0.9, beta=0.5, cutoff_top_n=20, n_best=1, lookahead=True, recombine=True),
+        BeamOptions(beam_size=256, alpha=1.0, beta=0.25, cutoff_top_n=20, n_best=1, lookahead=True, recombine=True),
     ),
 }
 """The models in the package by name."""
