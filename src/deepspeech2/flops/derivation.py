@@ -138,8 +138,16 @@ def _conditions(world: FakeWorld) -> tuple[tuple[sympy.Basic, ...], tuple[sympy.
 
 
 def _about_one(condition: sympy.Basic) -> bool:
-    sides = getattr(condition, "args", ())
-    return condition.has(sympy.Mod) or any(side in (0, 1) for side in sides)
+    """Whether a condition asks if a size is one (or none), in one of the ways torch does."""
+    sides: tuple[sympy.Basic, ...] = getattr(condition, "args", ())
+    if condition.has(sympy.Mod) or any(side in (0, 1) for side in sides):
+        return True
+    if isinstance(condition, sympy.Ge | sympy.Lt):
+        return bool(2 in sides)
+    if isinstance(condition, sympy.Eq | sympy.Ne):
+        # batch * steps != batch: whether there is one step.
+        return 1 in sympy.fraction(sympy.cancel(sides[0] / sides[1]))
+    return False
 
 
 def _verify(
