@@ -10,6 +10,7 @@ namespace {
 constexpr double kSumTolerance = 0.02;
 constexpr double kCutoffSlack = 1e-9;
 constexpr double kSmallest = 1e-305;  // a prefix below is as good as impossible
+constexpr int kAhead = 4;             // candidates looked ahead for what they will need from memory
 constexpr uint32_t kFirstCollection = 32768;
 
 int slack(int beam_size) { return std::max(beam_size / 4, 32); }
@@ -226,8 +227,12 @@ void Search::keep_useful(int column, int found) {
   const bool wide = task_->columns > 64;
   double* values = new_mass_.data() + count_;
   const int first = candidates_;
+  const auto language_of = [this](int i) -> const NodeLanguage& {
+    return trie_.language(static_cast<uint32_t>(node_[static_cast<size_t>(candidate_slot_[static_cast<size_t>(i)])]));
+  };
   for (int i = first; i < first + found; ++i) {
     const int32_t slot = candidate_slot_[static_cast<size_t>(i)];
+    if (task_->unit != Unit::none && i + kAhead < first + found) __builtin_prefetch(&language_of(i + kAhead));
     if (wide) {
       const uint32_t node = static_cast<uint32_t>(node_[static_cast<size_t>(slot)]);
       const uint32_t child = trie_.find(node, column);

@@ -56,10 +56,10 @@ def main() -> None:
         "10 hypotheses with words, times and scores": {"n_best": 10},
         "sentence end scored": {"score_end": True},
         "cutoff_prob 0.999": {"cutoff_prob": 0.999},
-        "score threshold 14": {"beam_threshold": 14.0},
+        "score threshold 10": {"beam_threshold": 10.0},
         "recombination": {"recombine": True},
         "look-ahead": {"lookahead": True},
-        "the fast profile: the last three": {"lookahead": True, "recombine": True, "beam_threshold": 14.0},
+        "the fast profile: the last three": {"lookahead": True, "recombine": True, "beam_threshold": 10.0},
     }
     model = load_language_model(arpa)
     decoders = {name: BeamDecoder(Alphabet(LABELS), BeamOptions(**base), model) for name in variants}

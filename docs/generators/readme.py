@@ -1,4 +1,4 @@
-"""Fills the figures of README.md in between their markers: the table of a real clip, and the published models.
+"""Fills what README.md has between its markers: the table of a real clip, what is heard in it, the published models.
 
 Run `python docs/generators/readme.py`; a test checks that the figures are what this prints.
 """
@@ -6,9 +6,10 @@ Run `python docs/generators/readme.py`; a test checks that the figures are what 
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
-from contextlib import redirect_stdout
+from contextlib import chdir, redirect_stdout
 from pathlib import Path
 
 import torch
@@ -45,10 +46,45 @@ def model_table() -> str:
     return "\n".join(rows)
 
 
-def page(text: str) -> str:
-    """The README with its figures renewed."""
+def transcripts() -> dict[str, str]:
+    """What the small model hears in the clip, by the command that says so."""
+    found = {}
+    for options in ([], ["--decoder", "greedy"]):
+        command = ["transcribe", "examples/clip_10s.flac", *options]
+        text = io.StringIO()
+        with redirect_stdout(text), chdir(ROOT):
+            main(command)
+        found[" ".join(["ds2", *command])] = text.getvalue().strip()
+    return found
+
+
+def transcript_block(found: dict[str, str]) -> str:
+    """The transcripts, and how far such transcripts can be trusted."""
+    session = "\n".join(f"$ {command}\n{text}" for command, text in found.items())
+    rates = {}
+    for kind in ("beam", "greedy"):
+        result = json.loads((ROOT / "recipes" / "small" / "results" / f"test-{kind}.json").read_text())
+        rates[kind] = f"{result['wer']:.1%}"
+    return f"""```
+{session}
+```
+
+What it can and cannot: `small` learned eight hours of speech on a CPU. On clean read speech of unknown speakers it gets
+{rates["beam"]} of the words wrong ({rates["greedy"]} without its language model): it shows every part at work and
+is no product; [more speech](docs/training.md) or [Baidu's checkpoints](docs/checkpoints.md) make one.
+[How it was made](recipes/small/README.md)."""
+
+
+def page(text: str, heard: dict[str, str]) -> str:
+    """The README with its figures renewed.
+
+    Args:
+        text: The README as it is.
+        heard: What `transcripts` found, or what an earlier README says.
+    """
     for name, content in (
         ("clip", f"```\n$ ds2 flops librispeech examples/clip_10s.flac\n{clip_table()}\n```"),
+        ("transcript", transcript_block(heard)),
         ("models", model_table()),
     ):
         pattern = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"
@@ -57,4 +93,4 @@ def page(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(page(README.read_text()))
+    README.write_text(page(README.read_text(), transcripts()))

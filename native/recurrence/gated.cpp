@@ -95,7 +95,7 @@ void gated_forward(const Batch& batch, const GatedWeights& weights, const float*
           kept.set(row, panel, candidate_scratch, run.kernel);
         }
       }
-      me.barrier.wait();
+      me.wait();
       for (int panel = me.index; panel < run.panels.count(); panel += me.team) {
         const int start = run.panels.start(panel), columns = run.panels.columns(panel);
         run.multiply(kept, products, run.candidate, panel, candidate_sums.get(), widened);
@@ -109,7 +109,7 @@ void gated_forward(const Batch& batch, const GatedWeights& weights, const float*
           held.set(row, panel, state, run.kernel);
         }
       }
-      me.barrier.wait();
+      me.wait();
     }
   });
 }
@@ -146,7 +146,7 @@ void gated_backward(const Batch& batch, const GatedWeights& transposed, const fl
           candidate.set(row, panel, error + 2 * size, run.kernel);
         }
       }
-      me.barrier.wait();
+      me.wait();
       for (int panel = me.index; panel < run.panels.count(); panel += me.team) {
         const int start = run.panels.start(panel), columns = run.panels.columns(panel);
         run.multiply(candidate, step ? running : 0, run.candidate, panel, sums.get(), nullptr);
@@ -160,7 +160,7 @@ void gated_backward(const Batch& batch, const GatedWeights& transposed, const fl
           reset.set(row, panel, error, run.kernel);
         }
       }
-      me.barrier.wait();
+      me.wait();
     }
   });
 }

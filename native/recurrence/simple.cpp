@@ -71,7 +71,7 @@ void simple_forward(const Batch& batch, const Weight& weight, const float* bias,
           run.rows(step).set(row, panel, states + at, run.kernel);
         }
       }
-      me.barrier.wait();
+      me.wait();
     }
   });
 }
@@ -93,7 +93,7 @@ void simple_backward(const Batch& batch, const Weight& transposed, float limit, 
           run.rows(step).set(row, panel, errors + at, run.kernel);
         }
       }
-      me.barrier.wait();
+      me.wait();
     }
   });
 }

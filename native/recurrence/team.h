@@ -12,11 +12,10 @@ namespace recurrence {
 // the other thread may be waiting for this very processor.
 class Barrier {
  public:
-  explicit Barrier(int threads) : threads_(threads) {}
-  void wait() {
-    if (threads_ == 1) return;
+  void wait(int team) {
+    if (team == 1) return;
     const unsigned round = round_.load(std::memory_order_acquire);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == team) {
       arrived_.store(0, std::memory_order_relaxed);
       round_.store(round + 1, std::memory_order_release);
       return;
@@ -33,7 +32,6 @@ class Barrier {
   }
 
  private:
-  const int threads_;
   std::atomic<int> arrived_{0};
   std::atomic<unsigned> round_{0};
 };
@@ -42,29 +40,52 @@ struct Member {
   int index;
   int team;
   Barrier& barrier;
+  void wait() const { barrier.wait(team); }
 };
 
-// Runs body(Member) on so many threads, the caller's being one; on fewer if the system gives no more. Threads live
-// for one call: nothing survives a fork, and nothing waits between calls. The body must not throw.
+// The OpenMP library that whoever loaded this module computes with. Its threads keep spinning for milliseconds after
+// a matrix product: threads of one's own would share processors with them.
+struct OpenMP {
+  void (*parallel)(void (*function)(void*), void* data, unsigned threads, unsigned flags);
+  int (*index)();
+  int (*team)();
+};
+
+// Null where none is loaded.
+const OpenMP* loaded_openmp();
+
+// Runs body(Member) on so many threads, the caller's being one; on fewer if there are no more. Threads of one's own
+// live for one call: nothing of them survives a fork. The body must not throw.
 template <class Body>
 void run_team(int threads, const Body& body) {
-  std::atomic<Barrier*> ready{nullptr};
+  Barrier barrier;
+  if (threads == 1) return body(Member{0, 1, barrier});
+  if (const OpenMP* library = loaded_openmp()) {
+    struct Call {
+      const Body& body;
+      Barrier& barrier;
+      const OpenMP& library;
+    } call{body, barrier, *library};
+    const auto run = [](void* data) {
+      const Call& one = *static_cast<Call*>(data);
+      one.body(Member{one.library.index(), one.library.team(), one.barrier});
+    };
+    library->parallel(run, &call, static_cast<unsigned>(threads), 0);
+    return;
+  }
   std::atomic<int> team{0};
   std::vector<std::thread> others;
   others.reserve(static_cast<size_t>(threads - 1));
   try {
     for (int index = 1; index < threads; ++index)
       others.emplace_back([&, index] {
-        Barrier* barrier;
-        while (!(barrier = ready.load(std::memory_order_acquire))) std::this_thread::yield();
-        body(Member{index, team.load(std::memory_order_relaxed), *barrier});
+        while (!team.load(std::memory_order_acquire)) std::this_thread::yield();
+        body(Member{index, team.load(std::memory_order_relaxed), barrier});
       });
   } catch (const std::system_error&) {
   }
   const int size = static_cast<int>(others.size()) + 1;
-  Barrier barrier(size);
-  team.store(size, std::memory_order_relaxed);
-  ready.store(&barrier, std::memory_order_release);
+  team.store(size, std::memory_order_release);
   body(Member{0, size, barrier});
   for (auto& thread : others) thread.join();
 }

@@ -45,6 +45,24 @@ def replacement(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Refuse, before hours of work, a file that cannot be written after them; leaves nothing behind.
+
+    Raises:
+        OptionError: as `replacement`.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_dir() and not target.is_file():
+        return
+    if target.is_dir():
+        raise OptionError(f"{path}: expected a file to write, found a folder")
+    try:
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be written: {error.strerror}") from error
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary file (UTF-8 unless binary) that takes the place of `path` when the block ends without an error.

@@ -87,6 +87,7 @@ def test_transcribe_reads_standard_input(
         (("transcribe", CLIP, "--decoder", "greedy", "--alpha", "2"), "--alpha belongs to the beam search"),
         (("transcribe", CLIP, CLIP, "--output-dir", "OUT"), "would both be written to"),
         (("evaluate", "lost.jsonl"), "no such manifest"),
+        (("evaluate", "lost.jsonl", "--output", "/nowhere/p.jsonl"), "/nowhere/p.jsonl: cannot be written"),
         (("prepare", "lost", "OUT"), "no such manifest"),
         (("train", "lost.jsonl", "--dev", "lost.jsonl", "--output", "OUT"), "no such manifest"),
     ],

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from deepspeech2.errors import ManifestError
 from deepspeech2.speech.data.corpora import scan_corpus
 from deepspeech2.speech.data.manifest import read_manifest
 from deepspeech2.speech.data.prepare import PrepareOptions, prepare, spell_english
 from deepspeech2.speech.features import Normalizer, spectrogram
+from deepspeech2.speech.options import ENGLISH_LABELS
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def put(clip: Path, *places: Path) -> None:
 
 def librispeech(root: Path, clip: Path) -> None:
     put(clip, root / "19/198/19-198-0000.wav", root / "19/198/19-198-0001.wav")
-    (root / "19/198/19-198.trans.txt").write_text("19-198-0000 A CAB\n19-198-0001 BAD\n19-198-0002 LOST\n")
+    (root / "19/198/19-198.trans.txt").write_text("19-198-0000 A CAB\n19-198-0001 BAD\n")
 
 
 def ljspeech(root: Path, clip: Path) -> None:
@@ -39,7 +41,9 @@ def ljspeech(root: Path, clip: Path) -> None:
 
 
 def an4(root: Path, clip: Path) -> None:
-    put(clip, root / "wav/train/anna/an1-anna-b.wav", root / "wav/train/anna/an2-anna-b.wav")
+    put(clip, root / "wav/train/anna/an1-anna-b.wav")
+    samples, rate = soundfile.read(clip)
+    soundfile.write(root / "wav/train/anna/an2-anna-b.sph", samples, rate, format="NIST")
     (root / "etc").mkdir()
     (root / "etc/an4_train.fileids").write_text("train/anna/an1-anna-b\ntrain/anna/an2-anna-b\n")
     (root / "etc/an4_train.transcription").write_text("<s> A CAB </s> (an1-anna-b)\nBAD (an2-anna-b)\n")
@@ -67,6 +71,45 @@ def test_finds_the_utterances_of_a_layout(tmp_path: Path, clip: Path, layout: Ca
     assert {item.speaker for item in found} == speakers.get(layout.__name__, {None})
     named = "folder" if layout is plain else layout.__name__
     assert scan_corpus(root, named) == found
+
+
+def test_audio_that_is_not_there_is_left_out_by_name(tmp_path: Path, clip: Path) -> None:
+    root = tmp_path / "corpus"
+    for layout in (librispeech, ljspeech, an4, commonvoice):
+        shutil.rmtree(root, ignore_errors=True)
+        root.mkdir()
+        layout(root, clip)
+        lost = sorted(path for path in root.rglob("*") if path.suffix in (".wav", ".sph"))[0]
+        lost.unlink()
+        prepared = prepare(root, tmp_path / "out")
+        assert len(prepared.report.usable) == 1
+        (problem,) = prepared.report.problems
+        assert problem.utterance.audio_path.stem == lost.stem
+        assert problem.reason.value == "unreadable audio"
+        assert "no such file" in problem.detail
+
+
+def test_digits_are_named_and_no_labels(tmp_path: Path, clip: Path) -> None:
+    root = tmp_path / "corpus"
+    put(clip, root / "1.wav", root / "2.wav")
+    (root / "1.txt").write_text("A cab")
+    (root / "2.txt").write_text("Room 101")
+    english = prepare(root, tmp_path / "out")
+    assert english.labels == ENGLISH_LABELS
+    assert [problem.reason.value for problem in english.report.problems] == ["characters outside the vocabulary"]
+    kept = prepare(root, tmp_path / "out", PrepareOptions(spelling="keep"))
+    assert kept.labels == tuple(" 01ARabcmo")
+    assert not kept.report.problems
+
+
+def test_one_table_of_common_voice(tmp_path: Path, clip: Path) -> None:
+    root = tmp_path / "cv"
+    root.mkdir()
+    commonvoice(root, clip)
+    (root / "train.tsv").write_text("client_id\tpath\tsentence\ny\t2.wav\tBad\n")
+    assert [item.text for item in scan_corpus(root / "train.tsv")] == ["Bad"]
+    prepared = prepare(root / "train.tsv", tmp_path / "out")
+    assert [item.text for item in prepared.report.usable] == ["bad"]
 
 
 def test_nothing_found_is_said(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech2.errors import OptionError
-from deepspeech2.files import replacement, replacing
+from deepspeech2.files import check_writable, replacement, replacing
 
 
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
@@ -65,3 +65,15 @@ def test_what_is_no_regular_file_is_written_directly(tmp_path: Path) -> None:
     os.close(reader)
     assert pipe.is_fifo()
     assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_place_can_be_checked_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "there.txt").write_text("old")
+    for good in (tmp_path / "new.txt", tmp_path / "there.txt", Path("/dev/null")):
+        check_writable(good)
+    assert [path.name for path in tmp_path.iterdir()] == ["there.txt"]
+    assert (tmp_path / "there.txt").read_text() == "old"
+    with pytest.raises(OptionError, match="cannot be written: No such file or directory"):
+        check_writable(tmp_path / "lost" / "new.txt")
+    with pytest.raises(OptionError, match="found a folder"):
+        check_writable(tmp_path)

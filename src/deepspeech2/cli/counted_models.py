@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from deepspeech2.errors import InputError, OptionError
+from deepspeech2.errors import CheckpointError, InputError, OptionError
 from deepspeech2.flops.closed_form import ClosedForm
 from deepspeech2.flops.conventions import known_convention
 from deepspeech2.flops.counting import count, count_training
@@ -34,6 +34,7 @@ _FORMULA_FRAMES = 999
 # Sizes are 64-bit integers in torch, and the activations are some hundred times the input.
 _MOST_ELEMENTS = 2**52
 _SHAPE = re.compile(r"^(\d+(?:,\d+)*)?(?::(\w+))?$")
+_PROGRAM_SUFFIXES = (".pt2", ".pt", ".pth", ".ts", ".torchscript")
 _OUTPUT_LAYERS = ("output", "log_softmax")
 
 
@@ -163,9 +164,23 @@ def find_model(name: str) -> Callable[..., Any] | OnnxFile:
         return OnnxFile.read(path)
     if path.is_file() and is_torch_archive(path):
         return load_program(path)
+    if path.is_file() and path.suffix in _PROGRAM_SUFFIXES:
+        raise CheckpointError(f"{path}: expected a .pt2 export or TorchScript, found {_found_instead(path)}")
     from deepspeech2.speech.checkpoints import load_model
 
     return load_model(path)
+
+
+def _found_instead(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(2)
+    if not start:
+        return "an empty file"
+    if start == b"PK":
+        return "a truncated or damaged archive"
+    if start[:1] == b"\x80":
+        return "a pickle, which is never opened; export the module with torch.export or torch.jit"
+    return "no archive"
 
 
 def count_model(

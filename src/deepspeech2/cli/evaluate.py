@@ -68,9 +68,12 @@ def evaluate(
     from rich.progress import Progress
 
     from deepspeech2.cli.transcribe import load_recognizer
+    from deepspeech2.files import check_writable
     from deepspeech2.speech.data.manifest import read_manifest
     from deepspeech2.speech.evaluation import evaluate_manifest, write_predictions
 
+    if output is not None:
+        check_writable(output)
     utterances = read_manifest(manifest)
     recognizer = load_recognizer(model, decoder, lm, {"beam_size": beam_size, "alpha": alpha, "beta": beta}, weights)
     console = Console(stderr=True)

@@ -32,7 +32,7 @@ def prepare(
     Parameters
     ----------
     source:
-        A corpus folder, a Kaldi folder, or a manifest (JSON lines, Lhotse cuts).
+        A corpus folder, a table of Common Voice, a Kaldi folder, or a manifest (JSON lines, Lhotse cuts).
     output:
         Folder for manifest.jsonl, vocabulary.txt, mean_std.npz and left_out.jsonl.
     layout:
@@ -40,7 +40,7 @@ def prepare(
     spelling:
         english: lower case, letters, apostrophes and spaces; keep: as it is.
     vocabulary:
-        Spell with this file's characters instead of those that occur.
+        Spell with this file's characters instead of the 28 English ones or, with keep, those that occur.
     decode:
         Decode the audio; --no-decode looks at headers only and does not see silence.
     longest:

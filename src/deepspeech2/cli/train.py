@@ -78,6 +78,7 @@ def train(
     from deepspeech2.speech.distributed import join_world, leave_world
     from deepspeech2.speech.recipe import Recipe, read_recipe
     from deepspeech2.speech.training import STATE_FILE
+    from deepspeech2.speech.training_log import import_summary_writer
     from deepspeech2.speech.training_setup import TrainingData, set_up_training
 
     settings = read_recipe(recipe) if recipe else Recipe()
@@ -86,6 +87,8 @@ def train(
     state_exists = (output / STATE_FILE).exists()
     if state_exists and not resume:
         raise OptionError(f"{output} holds a training; add --resume to go on with it, or choose another folder")
+    if tensorboard:
+        import_summary_writer()
     world = join_world()
     display = _Display(world.leads)
     data = TrainingData(manifest, dev, vocabulary, normalizer, initial_model, cache)
@@ -200,7 +203,7 @@ class _Display:
 
     def say(self, line: str) -> None:
         if self._shown:
-            self._progress.console.print(line, highlight=False)
+            self._progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def preparing(self, what: str, done: int, total: int) -> None:
         self._progress.update(self._task, description=what, completed=done, total=total)

@@ -1,15 +1,22 @@
-"""`ds2 transcribe`: audio files to text."""
+"""`ds2 transcribe`: audio files and manifests to text."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from deepspeech2.speech.bulk import Engine, Outcome, RecognizerSettings
+    from deepspeech2.speech.bulk_results import Results
     from deepspeech2.speech.recognizer import Recognizer, Source
+    from deepspeech2.speech.transcript import Transcript
+
+MANIFESTS = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 
 
 def transcribe(
@@ -17,8 +24,13 @@ def transcribe(
     /,
     *,
     model: str = "small",
-    format: Literal["txt", "json", "srt", "vtt", "tsv"] = "txt",  # noqa: A002
+    format: Literal["txt", "json", "srt", "vtt", "tsv"] | None = None,  # noqa: A002
     output_dir: Path | None = None,
+    output: Path | None = None,
+    resume: bool = False,
+    engine: Literal["local", "ray"] = "local",
+    workers: int | None = None,
+    ray_address: str | None = None,
     decoder: Literal["beam", "greedy"] = "beam",
     lm: Path | None = None,
     beam_size: int | None = None,
@@ -26,28 +38,41 @@ def transcribe(
     beta: float | None = None,
     weights: Literal["float32", "bfloat16", "int8"] = "float32",
 ) -> int:
-    """Recognise speech in audio files.
+    """Recognise speech in audio files, or in all utterances of a manifest.
 
-    Each transcript is written as soon as it is there. A file that cannot be read is named on standard error and the
-    others go on; the exit status is then 1.
+    Each transcript is written as soon as it is there. Audio that cannot be read is named on standard error and the
+    rest goes on; the exit status is then 1.
 
     Examples:
     ```
     ds2 transcribe examples/clip_10s.flac
     ds2 transcribe talks/*.mp3 --format srt --output-dir subtitles
     sox talk.wav -r 16000 -c 1 -t wav - | ds2 transcribe - --format json
+    ds2 transcribe archive.jsonl --output transcripts.jsonl --resume
+    ds2 transcribe archive.jsonl --output transcripts.jsonl --engine ray --workers 64 --ray-address auto
     ```
 
     Parameters
     ----------
     files:
-        Audio files (WAV, FLAC, OGG, MP3); - reads one from standard input.
+        Audio files (WAV, FLAC, OGG, MP3); manifests (.jsonl, .json, Kaldi folders); - reads audio from standard input.
     model:
         Model of the package, or a checkpoint.
     format:
-        txt, json (one line a file), srt, vtt, or tsv (words with milliseconds).
+        txt, json (one line an utterance), srt, vtt, or tsv (words with milliseconds); txt for audio files, json for
+        manifests.
     output_dir:
         Write NAME.FORMAT there instead of printing.
+    output:
+        Write all transcripts there as JSON lines, in the order given; FILE.partial has them until all are there.
+    resume:
+        Do not transcribe again what --output or --output-dir has from an interrupted run.
+    engine:
+        local, or ray: processes on this machine or a cluster; one that dies is replaced and its work done again.
+    workers:
+        Utterances worked on at a time: threads (local, 1 by default) or processes (ray, one for each CPU by default).
+    ray_address:
+        Join this Ray cluster (auto, ray://HOST:10001) instead of starting one here.
     decoder:
         beam or greedy.
     lm:
@@ -61,37 +86,112 @@ def transcribe(
     weights:
         How recurrent weights are stored: float32, bfloat16 or int8; fewer bytes are faster for one file at a time.
     """
-    from deepspeech2.errors import AudioError, OptionError
-    from deepspeech2.files import replacing
-    from deepspeech2.speech.transcript import format_transcript
+    from deepspeech2.errors import OptionError
+    from deepspeech2.speech.bulk_results import ResultsFile, ResultsFolder
 
-    if not files:
-        raise OptionError("expected audio files, or - for standard input, found none")
-    unknown = next((str(path) for path in files if str(path).startswith("-") and str(path) != "-"), None)
-    if unknown is not None:
-        raise OptionError(f"unknown option {unknown}; see ds2 transcribe --help")
-    targets = _targets(files, output_dir, format)
-    recognizer = load_recognizer(model, decoder, lm, {"beam_size": beam_size, "alpha": alpha, "beta": beta}, weights)
-    failed = 0
-    for path, target in zip(files, targets, strict=True):
-        try:
-            transcript = recognizer.transcribe(_source(path))
-        except AudioError as error:
-            failed += 1
-            print(f"ds2: {' '.join(str(error).split())}", file=sys.stderr)
-            continue
-        text = format_transcript(transcript, format)
-        if target is not None:
-            with replacing(target) as file:
-                file.write(text)
+    sources, bulk = _sources(files, stdin_allowed=engine == "local")
+    kind = format or ("json" if bulk else "txt")
+    if resume and output is None and output_dir is None:
+        raise OptionError("--resume goes on with what is in --output or --output-dir; give one of them")
+    if output is not None and (output_dir is not None or (kind != "json" and format is not None)):
+        other = "--output-dir" if output_dir is not None else f"--format {kind}"
+        raise OptionError(f"--output writes JSON lines and goes without {other}")
+    beam = {"beam_size": beam_size, "alpha": alpha, "beta": beta}
+    settings = recognizer_settings(model, decoder, lm, beam, weights)
+    with ExitStack() as stack:
+        results: Results
+        if output is not None:
+            results = stack.enter_context(ResultsFile(output, sources, settings, resume=resume))
+        elif output_dir is not None:
+            results = ResultsFolder(output_dir, sources, kind, resume=resume)
         else:
-            if format == "txt" and len(files) > 1:
-                text = f"{path}\t{text}"
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            results = _Printed(sources, kind)
+        waiting = [(index, source) for index, source in enumerate(sources) if not results.has(index)]
+        chosen = _engine(engine, settings, workers, ray_address) if waiting else None
+        outcomes = chosen.run(waiting) if chosen else iter(())
+        if output is None and output_dir is None:
+            outcomes = _in_order(outcomes, len(sources))
+        try:
+            failed = _collect(outcomes, results, len(sources) - len(waiting), len(sources))
+        except KeyboardInterrupt:
+            if output is not None or output_dir is not None:
+                print("ds2: interrupted; what is done is kept, the same command with --resume goes on", file=sys.stderr)
+            raise
+        results.finish()
     if failed:
-        print(f"ds2: {failed} of {len(files)} files could not be read", file=sys.stderr)
+        print(f"ds2: {failed} of {len(sources)} files could not be read", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _collect(outcomes: Iterator[Outcome], results: Results, done: int, total: int) -> int:
+    """Hand every outcome on, with a progress bar where it does not run into the transcripts; returns the failures."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    shown = console.is_terminal and total > 1 and not (isinstance(results, _Printed) and sys.stdout.isatty())
+    failed = 0
+    with Progress(console=console, transient=True, disable=not shown) as bar:
+        task = bar.add_task("transcribing", total=total, completed=done)
+        for outcome in outcomes:
+            if outcome.transcript is None:
+                failed += 1
+                print(f"ds2: {outcome.reason}", file=sys.stderr)
+            else:
+                results.add(outcome.index, outcome.transcript)
+            bar.advance(task)
+    return failed
+
+
+class _Printed:
+    """Transcripts on standard output."""
+
+    def __init__(self, sources: Sequence[Source], kind: str) -> None:
+        self._sources, self._kind = sources, kind
+
+    def has(self, index: int) -> bool:
+        return False
+
+    def add(self, index: int, transcript: Transcript) -> None:
+        import json
+
+        from deepspeech2.speech.data.manifest import Utterance
+        from deepspeech2.speech.transcript import format_transcript
+
+        text, source = format_transcript(transcript, self._kind), self._sources[index]
+        if self._kind == "txt" and len(self._sources) > 1:
+            text = f"{transcript.source}\t{text}"
+        elif self._kind == "json" and isinstance(source, Utterance):
+            record = json.loads(text) | {"offset": source.offset, "duration": source.duration}
+            text = json.dumps(record, ensure_ascii=False) + "\n"
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def finish(self) -> None:
+        pass
+
+
+def _in_order(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
+    early: dict[int, Outcome] = {}
+    following = iter(range(total))
+    wanted = next(following, None)
+    for outcome in outcomes:
+        early[outcome.index] = outcome
+        while wanted in early:
+            yield early.pop(wanted)
+            wanted = next(following, None)
+
+
+def _engine(kind: str, settings: RecognizerSettings, workers: int | None, address: str | None) -> Engine:
+    from deepspeech2.errors import OptionError
+    from deepspeech2.speech.bulk import LocalEngine
+    from deepspeech2.speech.bulk_ray import RayEngine, RayOptions
+
+    if kind == "ray":
+        return RayEngine(settings, RayOptions(workers, address))
+    if address is not None:
+        raise OptionError("--ray-address belongs to --engine ray")
+    return LocalEngine(settings.load(), 1 if workers is None else workers)
 
 
 def load_recognizer(
@@ -106,40 +206,61 @@ def load_recognizer(
     Raises:
         OptionError: The options contradict each other.
     """
+    return recognizer_settings(model, decoder, lm, beam, weights).load()
+
+
+def recognizer_settings(
+    model: str,
+    decoder: Literal["beam", "greedy"],
+    lm: Path | None,
+    beam: dict[str, float | None],
+    weights: Literal["float32", "bfloat16", "int8"] = "float32",
+) -> RecognizerSettings:
+    """The settings `load_recognizer` loads.
+
+    Raises:
+        OptionError: The options contradict each other, or the model is not known.
+    """
     from dataclasses import replace
 
     from deepspeech2.ctc import BeamOptions
     from deepspeech2.errors import OptionError
-    from deepspeech2.speech.pretrained import PRETRAINED
-    from deepspeech2.speech.recognizer import Recognizer
+    from deepspeech2.speech.bulk import RecognizerSettings
+    from deepspeech2.speech.pretrained import find_pretrained
 
     given = {name: value for name, value in beam.items() if value is not None}
     if decoder == "greedy" and (given or lm):
         what = ", ".join(["--lm"] * bool(lm) + [f"--{name.replace('_', '-')}" for name in given])
         raise OptionError(f"{what} belongs to the beam search; leave --decoder greedy out")
-    own = PRETRAINED[model].beam if model in PRETRAINED and not Path(model).exists() else BeamOptions()
+    own = BeamOptions() if Path(model).exists() else find_pretrained(model).beam
     options = replace(own, **given) if given else None  # type: ignore[arg-type]
-    return Recognizer.from_pretrained(model, decoder=decoder, beam=options, language_model=lm, weights=weights)
+    return RecognizerSettings(model, decoder, options, str(lm) if lm else None, weights)
 
 
-def _targets(files: list[Path], folder: Path | None, kind: str) -> list[Path | None]:
+def _sources(files: list[Path], *, stdin_allowed: bool) -> tuple[list[Source], bool]:
+    """What the arguments stand for, and whether a manifest is among them."""
     from deepspeech2.errors import OptionError
+    from deepspeech2.speech.data.manifest import read_manifest
 
-    if folder is None:
-        return [None] * len(files)
-    folder.mkdir(parents=True, exist_ok=True)
-    targets = [folder / f"{'stdin' if str(path) == '-' else path.stem}.{kind}" for path in files]
-    seen: dict[Path, Path] = {}
-    for path, target in zip(files, targets, strict=True):
-        if target in seen:
-            raise OptionError(f"{seen[target]} and {path} would both be written to {target}; transcribe them apart")
-        seen[target] = path
-    return list(targets)
+    if not files:
+        raise OptionError("expected audio files, a manifest, or - for standard input, found none")
+    unknown = next((str(path) for path in files if str(path).startswith("-") and str(path) != "-"), None)
+    if unknown is not None:
+        raise OptionError(f"unknown option {unknown}; see ds2 transcribe --help")
+    if not stdin_allowed and Path("-") in files:
+        raise OptionError("standard input cannot be sent to Ray; write it to a file, or use --engine local")
+    sources: list[Source] = []
+    bulk = False
+    for path in files:
+        if path.name.endswith(MANIFESTS) or path.is_dir():
+            sources += read_manifest(path, texts=False)
+            bulk = True
+        else:
+            sources.append(_standard_input() if str(path) == "-" else path)
+    return sources, bulk
 
 
-def _source(path: Path) -> Source:
-    if str(path) != "-":
-        return path
+def _standard_input() -> Source:
     # A pipe cannot seek, and audio headers are read with seeks.
     import io
 

@@ -61,14 +61,13 @@ class Alphabet:
                     f"Label {label!r} stands at both {seen[label]} and {column}; each must be unique."
                 )
             seen[label] = column
-        if blank is None:
-            blank = len(labels)
-        if isinstance(blank, bool) or not isinstance(blank, Integral):
+        given: object = len(labels) if blank is None else blank
+        if isinstance(given, bool) or not isinstance(given, Integral):
             raise VocabularyError(f"The blank should be the number of a column, but is {blank!r}.")
-        if not 0 <= blank <= len(labels):
+        if not 0 <= int(given) <= len(labels):
             raise VocabularyError(f"The blank of {len(labels)} labels must be a column 0..{len(labels)}, not {blank}.")
         object.__setattr__(self, "labels", labels)
-        object.__setattr__(self, "blank", int(blank))
+        object.__setattr__(self, "blank", int(given))
         object.__setattr__(self, "delimiter", delimiter if delimiter in seen else None)
 
     @classmethod

@@ -74,8 +74,8 @@ class BeamOptions:
         hotwords: Words to favour and what each occurrence adds to the score; copied. Known to the lexicon from then
             on.
         lookahead: Rank unfinished words by the most probable word they can become, in their context where the model is
-            ARPA and the labels are single letters (12 bytes more for each n-gram), else on its own. Changes which
-            prefixes are kept, never the score of one that is returned.
+            ARPA and the labels are single letters, else on its own. Changes which prefixes are kept, never the score
+            of one that is returned.
         recombine: Of prefixes with the same future (language-model state, unfinished word, last label) keep the best
             only.
         compat: Score as an original did, so that published weights carry over. ``"python"``: P_LM^alpha * (words so
@@ -137,7 +137,7 @@ class BeamOptions:
         Returns:
             Options with look-ahead, recombination and a score threshold.
         """
-        return cls(**{"beam_size": 100, "lookahead": True, "recombine": True, "beam_threshold": 14.0, **changes})
+        return cls(**{"beam_size": 100, "lookahead": True, "recombine": True, "beam_threshold": 10.0, **changes})
 
 
 def _number(name: str, value: object) -> float:

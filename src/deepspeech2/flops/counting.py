@@ -253,8 +253,17 @@ def _message(error: Exception) -> str:
     if not lines:
         return type(error).__name__
     if "TorchScript interpreter" in lines[0]:
-        return lines[-1].strip()
+        return _script_message(lines)
     return lines[0] if not isinstance(error, KeyError | ZeroDivisionError) else f"{type(error).__name__}: {lines[0]}"
+
+
+def _script_message(lines: list[str]) -> str:
+    """The error of a script; where it came without words, the line of the program that failed."""
+    last = lines[-1].strip()
+    marks = [index for index, line in enumerate(lines) if "<--- HERE" in line]
+    if last.rstrip(":").endswith("Error") and marks:
+        return f"{last.rstrip(':')} at `{lines[marks[-1] - 1].strip()}`"
+    return last
 
 
 def _shape_text(value: Any) -> str:

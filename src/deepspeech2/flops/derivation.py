@@ -8,7 +8,7 @@ from typing import Any
 
 import sympy
 
-from deepspeech2.errors import ClosedFormError, InputError
+from deepspeech2.errors import ClosedFormError, CountingError, InputError
 from deepspeech2.flops.closed_form import ClosedForm
 from deepspeech2.flops.dimensions import SymbolicInputs
 from deepspeech2.flops.expressions import evaluate, plain_sympy
@@ -34,12 +34,28 @@ def derive(count: Counter, args: tuple[Any, ...], kwargs: Mapping[str, Any], dim
     Raises:
         ClosedFormError: the count is not a formula in these dimensions, or the check fails.
     """
+    at_sizes = partial(_partly_symbolic, count, args, kwargs, dimensions)
     loops = _looped_over(count, args, kwargs, dimensions)
     if loops:
-        return interpolate(partial(_partly_symbolic, count, args, kwargs, dimensions), dimensions, loops)
-    formula = _traced(count, args, kwargs, dimensions)
-    _verify(count, args, kwargs, dimensions, formula)
+        return interpolate(at_sizes, dimensions, loops)
+    try:
+        formula = _traced(count, args, kwargs, dimensions)
+        _verify(count, args, kwargs, dimensions, formula)
+    except (CountingError, InputError) as error:
+        return _from_integers(at_sizes, dimensions, error)
     return formula
+
+
+def _from_integers(
+    at_sizes: Callable[[Mapping[str, int]], Tally], dimensions: SymbolicInputs, error: CountingError | InputError
+) -> ClosedForm:
+    """The formula of a program that does not take symbols, from counts at sizes; the first error where it has none."""
+    # Inputs that do not fit at any size: this raises what counting them raises.
+    at_sizes(dimensions.sizes)
+    try:
+        return interpolate(at_sizes, dimensions, dimensions.names)
+    except (CountingError, InputError) as other:
+        raise (other if isinstance(other, ClosedFormError) else error) from error
 
 
 def _looped_over(
@@ -50,8 +66,8 @@ def _looped_over(
     world, symbolic_args, symbolic_kwargs = _symbolic_inputs(args, kwargs, dimensions, short)
     try:
         count(world, symbolic_args, symbolic_kwargs)
-    except InputError:
-        # The program does not take so short an input: it is traced at the example's own size.
+    except (CountingError, InputError):
+        # The program does not take so short an input, or no symbols: what it does is found out further on.
         return ()
     return tuple(world.fixed_dimensions())
 

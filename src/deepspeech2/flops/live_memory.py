@@ -32,7 +32,7 @@ class LiveMemory:
     def give(self, kind: str, tensors: Iterable[Any]) -> None:
         """Tensors that exist before the program runs: `parameters`, `buffers` or `inputs`."""
         for tensor in tensors:
-            if isinstance(tensor, torch.Tensor):
+            if isinstance(tensor, torch.Tensor) and _has_storage(tensor):
                 storage = tensor.untyped_storage()
                 if storage._cdata not in self._known:
                     self._known[storage._cdata] = storage
@@ -42,7 +42,7 @@ class LiveMemory:
         """Arguments of an operator: what nobody made was there before, held by the program elsewhere."""
         with torch._C.DisableTorchFunction():
             for tensor in tensors:
-                if tensor.untyped_storage()._cdata not in self._known:
+                if _has_storage(tensor) and tensor.untyped_storage()._cdata not in self._known:
                     self.give("buffers", (tensor,))
 
     def made(self, tensors: Iterable[torch.Tensor], operator: str, place: Callable[[], tuple[str, str]]) -> None:
@@ -56,7 +56,7 @@ class LiveMemory:
         if self.suspended:
             return
         with torch._C.DisableTorchFunction():
-            for tensor in tensors:
+            for tensor in filter(_has_storage, tensors):
                 storage = tensor.untyped_storage()
                 address = storage._cdata
                 if address in self._known:
@@ -94,7 +94,7 @@ class LiveMemory:
                 parameter.register_post_accumulate_grad_hook(self._complete)
 
     def _complete(self, parameter: torch.Tensor) -> None:
-        if parameter.grad is None:
+        if parameter.grad is None or not _has_storage(parameter.grad):
             return
         with torch._C.DisableTorchFunction():
             address = parameter.grad.untyped_storage()._cdata
@@ -123,3 +123,8 @@ class LiveMemory:
         )
         self._known.clear()
         return found
+
+
+def _has_storage(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is one block of memory, as a sparse one is not."""
+    return tensor.layout == torch.strided

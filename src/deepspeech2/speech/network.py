@@ -65,9 +65,7 @@ class AcousticNetwork(nn.Module):
         valid = None
         if frames is not None:
             features = features.masked_fill(~valid_mask(frames, features.shape[2])[:, None, :], 0)
-        # Channels last, the channel's stride being 1: the layout in which convolutions of few channels are two to
-        # four times as fast on processors without AVX-512.
-        x = features.unsqueeze(3).permute(0, 3, 1, 2)
+        x = features.unsqueeze(3).permute(0, 3, 1, 2) if _has_layout(features) else features.unsqueeze(1)
         for layer, convolution in zip(self.conv, self.options.convolutions, strict=True):
             if frames is not None:
                 frames = convolution.output_frames(frames)
@@ -307,7 +305,8 @@ class ImageBatchNorm(BatchNorm):
         mean, variance = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
         # torch sums a channel ten times as accurately when its values lie together.
         y = functional.batch_norm(x.contiguous(), mean, variance, self.weight, self.bias, True, 1.0, self.eps)
-        y = y.contiguous(memory_format=torch.channels_last)
+        if _has_layout(y):
+            y = y.contiguous(memory_format=torch.channels_last)
         values = x.shape[0] * x.shape[2] * x.shape[3]
         self._update(mean, variance * ((values - 1) / values))  # torch gives the unbiased variance
         return y
@@ -330,6 +329,15 @@ class SequenceBatchNorm(BatchNorm):
         self._update(mean, variance)
         scale = self.weight * (variance + self.eps).rsqrt()
         return x * scale + (self.bias - mean * scale)
+
+
+def _has_layout(x: Tensor) -> bool:
+    """Whether an image should be stored channels last: the channels' stride being 1.
+
+    Convolutions of few channels are then two to four times as fast on processors without AVX-512. A program that is
+    traced keeps the plain layout: the other one would make its strides depend on whether a size is 1.
+    """
+    return type(x) is Tensor
 
 
 def valid_mask(frames: Tensor, time: int) -> Tensor:

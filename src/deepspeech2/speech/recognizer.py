@@ -20,7 +20,7 @@ from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.features import HOP_SAMPLES, spectrogram
 from deepspeech2.speech.inference import optimize_for_inference
 from deepspeech2.speech.long_audio import WindowOptions, log_probabilities
-from deepspeech2.speech.network import DeepSpeech2
+from deepspeech2.speech.network import AcousticNetwork, DeepSpeech2
 from deepspeech2.speech.pretrained import find_pretrained
 from deepspeech2.speech.stored_weights import WeightFormat
 from deepspeech2.speech.transcript import TimedWord, Transcript
@@ -64,7 +64,7 @@ class Recognizer:
         if language_model is not None and beam is None:
             raise OptionError("recogniser: a language model needs a beam search; give beam options as well")
         self.model = model.eval()
-        self.network = optimize_for_inference(model, weights)
+        self.network = self._made_ready(model, weights)
         self.normalizer = model.normalizer
         self.alphabet = Alphabet(model.labels)
         self.windows = windows or WindowOptions()
@@ -145,6 +145,10 @@ class Recognizer:
             AudioError: The audio cannot be used.
         """
         return self._probabilities(*self._samples(source))
+
+    def _made_ready(self, model: DeepSpeech2, weights: WeightFormat) -> AcousticNetwork:
+        """The network that runs; a recogniser of another kind of network has its own."""
+        return optimize_for_inference(model, weights)
 
     def _samples(self, source: Source) -> tuple[NDArray[np.float32], str]:
         if isinstance(source, np.ndarray):

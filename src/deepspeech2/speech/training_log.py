@@ -32,7 +32,7 @@ class TrainingLog:
     def __init__(self, folder: Path, *, resume_step: int = 0, every: int = 20, tensorboard: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._every = every
-        self._writer: Any = _tensorboard_writer(folder / "tensorboard") if tensorboard else None
+        self._writer: Any = import_summary_writer()(str(folder / "tensorboard")) if tensorboard else None
         path = folder / LOG_FILE
         kept = [line for line in _lines(path) if json.loads(line)["step"] <= resume_step]
         with replacing(path) as file:
@@ -87,9 +87,16 @@ def _lines(path: Path) -> list[str]:
     return lines
 
 
-def _tensorboard_writer(folder: Path) -> Any:
+def import_summary_writer() -> Any:
+    """TensorBoard's writer.
+
+    Raises:
+        OptionError: It is not installed.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise OptionError("TensorBoard is not installed; pip install tensorboard, or leave the option out") from error
-    return SummaryWriter(str(folder))
+        raise OptionError(
+            "TensorBoard is not installed; pip install 'deepspeech2[tensorboard]', or leave the option out"
+        ) from error
+    return SummaryWriter

@@ -11,7 +11,7 @@ from pathlib import Path
 from deepspeech2.errors import AudioError, ManifestError
 from deepspeech2.speech.data.manifest import Utterance, probe_seconds
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +36,20 @@ def scan_corpus(folder: Path, layout: str = "auto") -> list[FoundFile]:
     |---|---|---|
     | librispeech | ``*.trans.txt`` anywhere below | beside the audio; the first part of a name is the speaker |
     | ljspeech | ``metadata.csv`` and ``wavs/`` | third column (numbers spelled out) |
-    | an4 | ``etc/*.transcription`` and ``etc/*.fileids`` | of the CMU archive, converted to a format soundfile reads |
-    | commonvoice | ``validated.tsv`` or ``train.tsv`` and ``clips/`` | column ``sentence`` |
+    | an4 | ``etc/*.transcription`` and ``etc/*.fileids`` | of the CMU archive with SPHERE files |
+    | commonvoice | ``validated.tsv`` or ``train.tsv`` and ``clips/``, or one such table | column ``sentence`` |
     | folder | audio files with ``.txt`` files of the same name | the whole text file |
 
+    A file that has a transcript and is not there is listed all the same, for the check to name it.
+
     Args:
-        folder: The corpus.
+        folder: The corpus; of Common Voice, also one of its tables, such as ``train.tsv``.
         layout: One of the names above, or ``auto`` for the first that fits.
 
     Raises:
         ManifestError: The folder does not exist, the layout is unknown or does not fit, or nothing is found.
     """
-    if not folder.is_dir():
+    if not folder.is_dir() and folder.suffix != ".tsv":
         raise ManifestError(f"{folder}: no such folder; expected a corpus")
     if layout != "auto" and layout not in _LAYOUTS:
         raise ManifestError(f"expected a layout of auto, {', '.join(_LAYOUTS)}, found {layout!r}")
@@ -79,8 +81,7 @@ def _librispeech(folder: Path) -> Iterator[FoundFile]:
     for table in folder.rglob("*.trans.txt"):
         for line in _lines(table):
             name, _, text = line.partition(" ")
-            if (audio := _audio_named(table.parent, name)) and text:
-                yield FoundFile(audio, text.strip(), name.split("-")[0])
+            yield FoundFile(_audio_named(table.parent, name), text.strip(), name.split("-")[0])
 
 
 def _ljspeech(folder: Path) -> Iterator[FoundFile]:
@@ -88,8 +89,7 @@ def _ljspeech(folder: Path) -> Iterator[FoundFile]:
         columns = line.split("|")
         if len(columns) < 2:
             raise ManifestError(f"{folder / 'metadata.csv'}:{number}: expected name|text|text, found '{line[:60]}'")
-        if audio := _audio_named(folder / "wavs", columns[0]):
-            yield FoundFile(audio, columns[-1].strip())
+        yield FoundFile(_audio_named(folder / "wavs", columns[0]), columns[-1].strip())
 
 
 def _an4(folder: Path) -> Iterator[FoundFile]:
@@ -101,19 +101,18 @@ def _an4(folder: Path) -> Iterator[FoundFile]:
                 raise ManifestError(f"{table}: expected '<s> TEXT </s> (name)', found '{line[:60]}'")
             text, name = match.groups()
             place = folder / "wav" / paths.get(name, name)
-            if audio := _audio_named(place.parent, place.name):
-                yield FoundFile(audio, text, place.parent.name)
+            yield FoundFile(_audio_named(place.parent, place.name), text, place.parent.name)
 
 
 def _commonvoice(folder: Path) -> Iterator[FoundFile]:
-    table = next(path for name in ("validated", "train") if (path := folder / f"{name}.tsv").is_file())
+    table = folder
+    if folder.is_dir():
+        table = next(path for name in ("validated", "train") if (path := folder / f"{name}.tsv").is_file())
     with table.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
             if row.get("path") is None or row.get("sentence") is None:
                 raise ManifestError(f"{table}: expected the columns path and sentence, found {', '.join(row)}")
-            audio = folder / "clips" / row["path"]
-            if audio.is_file():
-                yield FoundFile(audio, row["sentence"].strip(), row.get("client_id"))
+            yield FoundFile(table.parent / "clips" / row["path"], row["sentence"].strip(), row.get("client_id"))
 
 
 def _plain(folder: Path) -> Iterator[FoundFile]:
@@ -123,8 +122,9 @@ def _plain(folder: Path) -> Iterator[FoundFile]:
             yield FoundFile(audio, " ".join(" ".join(_lines(text)).split()))
 
 
-def _audio_named(folder: Path, name: str) -> Path | None:
-    return next((path for suffix in AUDIO_SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), None)
+def _audio_named(folder: Path, name: str) -> Path:
+    """The audio file of this name, whatever its format; a name without a format where there is none."""
+    return next((path for suffix in AUDIO_SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), folder / name)
 
 
 def _lines(path: Path) -> list[str]:
@@ -141,7 +141,8 @@ _LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Iterator[Foun
     "an4": (lambda folder: any(True for _ in (folder / "etc").glob("*.transcription")), _an4),
     "commonvoice": (
         lambda folder: (
-            (folder / "clips").is_dir() and any((folder / f"{n}.tsv").is_file() for n in ("validated", "train"))
+            (folder.suffix == ".tsv" and (folder.parent / "clips").is_dir())
+            or ((folder / "clips").is_dir() and any((folder / f"{n}.tsv").is_file() for n in ("validated", "train")))
         ),
         _commonvoice,
     ),

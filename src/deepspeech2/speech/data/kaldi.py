@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from deepspeech2.errors import AudioError, ManifestError
-from deepspeech2.speech.data.manifest import Utterance, probe_seconds
+from deepspeech2.errors import ManifestError
+from deepspeech2.speech.data.manifest import Utterance, header_seconds
 
 
 def read_folder(folder: Path, *, texts: bool) -> list[Utterance]:
@@ -94,7 +94,9 @@ def _segment(value: str, where: str) -> tuple[str, float, float]:
 
 
 def _duration(value: str | None, path: Path, where: str) -> float:
+    if value is None:
+        return header_seconds(path)
     try:
-        return probe_seconds(path) if value is None else float(value)
-    except (AudioError, ValueError) as error:
-        raise ManifestError(f"{where}: {error}") from error
+        return float(value)
+    except ValueError:
+        raise ManifestError(f"{where}: expected seconds in utt2dur, found '{value}'") from None

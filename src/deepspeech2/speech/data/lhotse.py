@@ -17,7 +17,7 @@ def is_cut(record: dict[str, Any]) -> bool:
 def parse_cut(record: dict[str, Any], folder: Path, where: str, *, texts: bool) -> Utterance:
     """Turn one cut into an utterance: the cut's start is the offset, its supervisions joined are the text.
 
-    Mixed and padded cuts, and recordings that are not files, are refused.
+    Mixed and padded cuts, transformed recordings and those that are not files are refused.
 
     Raises:
         ManifestError: The cut has no recording in a file, no duration, or no text where one is required.
@@ -30,6 +30,10 @@ def parse_cut(record: dict[str, Any], folder: Path, where: str, *, texts: bool) 
     kind, source = sources[0].get("type"), sources[0].get("source")
     if kind != "file" or not isinstance(source, str):
         raise ManifestError(f'{where}: expected a recording with a source of type "file", found {kind!r}')
+    if isinstance(recording, dict) and recording.get("transforms"):
+        raise ManifestError(
+            f"{where}: the Lhotse recording is changed by transforms, which are not done here; save it first"
+        )
     duration = seconds_of(record, "duration", where)
     if duration is None:
         raise ManifestError(f'{where}: expected the key "duration" in a Lhotse cut')
@@ -40,4 +44,6 @@ def parse_cut(record: dict[str, Any], folder: Path, where: str, *, texts: bool) 
     if texts and not text:
         raise ManifestError(f'{where}: expected a supervision with "text" in the Lhotse cut, found none')
     speaker = next((str(item["speaker"]) for item in spoken if item.get("speaker")), None)
-    return Utterance(folder / source, duration, text, seconds_of(record, "start", where, 0.0) or 0.0, speaker, where)
+    # Relative to the manifest, or as Lhotse has it to the current directory.
+    path = next((place for place in (folder / source, Path(source)) if place.is_file()), folder / source)
+    return Utterance(path, duration, text, seconds_of(record, "start", where, 0.0) or 0.0, speaker, where)

@@ -52,7 +52,8 @@ def read_manifest(path: str | os.PathLike[str], *, texts: bool = True) -> list[U
     * JSON lines, gzipped or not, of Lhotse cuts (``recording``, ``start``, ``duration``, ``supervisions``),
     * a Kaldi folder (``wav.scp``, ``text``, optionally ``segments``, ``utt2spk``, ``utt2dur``).
 
-    A missing duration is taken from the header of the audio file. Audio is not decoded: see `preflight`.
+    A missing duration is taken from the header of the audio file, and is 0 where that cannot be read. Audio is not
+    decoded: see `preflight`, which names what is missing or damaged.
 
     Args:
         path: The manifest file or the Kaldi folder.
@@ -115,6 +116,14 @@ def probe_seconds(path: Path) -> float:
         AudioError: The file is missing or is not audio.
     """
     return probe_audio(path)[0]
+
+
+def header_seconds(path: Path) -> float:
+    """Length of an audio file from its header, 0 where it cannot be read: who opens it will say why."""
+    try:
+        return probe_seconds(path)
+    except AudioError:
+        return 0.0
 
 
 def probe_audio(path: Path) -> tuple[float, int]:
@@ -185,12 +194,5 @@ def _parse_record(record: dict[str, Any], folder: Path, where: str, *, texts: bo
     offset = seconds_of(record, "offset", where, 0.0) or 0.0
     duration = seconds_of(record, "duration", where)
     if duration is None:
-        duration = max(0.0, _probe(path, where) - offset)
+        duration = max(0.0, header_seconds(path) - offset)
     return Utterance(path, duration, text, offset, None if speaker is None else str(speaker), where)
-
-
-def _probe(path: Path, where: str) -> float:
-    try:
-        return probe_seconds(path)
-    except AudioError as error:
-        raise ManifestError(f'{where}: no "duration", and {error}') from error

@@ -20,6 +20,7 @@ from deepspeech2.speech.data.labels import build_labels, read_labels, write_labe
 from deepspeech2.speech.data.manifest import Utterance, read_manifest, total_seconds, write_manifest
 from deepspeech2.speech.data.preflight import PreflightOptions, PreflightReport, Problem, Reason, preflight
 from deepspeech2.speech.features import Normalizer
+from deepspeech2.speech.options import ENGLISH_LABELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ class PrepareOptions:
         layout: Layout of a corpus folder; see `scan_corpus`.
         spelling: ``english`` lower-cases and keeps letters, apostrophes and single spaces; ``keep`` changes nothing
             but runs of white space.
-        vocabulary: A vocabulary file to spell with; None to collect the characters that occur.
+        vocabulary: A vocabulary file to spell with; None for the 28 English symbols, with ``keep`` for the characters
+            that occur.
         normalizer_utterances: Random utterances whose spectrograms give mean and deviation of each bin.
         seed: Which ones.
         preflight: What is checked.
@@ -77,7 +79,7 @@ def prepare(
     ``left_out.jsonl`` with every utterance that was left out and why. The audio itself is neither copied nor changed.
 
     Args:
-        source: A corpus folder, a Kaldi folder or a manifest.
+        source: A corpus folder, a table of Common Voice, a Kaldi folder or a manifest.
         output: Folder to write to; made when it does not exist.
         options: How.
         progress: Called with the number of utterances checked and their total.
@@ -91,7 +93,7 @@ def prepare(
         raise ManifestError(f"expected a spelling of english or keep, found {options.spelling!r}")
     spell = spell_english if options.spelling == "english" else _squeeze
     utterances = [replace(utterance, text=spell(utterance.text)) for utterance in found]
-    labels = read_labels(options.vocabulary) if options.vocabulary else build_labels(u.text for u in utterances)
+    labels = _labels(options, utterances)
 
     total = len(utterances)
     counting = (lambda done: progress(done, total)) if progress else None
@@ -135,7 +137,8 @@ def fit_normalizer(utterances: Sequence[Utterance], count: int, seed: int = 0) -
 
 
 def _find(source: Path, options: PrepareOptions) -> tuple[list[Utterance], list[Problem]]:
-    if not source.is_dir() or (options.layout == "auto" and (source / "wav.scp").is_file()):
+    listed = source.is_file() and source.suffix != ".tsv"
+    if listed or not source.exists() or (options.layout == "auto" and (source / "wav.scp").is_file()):
         return read_manifest(source), []
     found, problems = [], []
     for item, result in with_durations(scan_corpus(source, options.layout), source):
@@ -145,6 +148,13 @@ def _find(source: Path, options: PrepareOptions) -> tuple[list[Utterance], list[
         else:
             found.append(result)
     return found, problems
+
+
+def _labels(options: PrepareOptions, utterances: Sequence[Utterance]) -> tuple[str, ...]:
+    if options.vocabulary:
+        return read_labels(options.vocabulary)
+    # What English spelling cannot spell, digits above all, is to be named and not to become a label.
+    return ENGLISH_LABELS if options.spelling == "english" else build_labels(item.text for item in utterances)
 
 
 def _write_problems(path: Path, problems: Sequence[Problem]) -> None:

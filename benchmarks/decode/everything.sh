@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Every measurement of the decoder, on an otherwise idle machine, and the page made from them:
+#   benchmarks/decode/everything.sh [--emissions FOLDER] [--language-model FILE]
+# The second thread comes first, for it needs both cores to itself; the others count processor time.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+results=benchmarks/results
+.venv/bin/python -m benchmarks.decode.threads "$@" --output $results/decode_threads.json
+.venv/bin/python -m benchmarks.decode.options_cost "$@" --output $results/decode_options.json
+benchmarks/bench.sh decode "$@" --fresh --output $results/decode.json
+.venv/bin/python -m benchmarks.decode.long_audio "$@" --output $results/decode_long.json
+rm -f $results/decode_fast.json  # the whole run has it now
+.venv/bin/python -m benchmarks.decode.report

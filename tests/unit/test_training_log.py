@@ -1,0 +1,66 @@
+"""The log of a training: JSON lines that a resumption takes back, and TensorBoard's curves."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from deepspeech2.cli.main import main
+from deepspeech2.errors import OptionError
+from deepspeech2.speech.training import EpochReport, StepReport
+from deepspeech2.speech.training_log import TrainingLog
+
+
+def step(number: int) -> StepReport:
+    return StepReport(number, 0, number, 9, 3.0 - number / 4, 1e-3 * number, 2.5, 0.5, 0.1, 20.0, ((2, 300),))
+
+
+EPOCH = EpochReport(0, 3, 2.0, 2.25, 0.75, 0.5, 1e-4, 10.0, 0)
+
+
+def test_a_resumption_takes_back_what_came_after_its_state(tmp_path: Path) -> None:
+    log = TrainingLog(tmp_path, every=1)
+    for number in (1, 2, 3):
+        log.step(step(number))
+    log.close()
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 4, "lo')  # as a kill leaves it
+    log = TrainingLog(tmp_path, resume_step=2, every=1)
+    log.step(step(3))
+    log.epoch(EPOCH)
+    log.close()
+    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == [1, 2, 3, 3]
+    assert records[-1]["kind"] == "epoch"
+    assert records[-1]["wer"] == 0.75
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_reads_the_curves(tmp_path: Path) -> None:
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason="no TensorBoard")
+    log = TrainingLog(tmp_path, every=2, tensorboard=True)
+    for number in (1, 2, 3, 4):
+        log.step(step(number))
+    log.epoch(EPOCH)
+    log.close()
+    events = reading.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(2, 2.5), (4, 2.0)]
+    assert [(event.step, event.value) for event in events.Scalars("epoch/wer")] == [(3, 0.75)]
+    assert {"train/learning_rate", "train/gradient_norm", "epoch/loss", "epoch/dev_loss", "epoch/cer"} <= set(
+        events.Tags()["scalars"]
+    )
+
+
+def test_a_missing_tensorboard_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(OptionError, match="TensorBoard is not installed"):
+        TrainingLog(tmp_path, tensorboard=True)
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "lost.jsonl", "--dev", "lost.jsonl", "--output", str(tmp_path / "run"), "--tensorboard"])
+    assert "TensorBoard is not installed" in capsys.readouterr().err  # and not that the manifest is
