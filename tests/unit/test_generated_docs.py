@@ -27,6 +27,10 @@ def test_the_notebook_page_is_current() -> None:
     assert (DOCS / "notebook.md").read_text() == load("notebook").page()
 
 
+def test_the_page_of_large_models_is_current() -> None:
+    assert (DOCS / "large-models.md").read_text() == load("large_models").page()
+
+
 def test_the_figures_of_the_readme_are_current(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "110")
     text = (DOCS.parent / "README.md").read_text()

@@ -154,14 +154,16 @@ def _conditions(world: FakeWorld) -> tuple[tuple[sympy.Basic, ...], tuple[sympy.
 
 
 def _about_one(condition: sympy.Basic) -> bool:
-    sides: tuple[sympy.Expr, ...] = tuple(getattr(condition, "args", ()))
+    """Whether a condition asks if a size is one (or none), in one of the ways torch does."""
+    sides: tuple[sympy.Basic, ...] = getattr(condition, "args", ())
     if condition.has(sympy.Mod) or any(side in (0, 1) for side in sides):
         return True
-    if isinstance(condition, sympy.Ge | sympy.Lt) and sides[1] == 2:
-        # More than one, spelled otherwise.
-        return True
-    # Products that differ in one factor are the same where that is one.
-    return isinstance(condition, sympy.Ne | sympy.Eq) and sympy.denom(sympy.cancel(sides[0] / sides[1])) == 1
+    if isinstance(condition, sympy.Ge | sympy.Lt):
+        return bool(2 in sides)
+    if isinstance(condition, sympy.Eq | sympy.Ne):
+        # batch * steps != batch: whether there is one step.
+        return 1 in sympy.fraction(sympy.cancel(sides[0] / sides[1]))
+    return False
 
 
 def _verify(
