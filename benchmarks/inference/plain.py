@@ -1,4 +1,4 @@
-"""The same network with its recurrences as anybody would first write them: a Python loop over the frames.
+"""The same network as anybody would first write it: recurrences as a Python loop over the frames, torch's plain layout.
 
 Weights, and everything that is not a recurrence, are shared with the network given. Under autograd the loop is
 differentiated by autograd.
@@ -12,9 +12,15 @@ from torch import Tensor, nn
 from deepspeech2.speech.network import ACTIVATION_LIMIT, DeepSpeech2, GRURecurrence, SimpleRecurrence
 
 
-def with_plain_loops(model: DeepSpeech2) -> DeepSpeech2:
-    """A copy whose recurrent layers loop."""
+def with_plain_loops(model: DeepSpeech2, *, channels_last: bool = False) -> DeepSpeech2:
+    """A copy whose recurrent layers loop, and whose convolutions see the layout that torch gives a tensor by itself.
+
+    With `channels_last` they see the layout this package chooses, so that the recurrences alone differ.
+    """
     plain = copy.deepcopy(model)
+    if not channels_last:
+        for layer in plain.conv:
+            layer.register_forward_pre_hook(lambda module, inputs: (in_plain_layout(inputs[0]), *inputs[1:]))
     for layer in plain.recurrent:
         for name, module in list(layer.named_children()):
             if isinstance(module, SimpleRecurrence):
@@ -22,6 +28,11 @@ def with_plain_loops(model: DeepSpeech2) -> DeepSpeech2:
             elif isinstance(module, GRURecurrence):
                 setattr(layer, name, PlainGRU(module))
     return plain
+
+
+def in_plain_layout(x: Tensor) -> Tensor:
+    """The same numbers with the last axis densest; `contiguous` would keep the other layout of a single channel."""
+    return torch.empty(x.shape, dtype=x.dtype).copy_(x)
 
 
 class PlainRecurrence(nn.Module):

@@ -52,6 +52,7 @@ def inference_rows(name: str, model: DeepSpeech2, batch: int, rounds: int, machi
     kinds = [kind for kind in LAYERS if (kind == "torch.nn.RNN") == (model.options.cell == "simple") or "LSTM" in kind]
     peers = {
         "plain loop": with_plain_loops(model),
+        "plain loop, channels last": with_plain_loops(model, channels_last=True),
         "DeepSpeech2": model,
         **{kind: with_torch_layers(model, kind) for kind in sorted({*kinds, "torch.nn.GRU"})},
         "ONNX Runtime": onnx_runtime(model, torch.get_num_threads()),
@@ -167,7 +168,11 @@ def training_rows(name: str, model: DeepSpeech2, rounds: int, machine: Machine) 
 
         return run
 
-    tasks = {"plain loop": task(with_plain_loops(model)), "DeepSpeech2": task(model)}
+    tasks = {
+        "plain loop": task(with_plain_loops(model)),
+        "plain loop, channels last": task(with_plain_loops(model, channels_last=True)),
+        "DeepSpeech2": task(model),
+    }
     for run in tasks.values():
         run()
     times = contest(tasks, rounds, machine)
