@@ -169,3 +169,30 @@ def test_other_threads_do_not_enter_the_count_of_multi_head_attention() -> None:
         worker.join()
     assert counts == {alone}
     assert functional.linear is original
+
+
+def test_vector_products_take_their_arguments_by_name() -> None:
+    """Five dot products of three."""
+    tally = count(lambda a, b: torch.linalg.vecdot(y=b, x=a), tensors((5, 3), (5, 3)))
+    assert (tally.macs, tally.flops) == (15, 25)
+
+
+@pytest.mark.parametrize(
+    ("frames", "labels", "message"),
+    [
+        ([20, 21], [5, 4], "input_lengths from 0 to 20"),
+        ([20, 18], [5, 6], "target_lengths from 0 to 5"),
+        ([20, -3], [5, 4], "input_lengths from 0 to 20"),
+        ([20], [5, 4], "input_lengths for 2 sequences"),
+    ],
+)
+def test_ctc_lengths_that_torch_refuses_are_refused(frames, labels, message) -> None:
+    targets = torch.ones(2, 5, dtype=torch.int64)
+
+    def loss(log_probs):
+        return functional.ctc_loss(log_probs, targets, torch.tensor(frames), torch.tensor(labels))
+
+    with pytest.raises(RuntimeError):
+        loss(torch.zeros(20, 2, 7))
+    with pytest.raises(InputError, match=message):
+        count(loss, torch.empty(20, 2, 7))
