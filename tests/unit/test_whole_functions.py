@@ -196,3 +196,21 @@ def test_ctc_lengths_that_torch_refuses_are_refused(frames, labels, message) -> 
         loss(torch.zeros(20, 2, 7))
     with pytest.raises(InputError, match=message):
         count(loss, torch.empty(20, 2, 7))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([3, 0], "lengths of at least 1"),
+        ([3, 4], "longest sequence first"),
+        ([7], "each of 2 sequences"),
+    ],
+)
+def test_packing_that_torch_refuses_is_refused(lengths, message) -> None:
+    def packed(x):
+        return nn.utils.rnn.pack_padded_sequence(x, torch.tensor(lengths), batch_first=True).data.relu()
+
+    with pytest.raises(RuntimeError):
+        packed(torch.zeros(2, 7, 3))
+    with pytest.raises(InputError, match=message):
+        count(packed, torch.empty(2, 7, 3))

@@ -230,19 +230,30 @@ for _kind in ("rnn_tanh", "rnn_relu", "gru", "lstm"):
 
 @register_function(torch._C._VariableFunctions._pack_padded_sequence)
 def _pack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    data, lengths, _batch_first = args[:3]
+    data, lengths, batch_first = args[:3]
     values = known_integers(lengths)
     if values is None:
         raise DataDependentError(
             f"packing a sequence needs the lengths, and they are computed by the program ({call_site()}); "
             "pass them as an integer tensor on the CPU"
         )
+    _refuse_packing(values, read_size(data.shape[0 if batch_first else 1]))
     longest = max(values)
     sizes = [sum(1 for length in values if length > step) for step in range(longest)]
     with recorder.silence():
         packed = data.new_empty((sum(values), *data.shape[2:]))
         batch_sizes = torch.tensor(sizes, dtype=torch.int64)
     return packed, batch_sizes
+
+
+def _refuse_packing(lengths: Sequence[int], batch: Number) -> None:
+    """What torch refuses: every sequence has a length of its own, the longest one first."""
+    if not lengths or (isinstance(batch, int) and len(lengths) != batch):
+        raise RuntimeError(f"packing needs a length for each of {batch} sequences, found {len(lengths)}")
+    if min(lengths) < 1:
+        raise RuntimeError(f"packing needs lengths of at least 1, found {list(lengths)}")
+    if sorted(lengths, reverse=True) != list(lengths):
+        raise RuntimeError(f"packing needs the longest sequence first, or enforce_sorted=False; found {list(lengths)}")
 
 
 @register_function(torch._C._VariableFunctions._pad_packed_sequence)
