@@ -214,3 +214,26 @@ def test_packing_that_torch_refuses_is_refused(lengths, message) -> None:
         packed(torch.zeros(2, 7, 3))
     with pytest.raises(InputError, match=message):
         count(packed, torch.empty(2, 7, 3))
+
+
+class Quantisable(nn.Module):
+    """A recurrent layer, over a packed sequence where lengths are given."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.layer = kind(8, 16, 2, bidirectional=True, batch_first=True)
+
+    def forward(self, x, lengths=None):
+        x = x if lengths is None else nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)
+        return self.layer(x)[0]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_a_quantised_layer_counts_a_packed_sequence_at_its_true_lengths(kind) -> None:
+    """Of 2 x 7 steps 11 are there; two whole sequences cost what the tensor that holds them does."""
+    model = torch.ao.quantization.quantize_dynamic(Quantisable(kind), {kind})
+    x = torch.empty(2, 7, 8)
+    padded, whole = count(model, x, strict=True), count(model, (x, torch.tensor([7, 7])), strict=True)
+    assert whole.count == padded.count
+    assert count(model, (x, torch.tensor([7, 4])), strict=True).macs * 14 == padded.macs * 11
