@@ -163,8 +163,8 @@ def integer_code(number: Number) -> str:
     """Python source with // for floors, % for remainders, max and min; exact for integers of any size."""
     if isinstance(number, int):
         return str(number)
-    for function, code in _CODES.items():
-        number = number.replace(function, lambda *arguments, code=code: sympy.Symbol(code(*arguments)))
+    for function, written in _CODES.items():
+        number = number.replace(function, lambda *arguments, written=written: sympy.Symbol(written(*arguments)))
     top, bottom = sympy.fraction(sympy.together(number))
     code = str(sympy.expand(top))
     return code if bottom == 1 else f"({code}) // {bottom}"
