@@ -141,6 +141,14 @@ def test_training_counts_forward_twice_back_and_the_step(capsys: pytest.CaptureF
     assert flops["optimiser"] == 13 * document["parameters"]
 
 
+def test_no_cell_of_a_training_table_is_cut_off(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is wider than a terminal, and a number without its end is none."""
+    main(["flops", "small", "--training", "--frames", "99"])
+    table = capsys.readouterr().out
+    assert "\u2026" not in table
+    assert "native_batch_norm_backward" in table
+
+
 def test_formula_in_three_forms(capsys: pytest.CaptureFixture[str]) -> None:
     namespace: dict[str, object] = {}
     exec(run(capsys, "librispeech", "--formula", "python"), namespace)

@@ -116,12 +116,14 @@ def test_the_command_prints_and_writes(manifest, capsys) -> None:
         (["--training", "--manifest", "train.jsonl", "--seconds", "3"], "leave out --seconds"),
         (["--training", "--manifest", "broken.jsonl"], "broken.jsonl:1"),
         (["--training", "--manifest", "short.jsonl"], "shorter than one window"),
+        (["--training", "--manifest", "unheard.jsonl"], "no duration is given"),
     ],
 )
 def test_bad_input_is_one_line(manifest, arguments, message, monkeypatch, capsys) -> None:
     folder = manifest.parent
     monkeypatch.chdir(folder)
     (folder / "broken.jsonl").write_text('{"audio_filepath": "a.wav"}\n')
+    (folder / "unheard.jsonl").write_text('{"audio_filepath": "a.wav", "text": "a"}\n')
     (folder / "short.jsonl").write_text('{"audio_filepath": "a.wav", "duration": 0.01, "text": "a"}\n')
     with pytest.raises(SystemExit) as exit_:
         main(["flops", "default", *arguments])

@@ -169,3 +169,71 @@ def test_other_threads_do_not_enter_the_count_of_multi_head_attention() -> None:
         worker.join()
     assert counts == {alone}
     assert functional.linear is original
+
+
+def test_vector_products_take_their_arguments_by_name() -> None:
+    """Five dot products of three."""
+    tally = count(lambda a, b: torch.linalg.vecdot(y=b, x=a), tensors((5, 3), (5, 3)))
+    assert (tally.macs, tally.flops) == (15, 25)
+
+
+@pytest.mark.parametrize(
+    ("frames", "labels", "message"),
+    [
+        ([20, 21], [5, 4], "input_lengths from 0 to 20"),
+        ([20, 18], [5, 6], "target_lengths from 0 to 5"),
+        ([20, -3], [5, 4], "input_lengths from 0 to 20"),
+        ([20], [5, 4], "input_lengths for 2 sequences"),
+    ],
+)
+def test_ctc_lengths_that_torch_refuses_are_refused(frames, labels, message) -> None:
+    targets = torch.ones(2, 5, dtype=torch.int64)
+
+    def loss(log_probs):
+        return functional.ctc_loss(log_probs, targets, torch.tensor(frames), torch.tensor(labels))
+
+    with pytest.raises(RuntimeError):
+        loss(torch.zeros(20, 2, 7))
+    with pytest.raises(InputError, match=message):
+        count(loss, torch.empty(20, 2, 7))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([3, 0], "lengths of at least 1"),
+        ([3, 4], "longest sequence first"),
+        ([7], "each of 2 sequences"),
+    ],
+)
+def test_packing_that_torch_refuses_is_refused(lengths, message) -> None:
+    def packed(x):
+        return nn.utils.rnn.pack_padded_sequence(x, torch.tensor(lengths), batch_first=True).data.relu()
+
+    with pytest.raises(RuntimeError):
+        packed(torch.zeros(2, 7, 3))
+    with pytest.raises(InputError, match=message):
+        count(packed, torch.empty(2, 7, 3))
+
+
+class Quantisable(nn.Module):
+    """A recurrent layer, over a packed sequence where lengths are given."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.layer = kind(8, 16, 2, bidirectional=True, batch_first=True)
+
+    def forward(self, x, lengths=None):
+        x = x if lengths is None else nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)
+        return self.layer(x)[0]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_a_quantised_layer_counts_a_packed_sequence_at_its_true_lengths(kind) -> None:
+    """Of 2 x 7 steps 11 are there; two whole sequences cost what the tensor that holds them does."""
+    model = torch.ao.quantization.quantize_dynamic(Quantisable(kind), {kind})
+    x = torch.empty(2, 7, 8)
+    padded, whole = count(model, x, strict=True), count(model, (x, torch.tensor([7, 7])), strict=True)
+    assert whole.count == padded.count
+    assert count(model, (x, torch.tensor([7, 4])), strict=True).macs * 14 == padded.macs * 11

@@ -35,7 +35,7 @@ class TrainingPlan:
         manifest: the utterances.
         epochs: passes over them.
         batching: how they are grouped; padding is trained on as the trainer does.
-        optimiser: `sgd`, `sgd-momentum`, `adam` or `adamw`.
+        optimiser: `sgd`, `sgd-momentum`, `sgd-nesterov`, `adam` or `adamw`.
         label_length: labels of every utterance; None for the characters of its own transcript.
         teraflops: sustained rate for the hours, in TFLOP/s; None for none.
     """
@@ -128,6 +128,8 @@ def _step(network: DeepSpeech2, optimiser: str, batch: int, steps: int) -> Tally
 
 
 def _frames(utterance: Utterance) -> int:
+    if utterance.duration == 0:
+        raise ManifestError(f"{utterance.name}: no duration is given and its audio cannot be read; add one in seconds")
     samples = round(utterance.duration * SAMPLE_RATE)
     if samples < WINDOW_SAMPLES:
         raise ManifestError(

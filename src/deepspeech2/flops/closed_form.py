@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import sympy
 
@@ -159,11 +160,12 @@ def _tidy(number: Number) -> Number:
 
 
 def integer_code(number: Number) -> str:
-    """Python source with // for floors, exact for integers of any size."""
+    """Python source with // for floors, % for remainders, max and min; exact for integers of any size."""
     if isinstance(number, int):
         return str(number)
-    denominator = sympy.together(number.replace(sympy.floor, lambda argument: sympy.Symbol(_floor_code(argument))))
-    top, bottom = sympy.fraction(denominator)
+    for function, written in _CODES.items():
+        number = number.replace(function, lambda *arguments, written=written: sympy.Symbol(written(*arguments)))
+    top, bottom = sympy.fraction(sympy.together(number))
     code = str(sympy.expand(top))
     return code if bottom == 1 else f"({code}) // {bottom}"
 
@@ -174,14 +176,27 @@ def _condition_code(condition: sympy.Basic) -> str:
     sign = next((text for kind, text in operators.items() if isinstance(condition, kind)), None)
     if sign is None:
         return str(condition)
-    left, right = (_side_code(side) for side in condition.args)
+    left, right = map(integer_code, condition.args)
     return f"{left} {sign} {right}"
-
-
-def _side_code(side: sympy.Basic) -> str:
-    return integer_code(side.replace(sympy.Mod, lambda a, b: sympy.Symbol(f"(({a}) % {b})")))
 
 
 def _floor_code(argument: sympy.Expr) -> str:
     top, bottom = sympy.fraction(sympy.together(argument))
     return f"(({integer_code(top)}) // {bottom})"
+
+
+def _ceiling_code(argument: sympy.Expr) -> str:
+    return f"(-{_floor_code(-argument)})"
+
+
+def _extreme_code(name: str) -> Callable[..., str]:
+    return lambda *arguments: f"{name}({', '.join(map(integer_code, arguments))})"
+
+
+_CODES: dict[Any, Callable[..., str]] = {
+    sympy.floor: _floor_code,
+    sympy.ceiling: _ceiling_code,
+    sympy.Mod: lambda number, divisor: f"(({integer_code(number)}) % ({integer_code(divisor)}))",
+    sympy.Max: _extreme_code("max"),
+    sympy.Min: _extreme_code("min"),
+}

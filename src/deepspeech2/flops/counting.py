@@ -234,7 +234,7 @@ def _run(
     except (CountingError, InputError):
         raise
     except Exception as error:  # whatever the program raises on inputs that do not fit it
-        shapes = ", ".join(_shape_text(value) for value in (*args, *kwargs.values()))
+        shapes = ", ".join(_shape_text(value) for value in (*args, *kwargs.values())) or "()"
         message = _message(error)
         raise InputError(f"the module does not run on inputs {shapes}: {message}") from error
 

@@ -144,11 +144,12 @@ def _linear(
 @register_function(torch.linalg.vecdot)
 def _vector_dots(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     # Below, a product and a sum, which would not be recognised as one dot product.
+    given = {**dict(zip(("x", "y"), args, strict=False)), **kwargs}
     with recorder.silence():
         result = torch.linalg.vecdot(*args, **kwargs)
-        broadcast = torch.broadcast_shapes(args[0].shape, args[1].shape)
-    length = read_size(broadcast[kwargs.get("dim", -1)])
-    specified = {str(index): specification(tensor, read_size) for index, tensor in enumerate(args[:2])}
+        broadcast = torch.broadcast_shapes(given["x"].shape, given["y"].shape)
+    length = read_size(broadcast[given.get("dim", -1)])
+    specified = {name: specification(given[name], read_size) for name in ("x", "y")}
     output = specification(result, read_size)
     recorder.record(
         Call("aten::linalg_vecdot", specified, (output,)), rule=lambda _: dot_products(output.elements, length)
@@ -229,19 +230,30 @@ for _kind in ("rnn_tanh", "rnn_relu", "gru", "lstm"):
 
 @register_function(torch._C._VariableFunctions._pack_padded_sequence)
 def _pack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    data, lengths, _batch_first = args[:3]
+    data, lengths, batch_first = args[:3]
     values = known_integers(lengths)
     if values is None:
         raise DataDependentError(
             f"packing a sequence needs the lengths, and they are computed by the program ({call_site()}); "
             "pass them as an integer tensor on the CPU"
         )
+    _refuse_packing(values, read_size(data.shape[0 if batch_first else 1]))
     longest = max(values)
     sizes = [sum(1 for length in values if length > step) for step in range(longest)]
     with recorder.silence():
         packed = data.new_empty((sum(values), *data.shape[2:]))
         batch_sizes = torch.tensor(sizes, dtype=torch.int64)
     return packed, batch_sizes
+
+
+def _refuse_packing(lengths: Sequence[int], batch: Number) -> None:
+    """What torch refuses: every sequence has a length of its own, the longest one first."""
+    if not lengths or (isinstance(batch, int) and len(lengths) != batch):
+        raise RuntimeError(f"packing needs a length for each of {batch} sequences, found {len(lengths)}")
+    if min(lengths) < 1:
+        raise RuntimeError(f"packing needs lengths of at least 1, found {list(lengths)}")
+    if sorted(lengths, reverse=True) != list(lengths):
+        raise RuntimeError(f"packing needs the longest sequence first, or enforce_sorted=False; found {list(lengths)}")
 
 
 @register_function(torch._C._VariableFunctions._pad_packed_sequence)
@@ -340,6 +352,14 @@ def _multi_head(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kw
 _REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 
 
+def _refuse_lengths(name: str, lengths: Sequence[int], batch: Number, longest: Number) -> None:
+    """What torch refuses: lengths of an uninitialised tensor would count as they are."""
+    if isinstance(batch, int) and len(lengths) != batch:
+        raise RuntimeError(f"ctc_loss needs {name} for {batch} sequences, found {len(lengths)}")
+    if min(lengths, default=0) < 0 or (isinstance(longest, int) and max(lengths, default=0) > longest):
+        raise RuntimeError(f"ctc_loss needs {name} from 0 to {longest}, found {lengths}")
+
+
 @register_function(torch.nn.functional.ctc_loss, torch.ctc_loss, torch._C._VariableFunctions.ctc_loss)
 def _ctc(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     names = ("log_probs", "targets", "input_lengths", "target_lengths", "blank", "reduction", "zero_infinity")
@@ -353,6 +373,8 @@ def _ctc(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: d
     samples: list[tuple[Number, Number, Number]]
     if frames is not None and labels is not None:
         # Each sample at its own lengths.
+        _refuse_lengths("input_lengths", frames, batch, steps)
+        _refuse_lengths("target_lengths", labels, batch, read_size(targets.shape[-1]))
         samples = [(1, length, size) for length, size in zip(frames, labels, strict=True)]
     else:
         samples = [(batch, steps, longest_label(tuple(map(read_size, targets.shape)), batch))]

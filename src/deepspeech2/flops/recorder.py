@@ -229,7 +229,8 @@ class Recorder:
             count = replace(count, notebook=0)
         tensors = [*call.tensors, *call.outputs]
         if not any(tensor.is_floating for tensor in tensors):
-            return OperationCount(integer=count.total + count.integer, macs=count.macs)
+            whole = count.total + count.integer
+            return OperationCount(integer=whole, macs=count.macs, padding_macs=count.padding_macs)
         if any(tensor.dtype.is_complex for tensor in tensors):
             name = call.operator.removesuffix("_")
             found = complex_count(call, name, count)

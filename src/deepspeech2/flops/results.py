@@ -28,7 +28,22 @@ def _grouped_product(
     return a.new_empty((*groups, a.shape[-2], b.shape[-1]), dtype=dtype or a.dtype)
 
 
-_ALWAYS: dict[Any, Callable[..., Any]] = {_aten._grouped_mm.default: _grouped_product}
+def _packed_lstm(data: torch.Tensor, _sizes: Any, states: Sequence[torch.Tensor], *options: Any, **_: Any) -> Any:
+    """Results of a quantised LSTM over a packed sequence; torch would run its kernel on batches of no sample."""
+    directions = 2 if options[-1] else 1
+    width = directions * states[0].shape[-1]
+    return data.new_empty((data.shape[0], width)), *(state.new_empty(state.shape) for state in states)
+
+
+def _packed_gru(data: torch.Tensor, sizes: Any, state: torch.Tensor, *options: Any, **_: Any) -> Any:
+    return _packed_lstm(data, sizes, [state], *options)
+
+
+_ALWAYS: dict[Any, Callable[..., Any]] = {
+    _aten._grouped_mm.default: _grouped_product,
+    _aten.quantized_lstm.data: _packed_lstm,
+    _aten.quantized_gru.data: _packed_gru,
+}
 _OF_SYMBOLS: dict[Any, Callable[..., Any]] = {_aten.constant_pad_nd.default: _padded}
 
 

@@ -99,7 +99,7 @@ def _compiled(number: Number, names: Sequence[str]) -> Callable[[Mapping[str, in
     if isinstance(number, int):
         return lambda _: number
     code = compile(integer_code(sympy.expand(number)), "<formula>", "eval")
-    scope = {"__builtins__": {}, "Max": max, "Min": min}
+    scope = {"__builtins__": {}, "max": max, "min": min}
 
     def function(values: Mapping[str, int]) -> int:
         return int(eval(code, scope, {name: values[name] for name in names}))

@@ -6,6 +6,7 @@ import io
 import shutil
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from deepspeech2.flops.tally import Layer
@@ -14,6 +15,7 @@ from deepspeech2.report.summary import summary_lines, title
 from deepspeech2.units import format_count, format_share
 
 _LEAST_WIDTH = 110
+_UNBOUNDED = 10_000
 
 
 def render_table(report: Report, *, colour: bool = False, width: int | None = None) -> str:
@@ -22,12 +24,18 @@ def render_table(report: Report, *, colour: bool = False, width: int | None = No
     Args:
         report: what to show.
         colour: emphasise with terminal colours.
-        width: columns of the terminal; found out when None, and at least 110 so that numbers stay whole.
+        width: columns of the terminal; found out when None, and at least 110 and what the table takes, so that
+            names and numbers stay whole.
     """
     columns = width or max(_LEAST_WIDTH, shutil.get_terminal_size((_LEAST_WIDTH, 24)).columns)
-    console = Console(file=io.StringIO(), force_terminal=colour, width=columns, highlight=False)
     shown = [row for row in report.rows if row.own.total or row.own.macs or row.parameters]
-    console.print(_table(report, shown))
+    table = _table(report, shown)
+    if width is None:
+        unbounded = Console(file=io.StringIO(), width=_UNBOUNDED)
+        # A table of one column too few would cut numbers off.
+        columns = max(columns, Measurement.get(unbounded, unbounded.options, table).maximum)
+    console = Console(file=io.StringIO(), force_terminal=colour, width=columns, highlight=False)
+    console.print(table)
     hidden = len(report.rows) - len(shown)
     if hidden:
         console.print(f"{hidden} rows compute nothing in floating point (masks, copies, lengths) and are not shown.")

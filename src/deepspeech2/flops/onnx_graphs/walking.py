@@ -288,7 +288,8 @@ def _of_kind(call: Call, count: OperationCount) -> OperationCount:
     if any(one.dtype.is_complex for one in tensors):
         raise NotImplementedError("its formula counts real arithmetic, the tensors are complex")
     if not any(one.is_floating for one in tensors):
-        return OperationCount(integer=count.total + count.integer)
+        whole = count.total + count.integer
+        return OperationCount(integer=whole, macs=count.macs, padding_macs=count.padding_macs)
     return count
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from torch.utils._python_dispatch import _disable_current_modes
 
 from deepspeech2.flops.formulas.products import fully_connected
-from deepspeech2.flops.formulas.quantised import dynamic_linear, dynamic_quantisation, quantised_product
+from deepspeech2.flops.formulas.quantised import dynamic_linear
 from deepspeech2.flops.formulas.recurrences import torch_cell
-from deepspeech2.flops.operations import NOTHING, Number, OperationCount
-from deepspeech2.flops.registry import Call, register_formula
+from deepspeech2.flops.operations import NOTHING, Number, OperationCount, total_of
+from deepspeech2.flops.registry import Call, TensorSpec, register_formula
 
 
 def _has_bias(packed: Any) -> bool:
@@ -60,23 +61,38 @@ def _without_products(kind: str, rows: Number, size: Number) -> OperationCount:
 
 @register_formula("aten::quantized_lstm", "aten::quantized_gru")
 def _recurrent(call: Call) -> OperationCount:
-    """Per layer and direction: inputs quantised once, the state at every step; the cell itself in floating point."""
-    if call.get("batch_sizes") is not None:
-        raise NotImplementedError("packed sequences through a quantised recurrent layer")
+    """Per layer and direction: inputs quantised once, the state at every step; the cell itself in floating point.
+
+    In a packed sequence a step has as many samples as are still running.
+    """
     kind = "lstm" if "lstm" in call.operator else "gru"
     gates = {"lstm": 4, "gru": 3}[kind]
-    sequence = call["input"]
-    batch, steps = sequence.shape[:2] if call["batch_first"] else (sequence.shape[1], sequence.shape[0])
+    sequence, running = _sequence(call)
     states = call["hx"]
     size = (states[0] if isinstance(states, list) else states).last
     bias = bool(call["has_biases"])
     directions = 2 if call["bidirectional"] else 1
-    rows = batch * steps
+    rows = sum(samples * steps for samples, steps in running)
     rest = _without_products(kind, rows, size)
     count = NOTHING
     for layer in range(call["num_layers"]):
         inputs = sequence.last if layer == 0 else directions * size
-        recurrent = dynamic_quantisation(batch * size) + quantised_product(batch, size, gates * size, bias=bias)
-        each = dynamic_linear(rows, inputs, gates * size, bias=bias) + recurrent * steps + rest
+        recurrent = total_of(
+            dynamic_linear(samples, size, gates * size, bias=bias) * steps for samples, steps in running
+        )
+        each = dynamic_linear(rows, inputs, gates * size, bias=bias) + recurrent + rest
         count = count + each * directions
     return count
+
+
+def _sequence(call: Call) -> tuple[TensorSpec, list[tuple[Number, Number]]]:
+    """What goes in, and how many samples run for how many steps."""
+    sizes = call.get("batch_sizes")
+    if sizes is None:
+        sequence: TensorSpec = call["input"]
+        batch, steps = sequence.shape[:2] if call["batch_first"] else (sequence.shape[1], sequence.shape[0])
+        return sequence, [(batch, steps)]
+    if sizes.value is None:
+        raise NotImplementedError("a packed sequence whose lengths are computed")
+    with _disable_current_modes():
+        return call["data"], list(Counter(sizes.value.tolist()).items())

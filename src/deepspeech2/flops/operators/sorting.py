@@ -24,9 +24,10 @@ from deepspeech2.flops.registry import Call, register_formula
     "aten::mode",
 )
 def _sort(call: Call) -> OperationCount:
-    """N * ceil(log2 n) comparisons per row of n: merge sort's bound."""
+    """N * ceil(log2 n) comparisons per row of n: merge sort's bound. Without an axis all N are one row."""
     tensor = call.tensors[0]
-    length = tensor.shape[call.get("dim", -1)] if tensor.shape else 1
+    axis = 0 if call.operator == "aten::msort" else call.get("dim")
+    length = tensor.elements if axis is None else tensor.shape[axis] if tensor.shape else 1
     if not isinstance(length, int):
         raise CountingError(f"a sort's length must be a number to be modelled, found the expression {length}")
     comparisons: Number = tensor.elements * ceil(log2(max(length, 1)))

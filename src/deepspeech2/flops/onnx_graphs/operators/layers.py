@@ -31,7 +31,7 @@ def _convolution(call: Call) -> OperationCount:
     count = convolution(sizes, bias=call.get("B") is not None)
     if not quantised:
         return count
-    integers = OperationCount(integer=count.total)
+    integers = OperationCount(integer=count.total, macs=count.macs, padding_macs=count.padding_macs)
     if call.operator == "onnx::ConvInteger":
         return integers
     # Every element is rounded to its scale.

@@ -32,7 +32,7 @@ def _integer_matmul(call: Call) -> OperationCount:
     name = "A" if call.operator == "onnx::MatMulInteger" else "a"
     elements = call.output.elements
     product = dot_products(elements, call[name].last)
-    count = OperationCount(integer=product.total)
+    count = OperationCount(integer=product.total, macs=product.macs)
     if call.operator == "onnx::QLinearMatMul":
         count = count + OperationCount(multiply=1, other=1, compare=2, integer=1) * elements
     return count

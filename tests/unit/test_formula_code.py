@@ -1,0 +1,45 @@
+"""The Python that a formula prints runs, without anything imported, and gives what counting gives."""
+
+import pytest
+import sympy
+import torch
+from torch.nn import functional
+
+from deepspeech2 import count
+from deepspeech2.flops.closed_form import integer_code
+
+
+def padded_to_four(x):
+    return functional.conv1d(functional.pad(x, (0, -x.shape[-1] % 4)), torch.zeros(3, 8, 4), stride=4)
+
+
+def causal(q, k):
+    return functional.scaled_dot_product_attention(q, k, k, is_causal=True)
+
+
+def test_remainders_of_sizes_are_python() -> None:
+    formula = count(padded_to_four, torch.empty(2, 8, 50), symbolic={"time": 2})
+    scope = {}
+    exec(formula.python("mac"), scope)
+    for time in (76, 77, 79):
+        assert scope["operations"](time) == count(padded_to_four, torch.empty(2, 8, time)).macs
+
+
+def test_the_smaller_of_two_sizes_is_python() -> None:
+    inputs = (torch.empty(2, 4, 50, 8), torch.empty(2, 4, 30, 8))
+    formula = count(causal, inputs, symbolic={"queries": [(0, 2)], "keys": [(1, 2)]})
+    scope = {}
+    exec(formula.python(), scope)
+    for queries, keys in ((7, 9), (9, 7), (5, 5)):
+        expected = count(causal, (torch.empty(2, 4, queries, 8), torch.empty(2, 4, keys, 8))).flops
+        assert scope["operations"](queries=queries, keys=keys) == expected
+
+
+@pytest.mark.parametrize("text", ["floor(t/3)", "ceiling(t/3)", "Mod(2*t, 5)", "Max(0, t - 4)", "Min(t, 7)"])
+@pytest.mark.parametrize("outer", ["{}", "t*{} + 1", "Max(3, {})", "floor(({} + t)/2)", "{}**2/2 + {}/2"])
+def test_every_function_of_a_formula_has_code(text, outer) -> None:
+    t = sympy.Symbol("t", integer=True, positive=True)
+    number = sympy.sympify(outer.replace("{}", text), locals={"t": t})
+    code = integer_code(number)
+    for size in range(1, 20):
+        assert eval(code, {"t": size}) == number.subs(t, size)
