@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -133,3 +135,41 @@ def test_prepare_reports_what_it_left_out(
     assert "1 of 2 utterances usable; left out: 1 too short for its text" in output
     assert "tones.jsonl:2 (1.wav): too short for its text: 0.48 s give 16 output frames, CTC needs 36" in output
     assert len((tmp_path / "out/manifest.jsonl").read_text().splitlines()) == 1
+
+
+def test_transcribe_goes_on_past_a_name_the_system_refuses(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("transcribe", 300 * "a" + ".wav", CLIP, "--model", checkpoint, "--decoder", "greedy") == 1
+    output = capsys.readouterr()
+    assert output.out == f"{CLIP}\t{expected_text(checkpoint)}\n"
+    assert "aaa.wav: cannot be opened: File name too long" in output.err
+
+
+def test_standard_input_that_is_closed_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert run("transcribe", "-") == 2
+    assert "standard input is closed" in capsys.readouterr().err
+
+
+def test_what_the_system_refuses_is_one_line(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert run("transcribe", CLIP, "--model", checkpoint, "--decoder", "greedy") == 2
+    assert capsys.readouterr().err == "ds2: error: No space left on device.\n"
+
+
+def test_evaluate_takes_a_duration_of_zero_for_the_whole_file(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = {"audio_filepath": str(CLIP), "duration": 0, "text": expected_text(checkpoint)}
+    (tmp_path / "m.jsonl").write_text(json.dumps(record) + "\n")
+    assert run("evaluate", tmp_path / "m.jsonl", "--model", checkpoint, "--decoder", "greedy") == 0
+    assert "1 utterances, 10.0 s of audio" in capsys.readouterr().out

@@ -167,3 +167,18 @@ def test_wrong_input_is_one_line_and_status_2(capsys, folder: Path, arguments: l
     assert err.startswith("ds2: error: ")
     assert err.count("\n") == 1
     assert Path("lm.arpa").read_text() == ARPA
+
+
+def test_a_file_without_a_line_break_is_not_taken_for_results(capsys, folder: Path) -> None:
+    Path("notes.txt").write_text("alpha 0.7 was good")
+    status, _, err = run(capsys, *USUAL, "--results", "notes.txt")
+    assert status == 2
+    assert "notes.txt: not a file of tuning results" in err
+    assert Path("notes.txt").read_text() == "alpha 0.7 was good"
+
+
+def test_a_picture_that_cannot_be_written_is_known_before_the_search(capsys, folder: Path) -> None:
+    status, _, err = run(capsys, *USUAL, "--picture", "nowhere/map.svg")
+    assert status == 2
+    assert "nowhere/map.svg: cannot be written" in err
+    assert not Path("tuning.jsonl").exists()

@@ -154,3 +154,31 @@ def test_a_folder_has_a_file_for_each(utterances: list[Utterance], tmp_path: Pat
 def test_sources_are_told_apart(utterances: list[Utterance]) -> None:
     assert identify(Path("a/b.wav")) == identify("a/b.wav") == ("a/b.wav", 0.0, 0.0)
     assert identify(replace(utterances[0], offset=2.0)) != identify(utterances[0])
+
+
+def test_a_kill_may_cut_a_character_in_two(
+    interrupted: Path, utterances: list[Utterance], settings: RecognizerSettings
+) -> None:
+    with interrupted.with_name("out.jsonl.partial").open("ab") as file:
+        file.write("é".encode()[:1])
+    with ResultsFile(interrupted, utterances, settings, resume=True) as results:
+        assert [results.has(index) for index in range(5)] == [True, False, False, True, False]
+
+
+def test_a_file_of_another_encoding_is_no_results_file(
+    utterances: list[Utterance], settings: RecognizerSettings, tmp_path: Path
+) -> None:
+    (tmp_path / "out.jsonl").write_bytes(b'{"text": "caf\xe9"}\n')
+    with pytest.raises(OptionError, match=r"out\.jsonl:1: expected a transcript"):
+        ResultsFile(tmp_path / "out.jsonl", utterances, settings, resume=True)
+    assert (tmp_path / "out.jsonl").read_bytes() == b'{"text": "caf\xe9"}\n'
+
+
+def test_what_is_no_longer_asked_for_is_not_thrown_away(
+    interrupted: Path, utterances: list[Utterance], settings: RecognizerSettings
+) -> None:
+    partial = interrupted.with_name("out.jsonl.partial")
+    before = partial.read_bytes()
+    with pytest.raises(OptionError, match=r"partial:1 is of .*3\.wav, which is not asked for now"):
+        ResultsFile(interrupted, utterances[:3], settings, resume=True)
+    assert partial.read_bytes() == before

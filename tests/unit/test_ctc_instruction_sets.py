@@ -40,5 +40,5 @@ def test_all_sets_this_processor_has_agree() -> None:
 def test_an_unknown_set_is_refused() -> None:
     status, _, error = run("mmx")
     assert status != 0
-    assert "DEEPSPEECH2_SIMD should be portable, avx2 or avx512" in error
+    assert "OptionError: DEEPSPEECH2_SIMD should be portable, avx2 or avx512" in error
     assert "'mmx'" in error

@@ -167,3 +167,17 @@ def test_the_recogniser_and_the_command_take_formats(weights, capsys: pytest.Cap
     assert 0 < change < 0.5
     main(["transcribe", str(CLIP), "--decoder", "greedy", "--weights", weights])
     assert capsys.readouterr().out.strip() == recognizer.transcribe(CLIP).text
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_scales_of_any_strides_and_type(kind) -> None:
+    weight, gate = store_weight(torch.randn(5, 5), "int8").values, store_weight(torch.randn(5, 10), "int8").values
+    x, bias, lengths = torch.randn(2, 3, 15), torch.randn(15), torch.tensor([3, 2])
+    wide = torch.rand(20, dtype=kind) / 100
+    every_second, same = wide[::2], wide[:1].expand(5)  # neither is one number behind the other
+    found = simple_states(x[..., :5], weight, same, bias[:5], lengths, False, 2.0)
+    expected = simple_states(x[..., :5].double(), weight, same.double(), bias[:5].double(), lengths, False, 2.0)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+    found = gru_states(x, gate, every_second, weight, same, bias, lengths, True)
+    expected = gru_states(x.double(), gate, every_second, weight, same, bias.double(), lengths, True)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)

@@ -131,3 +131,17 @@ def test_a_kaldi_command_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="which is not run"):
         read_manifest(tmp_path)
     assert not (tmp_path / "made").exists()
+
+
+def test_a_damaged_gzip_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl.gz"
+    whole = bytearray(gzip.compress(b'{"audio_filepath": "a.wav", "duration": 1, "text": "a"}\n' * 100))
+    whole[10:40] = b"\xff" * 30
+    path.write_bytes(whole)
+    with pytest.raises(ManifestError, match=r"m\.jsonl\.gz: cannot be read"):
+        read_manifest(path)
+
+
+def test_a_name_longer_than_names_can_be_has_no_duration(tmp_path: Path) -> None:
+    (tmp_path / "m.jsonl").write_text(json.dumps({"audio_filepath": 300 * "a", "text": "a"}) + "\n")
+    assert read_manifest(tmp_path / "m.jsonl")[0].duration == 0.0

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from deepspeech2.errors import OptionError
 from deepspeech2.speech.data.manifest import read_manifest
 from deepspeech2.speech.evaluation import evaluate_manifest
-from deepspeech2.speech.pretrained import PRETRAINED
+from deepspeech2.speech.pretrained import PRETRAINED, choose_pretrained
 from deepspeech2.speech.recognizer import Recognizer
 
 SPEECH = Path(__file__).parents[2] / "examples" / "speech" / "manifest.jsonl"
@@ -26,3 +27,12 @@ def test_the_files_are_small() -> None:
     small = PRETRAINED["small"]
     assert small.model.stat().st_size < 20_000_000
     assert small.language_model.stat().st_size < 8_000_000
+
+
+def test_a_name_comes_before_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("small").mkdir()
+    assert choose_pretrained("small") is PRETRAINED["small"]
+    assert choose_pretrained("./small") is choose_pretrained(Path("small")) is None
+    with pytest.raises(OptionError, match="did you mean 'small'"):
+        choose_pretrained("smal")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from deepspeech2.errors import CheckpointError
+from deepspeech2.errors import CheckpointError, OptionError
 from deepspeech2.speech.averaging import average_models
 from deepspeech2.speech.build import build_model
 from deepspeech2.speech.checkpoints import load_model, save_model
@@ -20,8 +20,10 @@ from deepspeech2.speech.data.prepare import fit_normalizer
 from deepspeech2.speech.dropout import drop_inputs
 from deepspeech2.speech.objective import feasible_losses
 from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
+from deepspeech2.speech.recipe import Recipe
 from deepspeech2.speech.training import EpochReport, StepReport, Trainer
 from deepspeech2.speech.training_options import ScheduleOptions, TrainingOptions
+from deepspeech2.speech.training_setup import TrainingData, set_up_training
 
 LABELS = (" ", "a", "b", "c", "d")
 NETWORK = NetworkOptions(
@@ -181,3 +183,26 @@ def test_a_repeated_letter_needs_a_frame_more() -> None:
     losses, characters, left_out = feasible_losses(log_probs, torch.tensor([3, 3]), batch)
     assert (characters, left_out) == (3, 1)
     assert losses.tolist() == pytest.approx([-float(log_probs[0, [0, 1, 2], [1, 2, 3]].sum())], rel=1e-5)
+
+
+def test_a_date_is_a_seed(loader: BatchLoader, tmp_path: Path) -> None:
+    losses = []
+    for seed in (20260101, 20260102):
+        options = replace(OPTIONS, epochs=1, dropout=0.5, seed=seed, average_best=0)
+        losses.append(trainer(loader, tmp_path / str(seed), options).run()[0].loss)
+    assert losses[0] != losses[1]
+    with pytest.raises(OptionError, match="seed of 0 or more, found -1"):
+        replace(OPTIONS, seed=-1)
+
+
+def test_whether_a_text_fits_is_asked_of_the_network_that_is_trained(
+    write_tones: Callable[..., Path], tmp_path: Path
+) -> None:
+    manifest = write_tones(["abcd", "dcba"])
+    manifest.write_text(manifest.read_text().replace("dcba", "dcba" * 9))  # 36 characters in 47 frames
+    training = replace(OPTIONS, epochs=1)
+    for stride, usable in ((3, 1), (1, 2)):
+        network = replace(NETWORK, convolutions=(ConvolutionOptions(4, (41, 11), (4, stride)),))
+        data = TrainingData(manifest, manifest)
+        _, report = set_up_training(data, Recipe(network, training), tmp_path / str(stride))
+        assert len(report.usable) == usable

@@ -153,7 +153,7 @@ def find_model(name: str) -> Callable[..., Any] | OnnxFile:
         from deepspeech2.speech.build import build_model
 
         return build_model(name, device="meta")
-    if not path.exists() and name in PRETRAINED:
+    if name in PRETRAINED:
         path = PRETRAINED[name].model
     if not path.exists():
         known = [*PRESETS, *PRETRAINED]

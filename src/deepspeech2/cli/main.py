@@ -57,6 +57,9 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        # The system's own refusals (no permission, no space left), wherever they come up.
+        _fail(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}.")
     if isinstance(result, int) and result:
         sys.exit(result)
 

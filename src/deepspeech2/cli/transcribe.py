@@ -226,13 +226,14 @@ def recognizer_settings(
     from deepspeech2.ctc import BeamOptions
     from deepspeech2.errors import OptionError
     from deepspeech2.speech.bulk import RecognizerSettings
-    from deepspeech2.speech.pretrained import find_pretrained
+    from deepspeech2.speech.pretrained import choose_pretrained
 
     given = {name: value for name, value in beam.items() if value is not None}
     if decoder == "greedy" and (given or lm):
         what = ", ".join(["--lm"] * bool(lm) + [f"--{name.replace('_', '-')}" for name in given])
         raise OptionError(f"{what} belongs to the beam search; leave --decoder greedy out")
-    own = BeamOptions() if Path(model).exists() else find_pretrained(model).beam
+    shipped = choose_pretrained(model)
+    own = shipped.beam if shipped else BeamOptions()
     options = replace(own, **given) if given else None  # type: ignore[arg-type]
     return RecognizerSettings(model, decoder, options, str(lm) if lm else None, weights)
 
@@ -252,7 +253,7 @@ def _sources(files: list[Path], *, stdin_allowed: bool) -> tuple[list[Source], b
     sources: list[Source] = []
     bulk = False
     for path in files:
-        if path.name.endswith(MANIFESTS) or path.is_dir():
+        if path.name.endswith(MANIFESTS) or _is_folder(path):
             sources += read_manifest(path, texts=False)
             bulk = True
         else:
@@ -260,10 +261,21 @@ def _sources(files: list[Path], *, stdin_allowed: bool) -> tuple[list[Source], b
     return sources, bulk
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # whoever opens it will say why it cannot be
+        return False
+
+
 def _standard_input() -> Source:
     # A pipe cannot seek, and audio headers are read with seeks.
     import io
 
+    from deepspeech2.errors import OptionError
+
+    if sys.stdin is None:
+        raise OptionError("standard input is closed; pipe audio into it, or name a file")
     data = io.BytesIO(sys.stdin.buffer.read())
     data.name = "standard input"
     return data

@@ -88,6 +88,7 @@ def tune(
     """
     from deepspeech2.cli.posteriors_input import open_posteriors
     from deepspeech2.ctc.tuning import TuningOptions, best_of, search
+    from deepspeech2.files import check_writable
 
     where, how = where or TuningChoices(), how or DecodingChoices()
     if not posteriors:
@@ -97,12 +98,13 @@ def tune(
         where.beta or ((0.1, 0.45) if how.compat else (0.0, 3.0)),
         where.alphas, where.betas, where.refinements, where.most_points
     )  # fmt: skip
+    picture = picture or results.with_suffix(".svg")
+    check_writable(picture)
     source = open_posteriors(posteriors, how.labels)
     said = read_references(source, references)
     log = ResultsLog(results, _fingerprint(posteriors, references, lm, how))
     evaluate = _evaluator(source, said, lm, how)
     tried = _search_with_progress(search, evaluate, options, log)
-    picture = picture or results.with_suffix(".svg")
     _draw(tried, options, picture)
     _print_table(list(tried.values()))
     best = best_of(tried.values())
@@ -171,6 +173,8 @@ class ResultsLog:
             found = [msgspec.convert(line, TuningResult) for line in lines[1:]]
         except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
             raise OptionError(f"{path}: not a file of tuning results ({error}); name another with --results.") from None
+        if text and not lines:  # the first line is written whole: this one is somebody else's
+            raise OptionError(f"{path}: not a file of tuning results; name another with --results.")
         if lines and lines[0] != fingerprint:
             raise OptionError(f"{path}: these results are of other inputs or another decoder; name another --results.")
         part = path.with_name(path.name + ".part")

@@ -12,6 +12,7 @@ from deepspeech2.ctc.ngram_model import NgramModel
 from deepspeech2.ctc.options import BeamOptions
 from deepspeech2.ctc.reference import MAX_THRESHOLD
 from deepspeech2.ctc.scoring import LabelScorer, Scorer, WordScorer
+from deepspeech2.errors import OptionError
 
 UNKNOWN = 0xFFFFFFFF
 
@@ -71,7 +72,14 @@ def make_decoder(
 
     Returns:
         The decoder, without options.
+
+    Raises:
+        OptionError: The environment forces instructions that this processor does not run.
     """
+    try:
+        _core.simd()
+    except ValueError as error:
+        raise OptionError(str(error)) from None
     task = _core.Task()
     task.columns = alphabet.columns
     task.blank = alphabet.blank

@@ -108,15 +108,20 @@ def _name(source: str | os.PathLike[str] | BinaryIO) -> str:
     return str(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "audio stream"))
 
 
+def _require_file(path: Path, name: str) -> None:
+    try:
+        found = "" if path.is_file() else "not a file" if path.exists() else "no such file"
+    except OSError as error:  # a folder that may not be entered, a name longer than names can be
+        found = f"cannot be opened: {error.strerror}"
+    if found:
+        raise AudioError(f"{name}: {found}; expected a WAV, FLAC, OGG or MP3 file")
+
+
 def _read_mono(
     source: str | os.PathLike[str] | BinaryIO, name: str, offset_seconds: float, duration_seconds: float | None
 ) -> tuple[NDArray[np.float32], int]:
     if isinstance(source, (str, os.PathLike)):
-        path = Path(source)
-        if not path.exists():
-            raise AudioError(f"{name}: no such file; expected a WAV, FLAC, OGG or MP3 file")
-        if not path.is_file():
-            raise AudioError(f"{name}: not a file; expected a WAV, FLAC, OGG or MP3 file")
+        _require_file(Path(source), name)
     try:
         # What is no number is named later, by `check_samples`.
         with _ForwardReader(source) as audio, np.errstate(invalid="ignore", over="ignore"):

@@ -18,6 +18,7 @@ from typing import Any
 from deepspeech2.errors import OptionError
 from deepspeech2.speech.bulk import Outcome, RecognizerSettings, identify, recognize
 from deepspeech2.speech.data.manifest import Utterance
+from deepspeech2.speech.pretrained import choose_pretrained
 from deepspeech2.speech.recognizer import Source
 
 _HELD = 2  # one being worked on, one waiting, so that no worker idles while an answer travels
@@ -113,7 +114,7 @@ class RayEngine:
 
     def __init__(self, settings: RecognizerSettings, options: RayOptions | None = None) -> None:
         _import_ray()
-        model = str(Path(settings.model).resolve()) if Path(settings.model).exists() else settings.model
+        model = settings.model if choose_pretrained(settings.model) else str(Path(settings.model).resolve())
         language_model = settings.language_model
         if language_model is not None:
             language_model = str(Path(language_model).resolve())

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from deepspeech2.errors import OptionError
 from deepspeech2.files import replacing
 from deepspeech2.speech.bulk import RecognizerSettings, identify
-from deepspeech2.speech.pretrained import PRETRAINED
+from deepspeech2.speech.pretrained import choose_pretrained
 from deepspeech2.speech.recognizer import Source
 from deepspeech2.speech.transcript import Transcript, format_transcript
 
@@ -49,8 +49,8 @@ class ResultsFile:
         resume: Go on with what is in the partial file or the results file.
 
     Raises:
-        OptionError: There is an interrupted run and `resume` was not given, or its lines are damaged or of another
-            model or decoder.
+        OptionError: There is an interrupted run and `resume` was not given, or its lines are damaged, of another
+            model or decoder, or of audio that is not among the sources.
     """
 
     def __init__(self, path: Path, sources: Sequence[Source], settings: RecognizerSettings, *, resume: bool) -> None:
@@ -105,13 +105,17 @@ class ResultsFile:
         if not path.exists():
             return
         wanted = set(self._keys)
-        lines = path.read_text(encoding="utf-8").split("\n")
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
+        try:
+            lines = path.read_bytes().split(b"\n")
+        except OSError as error:
+            raise OptionError(f"{path}: cannot be read: {error.strerror}") from error
+        for number, stored in enumerate(lines, start=1):
+            if not stored.strip():
                 continue
             try:
+                line = stored.decode()  # each by itself: a kill may have cut a character of the last one in two
                 record = json.loads(line)
-                key, run = (record["source"], record["offset"], record["duration"]), record["run"]
+                key, run = (str(record["source"]), record["offset"], record["duration"]), record["run"]
             except (ValueError, KeyError, TypeError):
                 if path == self._partial and number == len(lines):
                     return  # a kill cut the last line short
@@ -121,8 +125,12 @@ class ResultsFile:
                     f"{path}:{number} was made with another model or decoder (run {run}, this is {self._run}); "
                     "give the same options, or write to another file"
                 )
-            if key in wanted:
-                self._lines[key] = line
+            if key not in wanted:  # to write the file without it would throw it away
+                raise OptionError(
+                    f"{path}:{number} is of {key[0]}, which is not asked for now; "
+                    "name the same audio by the same paths, or write to another file"
+                )
+            self._lines[key] = line
 
 
 class ResultsFolder:
@@ -170,7 +178,7 @@ class ResultsFolder:
 
 def digest(settings: RecognizerSettings) -> str:
     """Twelve hexadecimal digits that differ when the model, the language model or the search differ."""
-    shipped = PRETRAINED.get(settings.model) if not Path(settings.model).exists() else None
+    shipped = choose_pretrained(settings.model)
     beam = settings.beam or (shipped.beam if shipped else None)
     files: list[Path] = [shipped.model if shipped else Path(settings.model)]
     if settings.decoder == "beam":

@@ -14,6 +14,7 @@ from deepspeech2.files import replacing
 from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.recognizer import Recognizer
 from deepspeech2.speech.scoring import ErrorCount, count_character_errors, count_word_errors
+from deepspeech2.speech.transcript import Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +111,11 @@ def evaluate_manifest(
     for done, group in enumerate(_groups(utterances, 8), start=1):
         try:
             transcripts = list(recognizer.transcribe_all(group, threads=threads))
-            predictions += [_compare(item, result.text) for item, result in zip(group, transcripts, strict=True)]
+            predictions += [_compare(item, result) for item, result in zip(group, transcripts, strict=True)]
         except AudioError:
             for utterance in group:
                 try:
-                    predictions.append(_compare(utterance, recognizer.transcribe(utterance).text))
+                    predictions.append(_compare(utterance, recognizer.transcribe(utterance)))
                 except AudioError as error:
                     failures.append((str(utterance.audio_path), str(error)))
         if progress:
@@ -145,14 +146,15 @@ def write_predictions(path: Path, evaluation: Evaluation) -> None:
         file.writelines(line + "\n" for line in lines)
 
 
-def _compare(utterance: Utterance, hypothesis: str) -> Prediction:
+def _compare(utterance: Utterance, transcript: Transcript) -> Prediction:
+    hypothesis = transcript.text
     return Prediction(
         audio_filepath=str(utterance.audio_path),
         reference=utterance.text,
         hypothesis=hypothesis,
         words=count_word_errors(utterance.text, hypothesis),
         characters=count_character_errors(utterance.text, hypothesis),
-        duration=utterance.duration,
+        duration=utterance.duration or transcript.seconds,  # 0 in a manifest stands for the whole file
     )
 
 

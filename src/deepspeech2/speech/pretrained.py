@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,19 @@ PRETRAINED = {
     ),
 }
 """The models in the package by name."""
+
+
+def choose_pretrained(model: str | os.PathLike[str]) -> Pretrained | None:
+    """The model of the package that is meant, or None where it is a checkpoint's path.
+
+    A name comes before whatever the current folder holds under it: a checkpoint called so is ``./small``.
+
+    Raises:
+        OptionError: It is neither; the message names the nearest.
+    """
+    if isinstance(model, str) and model in PRETRAINED:
+        return PRETRAINED[model]
+    return None if Path(model).exists() else find_pretrained(os.fspath(model))
 
 
 def find_pretrained(name: str) -> Pretrained:

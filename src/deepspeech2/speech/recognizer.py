@@ -21,7 +21,7 @@ from deepspeech2.speech.features import HOP_SAMPLES, spectrogram
 from deepspeech2.speech.inference import optimize_for_inference
 from deepspeech2.speech.long_audio import WindowOptions, log_probabilities
 from deepspeech2.speech.network import AcousticNetwork, DeepSpeech2
-from deepspeech2.speech.pretrained import find_pretrained
+from deepspeech2.speech.pretrained import choose_pretrained
 from deepspeech2.speech.stored_weights import WeightFormat
 from deepspeech2.speech.transcript import TimedWord, Transcript
 
@@ -103,11 +103,10 @@ class Recognizer:
         """
         if decoder not in ("beam", "greedy"):
             raise OptionError(f"expected a decoder of beam or greedy, found {decoder!r}")
-        path = Path(model)
-        if path.exists():
-            options, scorer = beam or BeamOptions(n_best=1), language_model
+        shipped = choose_pretrained(model)
+        if shipped is None:
+            path, options, scorer = Path(model), beam or BeamOptions(n_best=1), language_model
         else:
-            shipped = find_pretrained(os.fspath(model))
             path, options, scorer = shipped.model, beam or shipped.beam, language_model or shipped.language_model
         if decoder == "greedy":
             return cls(load_model(path), weights=weights)

@@ -37,7 +37,7 @@ def simple_states(  # noqa: PLR0913, PLR0917
         InputError: A length does not fit.
     """
     lengths, stored = checked_lengths(lengths, x.shape[1]), StoredWeight(weight, scales)
-    if recurrence_native.applies(x, bias) and recurrence_native.takes(weight):
+    if recurrence_native.applies(x, bias) and recurrence_native.takes(stored):
         return recurrence_native.simple_states(x, stored, bias, lengths, reverse, limit)
     return recurrence_loops.simple_forward(x, stored.restore().to(x.dtype), bias, lengths, reverse, limit)
 
@@ -80,7 +80,7 @@ def gru_states(  # noqa: PLR0913, PLR0917
     """
     lengths = checked_lengths(lengths, x.shape[1])
     gate, candidate = StoredWeight(gate_weight, gate_scales), StoredWeight(candidate_weight, candidate_scales)
-    if recurrence_native.applies(x, bias) and recurrence_native.takes(gate_weight, candidate_weight):
+    if recurrence_native.applies(x, bias) and recurrence_native.takes(gate, candidate):
         return recurrence_native.gru_states(x, gate, candidate, bias, lengths, reverse)
     gates, candidates = gate.restore().to(x.dtype), candidate.restore().to(x.dtype)
     return recurrence_loops.gru_forward(x, gates, candidates, bias, lengths, reverse)[0]

@@ -47,10 +47,15 @@ def applies(*tensors: Tensor) -> bool:
     )
 
 
-def takes(*weights: Tensor) -> bool:
+def takes(*weights: StoredWeight) -> bool:
     """Whether the kernels multiply by weights stored like these."""
     formats = (torch.float32, torch.bfloat16, torch.int8)
-    return all(weight.dtype in formats and weight.device.type == "cpu" for weight in weights)
+    return all(
+        weight.values.dtype in formats
+        and weight.values.device.type == "cpu"
+        and (weight.scales is None or (weight.scales.dtype == torch.float32 and weight.scales.device.type == "cpu"))
+        for weight in weights
+    )
 
 
 def simple_forward(x: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor, reverse: bool, limit: float) -> Tensor:
@@ -68,10 +73,11 @@ def simple_states(
     _check("bias", bias, size)
     _check("lengths", lengths, batch)
     x, bias, lengths = x.contiguous(), bias.contiguous(), lengths.contiguous()
+    scales = None if weight.scales is None else weight.scales.contiguous()
     states = torch.empty_like(x)
     _recurrence.simple_forward(
         _batch(x, lengths, reverse, x.shape[2]),
-        _weight(weight.values, weight.scales),
+        _weight(weight.values, scales),
         bias.data_ptr(),
         limit,
         x.data_ptr(),
@@ -135,10 +141,12 @@ def gru_states(  # noqa: PLR0913, PLR0917
     states = x.new_empty(batch, time, size)
     halves = [(columns, None) for columns in gate.values.split(size, dim=1)]
     if gate.scales is not None:
-        halves = [(columns, scales) for (columns, _), scales in zip(halves, gate.scales.split(size), strict=True)]
+        rows = gate.scales.contiguous().split(size)
+        halves = [(columns, scales) for (columns, _), scales in zip(halves, rows, strict=True)]
+    scales = None if candidate.scales is None else candidate.scales.contiguous()
     _recurrence.gated_forward(
         _batch(x, lengths, reverse, size),
-        (_weight(*halves[0]), _weight(*halves[1]), _weight(candidate.values, candidate.scales)),
+        (_weight(*halves[0]), _weight(*halves[1]), _weight(candidate.values, scales)),
         bias.data_ptr(),
         x.data_ptr(),
         states.data_ptr(),

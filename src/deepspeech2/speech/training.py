@@ -246,7 +246,7 @@ class Trainer:
         total, characters, skipped = 0.0, 0, 0
         if self.options.dropout:
             # Anew for every update and process: what a resumed training draws depends on nothing that came before.
-            torch.manual_seed((self.options.seed << 44) + (self.state.step << 12) + self.world.rank)
+            torch.manual_seed(_seed_of(self.options.seed, self.state.step, self.world.rank))
         for batch, counts in group:
             frames = self.world.highest(batch.features.shape[2])
             features = nn.functional.pad(batch.features, (0, frames - batch.features.shape[2]))
@@ -309,6 +309,12 @@ class Trainer:
         rates = [record["wer"] for record in self.state.history]
         patience = self.options.patience
         return patience is not None and len(rates) > patience and min(rates[-patience:]) >= min(rates[:-patience])
+
+
+def _seed_of(seed: int, step: int, rank: int) -> int:
+    # Of a seed the generator of the CPU uses 32 bits: every part has to be in them. The factor is odd, so that seeds
+    # which differ in those bits stay different, and far apart.
+    return ((step << 12) + rank ^ seed * 0x9E3779B1) & 0xFFFF_FFFF
 
 
 def _optimizer(model: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:

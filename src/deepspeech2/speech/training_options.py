@@ -111,6 +111,8 @@ class TrainingOptions:
                 f"expected optimizer adam or adamw and precision float32 or bfloat16, found {self.optimizer!r} "
                 f"and {self.precision!r}"
             )
+        if self.seed < 0:
+            raise OptionError(f"expected a seed of 0 or more, found {self.seed}")
         if not 0 <= self.dropout < 1:
             raise OptionError(f"expected a dropout of at least 0 and below 1, found {self.dropout}")
         if self.clip_norm is not None and self.clip_norm <= 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,7 +75,8 @@ def set_up_training(
     train, dev = read_manifest(data.train), read_manifest(data.dev)
     start = load_model(data.initial_model) if data.initial_model else None
     labels = _labels(data, start, train)
-    checking = PreflightOptions(decode=False)
+    network = start.options if start else recipe.network
+    checking = PreflightOptions(decode=False, stride=math.prod(layer.stride[1] for layer in network.convolutions))
     report = preflight(train, labels, checking, progress=lambda done: notify("checking", done, len(train)))
     usable_dev = preflight(dev, labels, checking).usable
     for path, usable in ((data.train, report.usable), (data.dev, usable_dev)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import os
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,9 +135,9 @@ def probe_audio(path: Path) -> tuple[float, int]:
     """
     import soundfile
 
-    if not path.is_file():
-        raise AudioError(f"{path}: no such file; expected a WAV, FLAC, OGG or MP3 file")
     try:
+        if not path.is_file():
+            raise AudioError(f"{path}: no such file; expected a WAV, FLAC, OGG or MP3 file")
         header = soundfile.info(str(path))
     except (soundfile.SoundFileError, OSError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
@@ -175,7 +176,7 @@ def _json_records(source: Path) -> Iterable[tuple[int, dict[str, Any]]]:
                 if not isinstance(record, dict):
                     raise ManifestError(f"{source}:{number}: expected a JSON object, found {type(record).__name__}")
                 yield number, record
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ManifestError(f"{source}: cannot be read ({error})") from error
 
 
