@@ -82,7 +82,10 @@ def test_an_interrupted_run_goes_on(
     out, partial = tmp_path / "out.jsonl", tmp_path / "out.jsonl.partial"
     arguments = ["transcribe", manifest, "--model", checkpoint, "--decoder", "greedy", "--output", out]
     wanted = expected(manifest, checkpoint)
-    command = [sys.executable, "-c", "from deepspeech2.cli.main import main; main()", *map(str, arguments)]
+    # Where SIGINT is ignored, as in a background job of a shell, Python inherits that.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heard}\nfrom deepspeech2.cli.main import main; main()"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not (partial.exists() and partial.read_text().count("\n") >= 2):
             time.sleep(0.005)

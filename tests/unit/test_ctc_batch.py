@@ -72,6 +72,7 @@ rng = np.random.default_rng(0)
 matrix = rng.normal(size=(2000, 29)) * 0.1
 matrix -= np.log(np.exp(matrix).sum(axis=1, keepdims=True))
 decoder = BeamDecoder(Alphabet([chr(97 + i) for i in range(28)]), BeamOptions(beam_size=500))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell inherits that it is ignored
 threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
     decoder.decode_batch([matrix] * 2000, threads=2)
