@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -117,11 +118,13 @@ def test_bad_audio_is_an_outcome_and_names_stay(
 
 
 def test_workers_that_cannot_start_say_why(
-    cluster: Any, utterances: list[Utterance], settings: RecognizerSettings
+    cluster: Any, utterances: list[Utterance], settings: RecognizerSettings, tmp_path: Path
 ) -> None:
-    broken = replace(settings, model="/nowhere/lost.safetensors")
+    lost = Path(shutil.copy(settings.model, tmp_path / "lost.safetensors"))
+    engine = RayEngine(replace(settings, model=str(lost)), RayOptions(workers=1))
+    lost.unlink()
     with pytest.raises(OptionError, match=r"could not start: .*lost\.safetensors"):
-        list(RayEngine(broken, RayOptions(workers=1)).run([(0, utterances[0])]))
+        list(engine.run([(0, utterances[0])]))
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
