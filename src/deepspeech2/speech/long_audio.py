@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from deepspeech2.errors import OptionError
+from deepspeech2.speech.devices import device_of
 from deepspeech2.speech.network import AcousticNetwork
 
 
@@ -87,7 +88,7 @@ def log_probabilities(
     """Log-probabilities of one utterance of any length.
 
     Args:
-        model: The network, in evaluation mode.
+        model: The network, in evaluation mode, on any device.
         features: Normalised spectrogram, (161, frames).
         options: How long audio is cut.
 
@@ -97,14 +98,15 @@ def log_probabilities(
     options = options or WindowOptions()
     stride = int(np.prod([convolution.stride[1] for convolution in model.options.convolutions]))
     windows = plan_windows(features.shape[1], stride, options)
+    device = device_of(model)
     pieces: list[NDArray[np.float32]] = []
     for group in _groups(windows, options.batch):
         lengths = [window.stop - window.start for window in group]
         batch = np.zeros((len(group), features.shape[0], max(lengths)), np.float32)
         for row, window in zip(batch, group, strict=True):
             row[:, : window.stop - window.start] = features[:, window.start : window.stop]
-        outputs, _ = model(torch.from_numpy(batch), torch.tensor(lengths))
-        for output, window in zip(outputs.numpy(), group, strict=True):
+        outputs, _ = model(torch.from_numpy(batch).to(device), torch.tensor(lengths))
+        for output, window in zip(outputs.cpu().numpy(), group, strict=True):
             pieces.append(output[window.skip : window.skip + window.keep])
     return np.concatenate(pieces)
 

@@ -17,6 +17,7 @@ from deepspeech2.errors import OptionError
 from deepspeech2.speech.audio import SAMPLE_RATE, load_audio
 from deepspeech2.speech.checkpoints import load_model
 from deepspeech2.speech.data.manifest import Utterance
+from deepspeech2.speech.devices import choose_device, device_of
 from deepspeech2.speech.features import HOP_SAMPLES, spectrogram
 from deepspeech2.speech.inference import optimize_for_inference
 from deepspeech2.speech.long_audio import WindowOptions, log_probabilities
@@ -39,9 +40,11 @@ class Recognizer:
         windows: How long audio is cut.
         weights: How recurrent weights are stored while recognising: float32, bfloat16 or int8; see
             `optimize_for_inference`.
+        device: Where the network runs, ``cpu``, ``cuda``, ``cuda:1``; None for where the model is.
 
     Raises:
-        OptionError: The model has no labels or no normaliser, or a language model comes without a beam search.
+        OptionError: The device is not here, the model has no labels or no normaliser, or a language model comes
+            without a beam search.
         LanguageModelError: The language model cannot be read.
 
     Example:
@@ -57,6 +60,7 @@ class Recognizer:
         language_model: str | os.PathLike[str] | None = None,
         windows: WindowOptions | None = None,
         weights: WeightFormat = "float32",
+        device: str | None = None,
     ) -> None:
         if model.labels is None or model.normalizer is None:
             missing = "labels" if model.labels is None else "normaliser (mean and std of the features)"
@@ -64,7 +68,8 @@ class Recognizer:
         if language_model is not None and beam is None:
             raise OptionError("recogniser: a language model needs a beam search; give beam options as well")
         self.model = model.eval()
-        self.network = self._made_ready(model, weights)
+        place = device_of(model) if device is None else choose_device(device)
+        self.network = self._made_ready(model, weights).to(place)
         self.normalizer = model.normalizer
         self.alphabet = Alphabet(model.labels)
         self.windows = windows or WindowOptions()
@@ -86,6 +91,7 @@ class Recognizer:
         beam: BeamOptions | None = None,
         language_model: str | os.PathLike[str] | None = None,
         weights: WeightFormat = "float32",
+        device: str = "auto",
     ) -> Recognizer:
         """Load a model of the package by its name, or any checkpoint by its path.
 
@@ -96,9 +102,10 @@ class Recognizer:
             beam: Beam search options instead of the tuned or the default ones.
             language_model: Language model file instead of the model's own.
             weights: How recurrent weights are stored while recognising: float32, bfloat16 or int8.
+            device: ``auto`` for a GPU if torch finds one and the CPU if not, or a name as in `choose_device`.
 
         Raises:
-            OptionError: The model, the decoder or the format of the weights is not known.
+            OptionError: The model, the decoder, the device or the format of the weights is not known.
             CheckpointError: The checkpoint cannot be read.
         """
         if decoder not in ("beam", "greedy"):
@@ -109,9 +116,9 @@ class Recognizer:
         else:
             path, options, scorer = shipped.model, beam or shipped.beam, language_model or shipped.language_model
         if decoder == "greedy":
-            return cls(load_model(path), weights=weights)
+            return cls(load_model(path), weights=weights, device=device)
         beam = replace(options, n_best=1)
-        return cls(load_model(path), beam=beam, language_model=scorer, weights=weights)
+        return cls(load_model(path), beam=beam, language_model=scorer, weights=weights, device=device)
 
     def transcribe(self, source: Source) -> Transcript:
         """Recognise one piece of audio of any length.
