@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._library.custom_ops import OPDEFS
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
@@ -28,6 +27,7 @@ from deepspeech2.speech.data.loading import BatchLoader
 from deepspeech2.speech.data.manifest import read_manifest
 from deepspeech2.speech.data.prepare import fit_normalizer
 from deepspeech2.speech.network import DeepSpeech2
+from deepspeech2.speech.operators import FUNCTIONS
 from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
 from deepspeech2.speech.recognizer import Recognizer
 from deepspeech2.speech.training import Trainer
@@ -71,7 +71,7 @@ def run(operator: Any, args: Any, kwargs: Any) -> Any:
     name = operator._schema.name
     if name.startswith("deepspeech2::"):  # ours, which run other operators
         with Board():
-            return OPDEFS[name]._init_fn(*args, **kwargs)
+            return FUNCTIONS[name.removeprefix("deepspeech2::")](*args, **kwargs)
     leaves = tree_leaves((args, kwargs))
     there = [leaf for leaf in leaves if isinstance(leaf, OnBoard)]
     here = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not isinstance(leaf, OnBoard) and leaf.dim()]

@@ -147,7 +147,7 @@ class Convolution(nn.Conv2d):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw the weight with deviation ``sqrt(2 / (11**2 * input channels))``, 11 being the extent over time."""
-        self.weight.normal_(0, math.sqrt(2 / (self.kernel_size[1] ** 2 * self.in_channels)))
+        _draw(self.weight, math.sqrt(2 / (self.kernel_size[1] ** 2 * self.in_channels)))
 
 
 class Affine(nn.Linear):
@@ -156,7 +156,7 @@ class Affine(nn.Linear):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw the weight with deviation ``1 / sqrt(in_features)``; the bias is 0."""
-        self.weight.normal_(0, self.in_features**-0.5)
+        _draw(self.weight, self.in_features**-0.5)
         if self.bias is not None:
             self.bias.zero_()
 
@@ -230,13 +230,12 @@ class SimpleRecurrence(nn.Module):
 
     def forward(self, x: Tensor, frames: Tensor) -> Tensor:
         """Take projected frames (batch, time, size) to states of the same shape."""
-        states: Tensor = simple_recurrence(x, self.weight, self.bias, frames, self.reverse, ACTIVATION_LIMIT)
-        return states
+        return simple_recurrence(x, self.weight, self.bias, frames, self.reverse, ACTIVATION_LIMIT)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw the weight with deviation 1 / sqrt(size); the bias is 0."""
-        self.weight.normal_(0, len(self.weight) ** -0.5)
+        _draw(self.weight, len(self.weight) ** -0.5)
         self.bias.zero_()
 
 
@@ -253,14 +252,13 @@ class GRURecurrence(nn.Module):
 
     def forward(self, x: Tensor, frames: Tensor) -> Tensor:
         """Take projected frames (batch, time, 3 * size) to states (batch, time, size)."""
-        states: Tensor = gru_recurrence(x, self.gate_weight, self.candidate_weight, self.bias, frames, self.reverse)[0]
-        return states
+        return gru_recurrence(x, self.gate_weight, self.candidate_weight, self.bias, frames, self.reverse)[0]
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw the weights with deviation 1 / sqrt(size); the bias is 0."""
         for weight in (self.gate_weight, self.candidate_weight):
-            weight.normal_(0, len(weight) ** -0.5)
+            _draw(weight, len(weight) ** -0.5)
         self.bias.zero_()
 
 
@@ -335,6 +333,12 @@ class SequenceBatchNorm(BatchNorm):
         self._update(mean, variance)
         scale = self.weight * (variance + self.eps).rsqrt()
         return x * scale + (self.bias - mean * scale)
+
+
+def _draw(weight: Tensor, deviation: float) -> None:
+    # On the meta device there is nothing to draw, and torch would import its compiler to find that out.
+    if not weight.is_meta:
+        weight.normal_(0, deviation)
 
 
 def _has_layout(x: Tensor) -> bool:
