@@ -1,6 +1,6 @@
 """A network made ready for inference: normalisations folded away, recurrent weights stored in fewer bytes.
 
-Folding changes log-probabilities by rounding only (about 1e-6). With `bfloat16` or `int8` the recurrent weights are
+Folding changes log-probabilities by rounding only (about 1e-5). With `bfloat16` or `int8` the recurrent weights are
 rounded, and nothing else; docs/speed.md has the word error rates this costs.
 """
 

@@ -7,12 +7,12 @@ the weights are matrix products of torch, the same for the same inputs and threa
 from __future__ import annotations
 
 import functools
-import os
 
 import torch
 from torch import Tensor
 
 from deepspeech2.errors import InputError, OptionError
+from deepspeech2.processors import available_processors
 from deepspeech2.speech.stored_weights import StoredWeight
 
 try:
@@ -200,13 +200,9 @@ def _check(name: str, tensor: Tensor | None, *shape: int) -> None:
 
 def _batch(padded: Tensor, lengths: Tensor, reverse: bool, size: int) -> _Batch:
     work = padded.shape[0] * size * padded.shape[2]
-    threads = min(torch.get_num_threads(), _processors(), 1 + work // _WORTH_A_THREAD)
+    # Threads that wait for each other at every step need a processor each.
+    threads = min(torch.get_num_threads(), available_processors(), 1 + work // _WORTH_A_THREAD)
     return padded.shape[0], padded.shape[1], size, lengths.data_ptr(), reverse, threads
-
-
-def _processors() -> int:
-    """Processors this process may run on: threads that wait for each other at every step need one each."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _weight(weight: Tensor, scales: Tensor | None = None, *, transposed: bool = False) -> _Weight:
