@@ -13,34 +13,43 @@ class GatedSteps {
  public:
   GatedSteps(const Batch& batch, const GatedWeights& weights)
       : schedule(batch),
-        panels(batch.size, batch.threads, kernel),
-        update(panels, weights.update),
-        reset(panels, weights.reset),
-        candidate(panels, weights.candidate),
-        zeros(static_cast<size_t>(panels.stride())),
+        panels(batch, kernel),
+        update(panels, weights.update, batch.batch),
+        reset(panels, weights.reset, batch.batch),
+        candidate(panels, weights.candidate, batch.batch),
+        zeros(static_cast<size_t>(panels.padded_size())),
         rows_(static_cast<int>(batch.batch)) {}
 
   void pack(const Member& me) {
-    for (int panel = me.index; panel < panels.count(); panel += me.team)
+    each_panel(me, [&](int panel) {
       for (PackedWeight* weight : {&update, &reset, &candidate}) weight->pack(panel);
+    });
+  }
+  // Visits this member's panels.
+  template <class Visit>
+  void each_panel(const Member& me, const Visit& visit) const {
+    const int end = panels.first(me.index + 1, me.team);
+    for (int panel = panels.first(me.index, me.team); panel < end; ++panel) visit(panel);
+  }
+  // Asks for a panel of a row that will be read when its product is done.
+  void fetch(const float* row, int panel) const {
+    for (int i = 0; i < panels.columns(panel); i += 16) __builtin_prefetch(row + panels.start(panel) + i, 0, 2);
   }
   Sparse sparse() const { return Sparse(panels, rows_); }
   // Room for one number for each utterance and column.
   Aligned<float> matrix() const {
-    return Aligned<float>(static_cast<size_t>(rows_) * static_cast<size_t>(panels.stride()));
+    return Aligned<float>(static_cast<size_t>(rows_) * static_cast<size_t>(panels.padded_size()));
   }
-  int64_t at(int row, int panel) const { return int64_t{row} * panels.stride() + panels.start(panel); }
+  int64_t at(int row, int panel) const { return int64_t{rows_} * panels.start(panel) + int64_t{row} * panels.padded(panel); }
 
-  void multiply(const Sparse& rows, int count, const PackedWeight& weight, int panel, float* sums, float* widened,
+  void multiply(const Sparse& rows, int count, const PackedWeight& weight, int panel, float* sums,
                 bool add = false) const {
     if (count == 0) return;
     Product product{};
     weight.describe(panel, product);
     rows.describe(count, product);
-    product.sums = sums + panels.start(panel);
-    product.sums_stride = panels.stride();
+    product.sums = sums + at(0, panel);
     product.add = add;
-    product.widened = widened;
     kernel.multiply(product);
   }
 
@@ -63,22 +72,25 @@ void gated_forward(const Batch& batch, const GatedWeights& weights, const float*
   Sparse held = run.sparse(), kept = run.sparse();  // the states, and what the reset gates let through of them
   Aligned<float> update_sums = run.matrix(), reset_sums = run.matrix(), candidate_sums = run.matrix();
   Aligned<float> update = run.matrix();
-  const int block = run.panels.padded(0) + 2 * run.kernel.width;
-  std::vector<float> room(static_cast<size_t>(batch.threads) * static_cast<size_t>(block * block + 3 * block));
+  const size_t widest = static_cast<size_t>(kPanelVectors * run.kernel.width);
+  std::vector<float> room(static_cast<size_t>(batch.threads) * 2 * widest);
   run_team(batch.threads, [&](const Member& me) {
-    float* widened = room.data() + int64_t{me.index} * (block * block + 3 * block);
-    float* scratch = widened + block * block;
-    float* candidate_scratch = scratch + block;
+    float* scratch = room.data() + static_cast<size_t>(me.index) * 2 * widest;
+    float* candidate_scratch = scratch + widest;
     run.schedule.clear_padding(states, size, me.index, me.team);
     if (gates) run.schedule.clear_padding(gates, 3 * size, me.index, me.team);
     run.pack(me);
     for (int step = 0; step < run.schedule.steps(); ++step) {
       const int running = run.schedule.running(step);
       const int products = step == 0 ? 0 : running;
-      for (int panel = me.index; panel < run.panels.count(); panel += me.team) {
+      held.fetch(products, me.index, me.team);
+      run.each_panel(me, [&](int panel) {
         const int start = run.panels.start(panel), columns = run.panels.columns(panel);
-        run.multiply(held, products, run.update, panel, update_sums.get(), widened);
-        run.multiply(held, products, run.reset, panel, reset_sums.get(), widened);
+        for (int row = 0; row < running; ++row)
+          for (int gate = 0; gate < 3; ++gate)
+            run.fetch(x + (run.schedule.frame(row, step) * 3 + gate) * size, panel);
+        run.multiply(held, products, run.update, panel, update_sums.get());
+        run.multiply(held, products, run.reset, panel, reset_sums.get());
         for (int row = 0; row < running; ++row) {
           const int64_t frame = run.schedule.frame(row, step), at = run.at(row, panel);
           const float* inputs = x + frame * 3 * size + start;
@@ -94,11 +106,12 @@ void gated_forward(const Batch& batch, const GatedWeights& weights, const float*
                                  candidate_scratch);
           kept.set(row, panel, candidate_scratch, run.kernel);
         }
-      }
+      });
       me.wait();
-      for (int panel = me.index; panel < run.panels.count(); panel += me.team) {
+      kept.fetch(products, me.index, me.team);
+      run.each_panel(me, [&](int panel) {
         const int start = run.panels.start(panel), columns = run.panels.columns(panel);
-        run.multiply(kept, products, run.candidate, panel, candidate_sums.get(), widened);
+        run.multiply(kept, products, run.candidate, panel, candidate_sums.get());
         for (int row = 0; row < running; ++row) {
           const int64_t frame = run.schedule.frame(row, step), at = run.at(row, panel);
           float* state = states + frame * size + start;
@@ -108,7 +121,7 @@ void gated_forward(const Batch& batch, const GatedWeights& weights, const float*
                            gates ? gates + (frame * 3 + 2) * size + start : candidate_scratch, state);
           held.set(row, panel, state, run.kernel);
         }
-      }
+      });
       me.wait();
     }
   });
@@ -129,10 +142,10 @@ void gated_backward(const Batch& batch, const GatedWeights& transposed, const fl
     for (int step = run.schedule.steps() - 1; step >= 0; --step) {
       const int running = run.schedule.running(step), later = run.schedule.running(step + 1);
       Sparse& update = step % 2 ? update_odd : update_even;
-      for (int panel = me.index; panel < run.panels.count(); panel += me.team) {
+      run.each_panel(me, [&](int panel) {
         const int start = run.panels.start(panel), columns = run.panels.columns(panel);
-        run.multiply(step % 2 ? update_even : update_odd, later, run.update, panel, carried.get(), nullptr, true);
-        run.multiply(reset, later, run.reset, panel, carried.get(), nullptr, true);
+        run.multiply(step % 2 ? update_even : update_odd, later, run.update, panel, carried.get(), true);
+        run.multiply(reset, later, run.reset, panel, carried.get(), true);
         for (int row = 0; row < running; ++row) {
           const int64_t frame = run.schedule.frame(row, step), at = run.at(row, panel);
           const float* gate = gates + frame * 3 * size + start;
@@ -145,11 +158,11 @@ void gated_backward(const Batch& batch, const GatedWeights& transposed, const fl
           update.set(row, panel, error, run.kernel);
           candidate.set(row, panel, error + 2 * size, run.kernel);
         }
-      }
+      });
       me.wait();
-      for (int panel = me.index; panel < run.panels.count(); panel += me.team) {
+      run.each_panel(me, [&](int panel) {
         const int start = run.panels.start(panel), columns = run.panels.columns(panel);
-        run.multiply(candidate, step ? running : 0, run.candidate, panel, sums.get(), nullptr);
+        run.multiply(candidate, step ? running : 0, run.candidate, panel, sums.get());
         for (int row = 0; row < running; ++row) {
           const int64_t frame = run.schedule.frame(row, step), at = run.at(row, panel);
           const float* gate = gates + (frame * 3 + 1) * size + start;
@@ -159,7 +172,7 @@ void gated_backward(const Batch& batch, const GatedWeights& transposed, const fl
           run.kernel.reset_state(gate, h, columns, out.reset_states + frame * size + start);
           reset.set(row, panel, error, run.kernel);
         }
-      }
+      });
       me.wait();
     }
   });

@@ -49,7 +49,7 @@ class Schedule {
 // The columns of a state cut into panels of about the same number of vectors. The same cut makes the blocks of depth.
 class Panels {
  public:
-  Panels(int size, int threads, const Kernels& kernels);
+  Panels(const Batch& batch, const Kernels& kernels);
   int count() const { return static_cast<int>(starts_.size()) - 1; }
   int start(int panel) const { return starts_[static_cast<size_t>(panel)]; }
   int columns(int panel) const { return start(panel + 1) - start(panel); }
@@ -57,8 +57,10 @@ class Panels {
   int padded(int panel) const { return vectors(panel) * width_; }
   int vectors(int panel) const { return (columns(panel) + width_ - 1) / width_; }
   int size() const { return starts_.back(); }
-  int stride() const { return start(count() - 1) + padded(count() - 1); }
+  int padded_size() const { return start(count() - 1) + padded(count() - 1); }
   const int32_t* starts() const { return starts_.data(); }
+  // Panels of one member of a team: neighbours, so that threads seldom write to the same cache line.
+  int first(int member, int team) const { return static_cast<int>(int64_t{count()} * member / team); }
 
  private:
   int width_;
@@ -96,7 +98,8 @@ struct Weight {
 // The same weight in panels.
 class PackedWeight {
  public:
-  PackedWeight(const Panels& panels, const Weight& weight);
+  // For products with up to so many rows. More than a few share the weights as float32, widened once.
+  PackedWeight(const Panels& panels, const Weight& weight, int64_t rows);
   // Must have run for a panel, on any thread, before it is multiplied with.
   void pack(int panel);
   void describe(int panel, Product& product) const;
@@ -104,23 +107,31 @@ class PackedWeight {
  private:
   const Panels& panels_;
   Weight weight_;
+  Format format_;
   size_t element_;
   Aligned<unsigned char> packed_;
   Aligned<float> scales_;
 };
 
-// What is not zero of the rows of a matrix, by block.
+// What is not zero of the rows of a matrix, in the order in which products read it: by block, then by row.
 class Sparse {
  public:
   Sparse(const Panels& panels, int rows);
   void set(int row, int panel, const float* values, const Kernels& kernels);
+  // Asks for what the others of a team have set: from another core's cache one line at a time would take longer than
+  // to multiply with it.
+  void fetch(int rows, int member, int team) const;
   void describe(int rows, Product& product) const;
 
  private:
+  // Where the values of a row and panel begin.
+  int64_t place(int row, int panel) const;
+
   const Panels& panels_;
+  int rows_;
   Aligned<float> values_;
-  Aligned<int32_t> indices_;
-  std::vector<int32_t> counts_;
+  Aligned<uint8_t> indices_;
+  Aligned<int32_t> counts_;
 };
 
 }  // namespace recurrence
