@@ -155,6 +155,7 @@ void multiply_block(const Product& p, const float* block, int b, const char* ahe
       (lines ? multiply_sparse<V, true> : multiply_sparse<V, false>)(block, p.values + at, p.indices + at, counts[row], fresh, sums, part);
       continue;
     }
+    for (int line = 0; line * p.rows < lines; ++line) __builtin_prefetch(part + line * 64);
     tile.values[tile.rows] = p.values + at;
     tile.sums[tile.rows++] = sums;
     if (++tiled * tiles < whole * (made + 1)) continue;
