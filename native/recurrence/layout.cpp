@@ -4,9 +4,28 @@
 #include <cstdlib>
 #include <cstring>
 #include <type_traits>
-#include <numeric>
+#include <new>
+
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 namespace recurrence {
+
+constexpr size_t kLine = 64, kHugePage = size_t{2} << 20;
+
+void* allocate(size_t bytes) {
+  const size_t border = bytes < 2 * kHugePage ? kLine : kHugePage;
+  const size_t rounded = (bytes + border) / border * border;  // never nothing
+  void* memory = std::aligned_alloc(border, rounded);
+  if (!memory) throw std::bad_alloc();
+#ifdef __linux__
+  if (border == kHugePage) madvise(memory, rounded, MADV_HUGEPAGE);  // a hint: whether it is taken changes no result
+#endif
+  return memory;
+}
+
+void release(void* memory) { std::free(memory); }
 
 Schedule::Schedule(const Batch& batch) : time_(batch.time), reverse_(batch.reverse) {
   utterances_.resize(static_cast<size_t>(batch.batch));

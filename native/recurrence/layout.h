@@ -67,23 +67,24 @@ class Panels {
   std::vector<int32_t> starts_;
 };
 
+// Memory on a cache line's border, or in huge pages if it fills some: thousands of small ones take longer to get than to
+// fill, and their addresses longer to find. Throws std::bad_alloc.
+void* allocate(size_t bytes);
+void release(void* memory);
+
 // Memory on a cache line's border, not set to anything.
 template <class T>
 class Aligned {
  public:
-  explicit Aligned(size_t count)
-      : memory_(std::make_unique<Raw[]>(count * sizeof(T) / sizeof(Raw) + 2)),
-        data_(reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(memory_.get()) + 63) & ~uintptr_t{63})) {}
-  T* get() { return data_; }
-  const T* get() const { return data_; }
+  explicit Aligned(size_t count) : data_(static_cast<T*>(allocate(count * sizeof(T)))) {}
+  T* get() { return data_.get(); }
+  const T* get() const { return data_.get(); }
 
  private:
-  struct alignas(16) Raw {
-    Raw() {}
-    unsigned char bytes[64];
+  struct Free {
+    void operator()(T* data) const { release(data); }
   };
-  std::unique_ptr<Raw[]> memory_;
-  T* data_;
+  std::unique_ptr<T, Free> data_;
 };
 
 // A square weight as the caller holds it: element (from, to) at data[from * row_stride + to * column_stride].
