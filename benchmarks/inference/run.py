@@ -117,17 +117,17 @@ def recurrence_rows(name: str, model: DeepSpeech2, batch: int, rounds: int, mach
     for hook in hooks:
         hook.remove()
 
-    def task(directions: list[torch.nn.Module]) -> Callable[[], list[Tensor]]:
-        def run() -> list[Tensor]:
+    def loops(ahead: Tensor, back: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        return plain.forward_recurrence(ahead, frames), plain.backward_recurrence(back, frames)
+
+    def task(states: Callable[..., tuple[Tensor, Tensor]]) -> Callable[[], tuple[Tensor, Tensor]]:
+        def run() -> tuple[Tensor, Tensor]:
             with torch.inference_mode():
-                return [direction(x, frames) for direction, x in zip(directions, received, strict=True)]
+                return states(*received, frames)
 
         return run
 
-    tasks = {"plain loop": task([plain.forward_recurrence, plain.backward_recurrence])}
-    for form, network in networks.items():
-        layer = network.recurrent[1]
-        tasks[form] = task([layer.forward_states, layer.backward_states])
+    tasks = {"plain loop": task(loops)} | {form: task(net.recurrent[1].states) for form, net in networks.items()}
     outputs = {label: run() for label, run in tasks.items()}
     states = torch.stack(outputs["float32"])
     times = contest(tasks, 2 * rounds, machine)
