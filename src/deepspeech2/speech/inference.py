@@ -186,8 +186,11 @@ class _GRUStates(nn.Module):
     def forward(self, ahead: Tensor, back: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Take projected frames of each direction, (batch, time, 3 * size), to states (batch, time, size)."""
         parts = ("gate_weight", "gate_scales", "candidate_weight", "candidate_scales", "bias")
-        stored = ([getattr(self, f"{name}_{part}") for name in DIRECTIONS] for part in parts)
-        return gru_states_of_both([ahead, back], *stored, frames)
+        gates, gate_scales, candidates, candidate_scales, biases = (
+            [getattr(self, f"{name}_{part}") for name in DIRECTIONS] for part in parts
+        )
+        inputs = [ahead, back]
+        return gru_states_of_both(inputs, gates, gate_scales, candidates, candidate_scales, biases, frames)
 
 
 def _folded_projection(projection: Affine, norm: BatchNorm) -> _FixedProduct:
