@@ -32,16 +32,15 @@ class GatedSteps {
     const int end = panels.first(me.index + 1, me.team);
     for (int panel = panels.first(me.index, me.team); panel < end; ++panel) visit(panel);
   }
-  // Asks for a panel of a row that will be read when its product is done.
-  void fetch(const float* row, int panel) const {
-    for (int i = 0; i < panels.columns(panel); i += 16) __builtin_prefetch(row + panels.start(panel) + i, 0, 2);
-  }
   Sparse sparse() const { return Sparse(panels, rows_); }
   // Room for one number for each utterance and column.
   Aligned<float> matrix() const {
     return Aligned<float>(static_cast<size_t>(rows_) * static_cast<size_t>(panels.padded_size()));
   }
-  int64_t at(int row, int panel) const { return int64_t{rows_} * panels.start(panel) + int64_t{row} * panels.padded(panel); }
+  // Where a panel of a row begins in one.
+  int64_t at(int row, int panel) const {
+    return int64_t{rows_} * panels.start(panel) + int64_t{row} * panels.padded(panel);
+  }
 
   void multiply(const Sparse& rows, int count, const PackedWeight& weight, int panel, float* sums,
                 bool add = false) const {
@@ -105,7 +104,7 @@ class ForwardSteps : GatedSteps {
     const int size = pass_.batch.size, start = panels.start(panel), columns = panels.columns(panel);
     const int running = schedule.running(step), products = step ? running : 0;
     for (int row = 0; row < running; ++row)
-      for (int gate = 0; gate < 3; ++gate) fetch(pass_.x + (schedule.frame(row, step) * 3 + gate) * size, panel);
+      for (int gate = 0; gate < 3; ++gate) panels.fetch(pass_.x + (schedule.frame(row, step) * 3 + gate) * size, panel);
     multiply(held_, products, update, panel, update_sums_.get());
     multiply(held_, products, reset, panel, reset_sums_.get());
     for (int row = 0; row < running; ++row) {

@@ -10,7 +10,7 @@ namespace recurrence {
 constexpr int kPanelVectors = 10;
 // Most rows of states that are multiplied at once by two vectors of weights: again what the registers hold.
 constexpr int kTileRows = 6;
-// Up to so many rows, each reads the weights on its own.
+// Up to so many rows each read weights of fewer bytes than float32 on their own; more of them share weights widened once.
 constexpr int kStreamedRows = 2;
 
 enum class Format { float32, bfloat16, int8 };

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <type_traits>
 #include <new>
+#include <type_traits>
 
 #ifdef __linux__
 #include <sys/mman.h>
@@ -12,20 +12,23 @@
 
 namespace recurrence {
 
-constexpr size_t kLine = 64, kHugePage = size_t{2} << 20;
+namespace {
+
+constexpr size_t kHugePage = size_t{2} << 20;
+
+std::align_val_t border(size_t bytes) { return std::align_val_t{bytes < 2 * kHugePage ? 64 : kHugePage}; }
+
+}  // namespace
 
 void* allocate(size_t bytes) {
-  const size_t border = bytes < 2 * kHugePage ? kLine : kHugePage;
-  const size_t rounded = (bytes + border) / border * border;  // never nothing
-  void* memory = std::aligned_alloc(border, rounded);
-  if (!memory) throw std::bad_alloc();
+  void* memory = ::operator new(bytes, border(bytes));
 #ifdef __linux__
-  if (border == kHugePage) madvise(memory, rounded, MADV_HUGEPAGE);  // a hint: whether it is taken changes no result
+  if (bytes >= 2 * kHugePage) madvise(memory, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);  // a hint: it may fail
 #endif
   return memory;
 }
 
-void release(void* memory) { std::free(memory); }
+void release(void* memory, size_t bytes) { ::operator delete(memory, border(bytes)); }
 
 Schedule::Schedule(const Batch& batch) : time_(batch.time), reverse_(batch.reverse) {
   utterances_.resize(static_cast<size_t>(batch.batch));
@@ -115,13 +118,14 @@ void PackedWeight::pack(int panel) {
 }
 
 void PackedWeight::describe(int panel, Product& product) const {
-  product.weights = packed_.get() + static_cast<size_t>(panels_.start(panel)) * static_cast<size_t>(panels_.size()) * element_;
+  const size_t depth = static_cast<size_t>(panels_.size());
+  product.weights = packed_.get() + static_cast<size_t>(panels_.start(panel)) * depth * element_;
   product.scales = weight_.scales ? scales_.get() + panels_.start(panel) : nullptr;
   product.format = format_;
   product.vectors = panels_.vectors(panel);
   product.blocks = panels_.count();
   product.starts = panels_.starts();
-  product.distant = static_cast<size_t>(panels_.size()) * static_cast<size_t>(panels_.size()) * element_ > kNearBytes;
+  product.distant = depth * depth * element_ > kNearBytes;
 }
 
 Sparse::Sparse(const Panels& panels, int rows)

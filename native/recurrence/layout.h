@@ -59,6 +59,10 @@ class Panels {
   int size() const { return starts_.back(); }
   int padded_size() const { return start(count() - 1) + padded(count() - 1); }
   const int32_t* starts() const { return starts_.data(); }
+  // Asks for a panel of a row that will be read when its product is done.
+  void fetch(const float* row, int panel) const {
+    for (int i = 0; i < columns(panel); i += 16) __builtin_prefetch(row + start(panel) + i, 0, 2);
+  }
   // Panels of one member of a team: neighbours, so that threads seldom write to the same cache line.
   int first(int member, int team) const { return static_cast<int>(int64_t{count()} * member / team); }
 
@@ -67,24 +71,25 @@ class Panels {
   std::vector<int32_t> starts_;
 };
 
-// Memory on a cache line's border, or in huge pages if it fills some: thousands of small ones take longer to get than to
-// fill, and their addresses longer to find. Throws std::bad_alloc.
+// Memory on a cache line's border, or on that of a huge page if it fills some: to get thousands of small pages takes
+// longer than to fill them. Both take the bytes.
 void* allocate(size_t bytes);
-void release(void* memory);
+void release(void* memory, size_t bytes);
 
-// Memory on a cache line's border, not set to anything.
+// Such memory, not set to anything.
 template <class T>
 class Aligned {
  public:
-  explicit Aligned(size_t count) : data_(static_cast<T*>(allocate(count * sizeof(T)))) {}
+  explicit Aligned(size_t count) : data_(static_cast<T*>(allocate(count * sizeof(T))), Release{count * sizeof(T)}) {}
   T* get() { return data_.get(); }
   const T* get() const { return data_.get(); }
 
  private:
-  struct Free {
-    void operator()(T* data) const { release(data); }
+  struct Release {
+    size_t bytes;
+    void operator()(T* data) const { release(data, bytes); }
   };
-  std::unique_ptr<T, Free> data_;
+  std::unique_ptr<T, Release> data_;
 };
 
 // A square weight as the caller holds it: element (from, to) at data[from * row_stride + to * column_stride].

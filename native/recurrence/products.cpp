@@ -6,6 +6,8 @@ namespace recurrence {
 namespace RECURRENCE_TARGET {
 namespace {
 
+static_assert(kPanelVectors * W <= 256, "a place within a block fits a byte");
+
 // Asks for memory that will be read soon; an address past the end does no harm.
 template <int bytes>
 inline void fetch(const void* from) {
@@ -116,7 +118,7 @@ inline void multiply_tile(const float* block, const Tile& tile, int first, int d
 // As many vectors at a time as leave registers for the sums of all R rows.
 template <int R, int panel, int first = 0>
 inline void multiply_strips(const float* block, const Tile& tile, int depth, bool fresh) {
-  constexpr int most = R == 1 ? 10 : R == 2 ? 5 : R <= 4 ? 3 : 2;
+  constexpr int most = R == 1 ? kPanelVectors : R == 2 ? 5 : R <= 4 ? 3 : 2;
   if constexpr (first < panel) {
     constexpr int left = panel - first, strips = (left + most - 1) / most, V = (left + strips - 1) / strips;
     multiply_tile<R, V, panel>(block, tile, first, depth, fresh);
@@ -152,7 +154,8 @@ void multiply_block(const Product& p, const float* block, int b, const char* ahe
     const int64_t at = place(p, b, row);
     float* sums = p.sums + int64_t{row} * (V * W);
     if (counts[row] >= 0) {
-      (lines ? multiply_sparse<V, true> : multiply_sparse<V, false>)(block, p.values + at, p.indices + at, counts[row], fresh, sums, part);
+      const auto multiply_one = lines ? multiply_sparse<V, true> : multiply_sparse<V, false>;
+      multiply_one(block, p.values + at, p.indices + at, counts[row], fresh, sums, part);
       continue;
     }
     for (int line = 0; line * p.rows < lines; ++line) __builtin_prefetch(part + line * 64);

@@ -23,7 +23,9 @@ class SimpleSteps {
 
   // Two, in turn: another thread may still be reading the last step's while this one writes.
   Sparse& rows(int step) { return step % 2 ? odd_ : even_; }
-  float* sums(int row, int panel) { return sums_.get() + int64_t{batch_} * panels.start(panel) + int64_t{row} * panels.padded(panel); }
+  float* sums(int row, int panel) {
+    return sums_.get() + int64_t{batch_} * panels.start(panel) + int64_t{row} * panels.padded(panel);
+  }
 
   // Visits this member's panels, in every other step from the last to the first: weights that a cache does not hold
   // altogether are then found there for the most part.
@@ -31,11 +33,6 @@ class SimpleSteps {
   void each_panel(const Member& me, int step, const Visit& visit) const {
     const int first = panels.first(me.index, me.team), end = panels.first(me.index + 1, me.team);
     for (int i = 0; i < end - first; ++i) visit(step % 2 ? end - 1 - i : first + i);
-  }
-
-  // Asks for a panel of a row that will be read when its product is done.
-  void fetch(const float* row, int panel) const {
-    for (int i = 0; i < panels.columns(panel); i += 16) __builtin_prefetch(row + panels.start(panel) + i, 0, 2);
   }
 
   void multiply(int from_step, int count, int panel) {
@@ -74,7 +71,7 @@ void simple_forward(const Batch& batch, const Weight& weight, const float* bias,
       if (step > 0) run.rows(step + 1).fetch(running, me.index, me.team);
       run.each_panel(me, step, [&](int panel) {
         const int start = run.panels.start(panel);
-        for (int row = 0; row < running; ++row) run.fetch(x + run.schedule.frame(row, step) * batch.size, panel);
+        for (int row = 0; row < running; ++row) run.panels.fetch(x + run.schedule.frame(row, step) * batch.size, panel);
         run.multiply(step + 1, step == 0 ? 0 : running, panel);
         for (int row = 0; row < running; ++row) {
           const int64_t at = run.schedule.frame(row, step) * batch.size + start;

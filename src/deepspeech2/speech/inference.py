@@ -143,9 +143,6 @@ class _SeparateLayer(nn.Module):
 class _SimpleStates(nn.Module):
     """Both directions of a simple recurrence, one after the other."""
 
-    forward_scales: Tensor | None
-    backward_scales: Tensor | None
-
     def __init__(self, directions: list[SimpleRecurrence], weights: WeightFormat) -> None:
         super().__init__()
         for name, recurrence in zip(DIRECTIONS, directions, strict=True):
