@@ -133,7 +133,7 @@ def test_threads_change_no_bit(gates, reverse, monkeypatch) -> None:
     for threads in (1, 2, 3):
         # What the kernels are told; the matrix products of torch keep the threads they have.
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        monkeypatch.setattr(recurrence_native, "_processors", lambda threads=threads: threads)
+        monkeypatch.setattr(recurrence_native, "available_processors", lambda threads=threads: threads)
         states = simple_recurrence(*inputs, *rest) if gates == 1 else gru_recurrence(*inputs, *rest)[0]
         found.append([states, *torch.autograd.grad(states.square().sum(), inputs)])
     for other in found[1:]:

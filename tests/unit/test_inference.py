@@ -139,7 +139,7 @@ def test_two_directions_together_are_each_alone(form, size, threads, monkeypatch
     alone = gru_states(*ahead, lengths, False), gru_states(*back, lengths, True)
     monkeypatch.setattr(recurrence_native, "_WORTH_A_THREAD", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    monkeypatch.setattr(recurrence_native, "_processors", lambda: threads)
+    monkeypatch.setattr(recurrence_native, "available_processors", lambda: threads)
     together = gru_states_of_both(*map(list, zip(ahead, back, strict=True)), lengths)
     assert all(torch.equal(found, expected) for found, expected in zip(together, alone, strict=True))
 
