@@ -38,7 +38,7 @@ FunctionRule: TypeAlias = Callable[[Recorder, SizeOf, tuple[Any, ...], dict[str,
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class Plan:
     """A call counted whole: its counts in both directions and the shapes of what it returns.
 
     Beside its arguments and results it keeps tensors of the shapes `kept` for the backward pass, if there is to be one.
@@ -68,11 +68,11 @@ class _Plan:
         self.recorder.record(Call(f"torch::{self.name}{suffix}", arguments, outputs), rule=lambda _: count)
 
 
-class _Whole(torch.autograd.Function):
+class Whole(torch.autograd.Function):
     """One node of the graph for a whole function: counted, never computed."""
 
     @staticmethod
-    def forward(ctx: Any, plan: _Plan, *tensors: Any) -> Any:
+    def forward(ctx: Any, plan: Plan, *tensors: Any) -> Any:
         example = next(tensor for tensor in tensors if isinstance(tensor, torch.Tensor))
         with plan.recorder.silence():
             results = tuple(example.new_empty(tuple(shape)) for shape in plan.shapes)
@@ -220,8 +220,8 @@ def _count_recurrent(kind: str, recorder: Recorder, read_size: SizeOf, args: tup
     state_shapes = [(layers * directions, batch, width)]
     if kind == "lstm":
         state_shapes.append((layers * directions, batch, size))
-    plan = _Plan(recorder, read_size, kind, forward, backward, [output, *state_shapes], kept)
-    return _Whole.apply(plan, data, *flat_states, *weights)  # type: ignore[no-untyped-call]
+    plan = Plan(recorder, read_size, kind, forward, backward, [output, *state_shapes], kept)
+    return Whole.apply(plan, data, *flat_states, *weights)  # type: ignore[no-untyped-call]
 
 
 for _kind in ("rnn_tanh", "rnn_relu", "gru", "lstm"):
@@ -295,8 +295,8 @@ def _attention(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwa
     output = (*leading, query.shape[-2], value.shape[-1])
     # A fused kernel keeps the logarithm of the sum of each softmax.
     kept = [(*leading, query.shape[-2])]
-    plan = _Plan(recorder, read_size, "scaled_dot_product_attention", attention(sizes), backward, [output], kept)
-    return _Whole.apply(plan, query, key, value, mask)  # type: ignore[no-untyped-call]
+    plan = Plan(recorder, read_size, "scaled_dot_product_attention", attention(sizes), backward, [output], kept)
+    return Whole.apply(plan, query, key, value, mask)  # type: ignore[no-untyped-call]
 
 
 def _attention_leading(query: Any, key: Any, value: Any, options: dict[str, Any]) -> tuple[Any, ...]:
@@ -389,5 +389,5 @@ def _ctc(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: d
     # The forward variables: one for each state of each frame.
     states = 2 * longest_label(tuple(map(read_size, targets.shape)), batch) + 1
     kept = [(*log_probs.shape[:-1], int(states))] if isinstance(states, int) else []
-    plan = _Plan(recorder, read_size, "ctc_loss", count, backward, [shape], kept)
-    return _Whole.apply(plan, log_probs)  # type: ignore[no-untyped-call]
+    plan = Plan(recorder, read_size, "ctc_loss", count, backward, [shape], kept)
+    return Whole.apply(plan, log_probs)  # type: ignore[no-untyped-call]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -56,10 +56,11 @@ class _Node:
 class Recorder:
     """Sums operator calls by module, phase and operator."""
 
-    def __init__(self, live: LiveMemory | None = None) -> None:
-        """Args: live: follows the memory of the program's tensors; without it, that is not known."""
+    def __init__(self, live: LiveMemory | None = None, read_size: Callable[[Any], Number] = int) -> None:
+        """Args: what follows the memory of the program's tensors, if anything does; how their sizes are read."""
         self.root = _Node("")
         self.live = live
+        self.read_size = read_size
         self.memory: Memory | None = None
         self.phase = "forward"
         self.label: str | None = None

@@ -28,6 +28,7 @@ from torch.utils._pytree import tree_flatten
 import deepspeech2.flops.operators
 import deepspeech2.flops.value_checks  # noqa: F401  (registers its rules)
 from deepspeech2.errors import CountingError
+from deepspeech2.flops.branches import cond
 from deepspeech2.flops.decompositions import DECOMPOSITIONS, reference_decomposition
 from deepspeech2.flops.expressions import SizeReader
 from deepspeech2.flops.fakes import FakeWorld, fake_state, tensors_within
@@ -69,6 +70,11 @@ class _FunctionLevel(TorchFunctionMode):
             # Under a transform (vmap, grad) a function sees one sample; the dispatcher sees them all.
             whole = not recorder.paused and torch._C._functorch.peek_interpreter_stack() is None
             rule = find_function_rule(func) if whole else None
+            if func is torch.ops.higher_order.cond and whole:
+                # Below this level there is no gradient any more.
+                with recorder.silence():
+                    args, kwargs = self.world.fake_tree((args, kwargs))
+                return cond(recorder, *args, **kwargs)
             if rule is not None:
                 with recorder.silence():
                     args, kwargs = self.world.fake_tree((args, kwargs))
@@ -315,7 +321,7 @@ def trace(
         program = program.module()
     # The bytes of a symbolic size are no number to compare.
     live = LiveMemory() if world.shapes is None else None
-    recorder = Recorder(live)
+    recorder = Recorder(live, world.read_size)
     names: dict[int, str] = {}
     args, kwargs = world.lend((args, dict(kwargs)))
     update = None
