@@ -19,7 +19,14 @@ from deepspeech2.flops.formulas.linear_algebra import (
     symmetric_eigenvalues,
     triangular_solution,
 )
-from deepspeech2.flops.formulas.quantised import dynamic_linear, dynamic_quantisation, quantised_product
+from deepspeech2.flops.formulas.products import dot_products
+from deepspeech2.flops.formulas.quantised import (
+    descaled,
+    dynamic_linear,
+    dynamic_quantisation,
+    quantised_product,
+    requantised,
+)
 
 deterministic = settings(max_examples=15, deadline=None, derandomize=True)
 sizes = st.integers(1, 6)
@@ -153,3 +160,69 @@ def test_quantised_product_counts_integers_apart(samples, inputs, outputs) -> No
     assert count.macs == samples * inputs * outputs
     assert (count.multiply, count.add) == (1 + samples * outputs, samples * outputs)
     assert dynamic_linear(samples, inputs, outputs, bias=True) == count + dynamic_quantisation(samples * inputs)
+
+
+class CountedInteger:
+    """An integer that counts what is done to it."""
+
+    operations = 0
+
+    def __init__(self, value):
+        self.value = value
+
+    def _made(self, value):
+        CountedInteger.operations += 1
+        return CountedInteger(value)
+
+    def __mul__(self, other):
+        return self._made(self.value * other.value)
+
+    def __add__(self, other):
+        return self._made(self.value + other.value)
+
+    def __sub__(self, other):
+        return self._made(self.value - other.value)
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@deterministic
+@given(samples=sizes, inputs=sizes, outputs=sizes, bias=st.booleans())
+def test_a_layer_quantised_on_both_sides(samples, inputs, outputs, bias) -> None:
+    """The layer by loops over counted integers; its result, rounded, is that of torch's kernel."""
+    random = np.random.default_rng(samples + 10 * inputs + 100 * outputs)
+    x, w = random.integers(0, 20, (samples, inputs)), random.integers(-9, 9, (outputs, inputs))
+    b = random.integers(-5, 5, outputs)
+    zero, zero_out, ratio = 3, 5, 0.25
+    CountedInteger.operations = floats = 0
+    sums = [int(row.sum()) for row in w]
+    shares = [CountedInteger(zero) * CountedInteger(total) for total in sums]
+    result = np.zeros((samples, outputs), dtype=int)
+    for i in range(samples):
+        for j in range(outputs):
+            total = CountedInteger(int(x[i, 0])) * CountedInteger(int(w[j, 0]))
+            for k in range(1, inputs):
+                total = total + CountedInteger(int(x[i, k])) * CountedInteger(int(w[j, k]))
+            total = total - shares[j]
+            if bias:
+                total = total + CountedInteger(int(b[j]))
+            scaled, floats = round(total.value * ratio), floats + 2
+            shifted = CountedInteger(scaled) + CountedInteger(zero_out)
+            result[i, j], CountedInteger.operations = min(max(shifted.value, 0), 255), CountedInteger.operations + 2
+    count = requantised(dot_products(samples * outputs, inputs), samples * outputs, outputs, bias=bias)
+    assert count.integer == CountedInteger.operations
+    assert count.multiply + count.other == count.total == floats
+    assert count.macs == samples * inputs * outputs
+    # torch: scales 0.5, 0.5 and 1 make the same ratio of a quarter
+    quantised = torch._make_per_tensor_quantized_tensor(torch.tensor(x, dtype=torch.uint8), 0.5, zero)
+    weight = torch._make_per_tensor_quantized_tensor(torch.tensor(w, dtype=torch.int8), 0.5, 0)
+    packed = torch.ops.quantized.linear_prepack(weight, torch.tensor(b * 0.25 if bias else b * 0.0).float())
+    assert torch.ops.quantized.linear(quantised, packed, 1.0, zero_out).int_repr().tolist() == result.tolist()
+
+
+@deterministic
+@given(samples=sizes, inputs=sizes, outputs=sizes)
+def test_a_product_descaled_is_the_dynamic_layer_without_its_inputs(samples, inputs, outputs) -> None:
+    product = dot_products(samples * outputs, inputs)
+    assert descaled(product, samples * outputs, outputs, bias=True) == quantised_product(
+        samples, inputs, outputs, bias=True
+    )

@@ -73,6 +73,7 @@ class Whole(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, plan: Plan, *tensors: Any) -> Any:
+        """Record the call, and make results of the right shapes."""
         example = next(tensor for tensor in tensors if isinstance(tensor, torch.Tensor))
         with plan.recorder.silence():
             results = tuple(example.new_empty(tuple(shape)) for shape in plan.shapes)
@@ -86,6 +87,7 @@ class Whole(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
+        """Record the gradient, and make gradients of the right shapes."""
         plan = ctx.plan
         with plan.recorder.silence():
             results = [
@@ -237,7 +239,8 @@ def _pack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: 
             f"packing a sequence needs the lengths, and they are computed by the program ({call_site()}); "
             "pass them as an integer tensor on the CPU"
         )
-    _refuse_packing(values, read_size(data.shape[0 if batch_first else 1]))
+    batch, steps = (read_size(data.shape[axis]) for axis in ((0, 1) if batch_first else (1, 0)))
+    _refuse_packing(values, batch, steps)
     longest = max(values)
     sizes = [sum(1 for length in values if length > step) for step in range(longest)]
     with recorder.silence():
@@ -246,12 +249,14 @@ def _pack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: 
     return packed, batch_sizes
 
 
-def _refuse_packing(lengths: Sequence[int], batch: Number) -> None:
-    """What torch refuses: every sequence has a length of its own, the longest one first."""
+def _refuse_packing(lengths: Sequence[int], batch: Number, steps: Number) -> None:
+    """What torch refuses, at the latest where a layer runs: a length for each sequence, the longest one first."""
     if not lengths or (isinstance(batch, int) and len(lengths) != batch):
         raise RuntimeError(f"packing needs a length for each of {batch} sequences, found {len(lengths)}")
     if min(lengths) < 1:
         raise RuntimeError(f"packing needs lengths of at least 1, found {list(lengths)}")
+    if isinstance(steps, int) and max(lengths) > steps:
+        raise RuntimeError(f"packing needs lengths of at most the {steps} steps there are, found {list(lengths)}")
     if sorted(lengths, reverse=True) != list(lengths):
         raise RuntimeError(f"packing needs the longest sequence first, or enforce_sorted=False; found {list(lengths)}")
 

@@ -20,6 +20,7 @@ from deepspeech2.flops.live_memory import LiveMemory
 from deepspeech2.flops.memory import Memory
 from deepspeech2.flops.operations import NOTHING, Number, OperationCount, at_least_zero
 from deepspeech2.flops.operators.complex_numbers import complex_count
+from deepspeech2.flops.quantised_tensors import true_type
 from deepspeech2.flops.registry import Call, TensorSpec, find_rule
 from deepspeech2.flops.tally import Layer, Tally, UnknownOperator
 
@@ -229,16 +230,17 @@ class Recorder:
             # The notebook's rules are for inference.
             count = replace(count, notebook=0)
         tensors = [*call.tensors, *call.outputs]
-        if not any(tensor.is_floating for tensor in tensors):
+        # Products of quantised numbers are scaled in floating point: their rules say which is which.
+        if not (call.operator.startswith("quantized::") or any(tensor.is_floating for tensor in tensors)):
             whole = count.total + count.integer
             return OperationCount(integer=whole, macs=count.macs, padding_macs=count.padding_macs)
-        if any(tensor.dtype.is_complex for tensor in tensors):
-            name = call.operator.removesuffix("_")
-            found = complex_count(call, name, count)
-            if found is None:
-                self.record_unknown(call.operator, "its formula counts real arithmetic, the tensors are complex")
-            return found or NOTHING
-        return count
+        return self._of_complex(call, count) if any(tensor.dtype.is_complex for tensor in tensors) else count
+
+    def _of_complex(self, call: Call, count: OperationCount) -> OperationCount:
+        found = complex_count(call, call.operator.removesuffix("_"), count)
+        if found is None:
+            self.record_unknown(call.operator, "its formula counts real arithmetic, the tensors are complex")
+        return found or NOTHING
 
     def _add(self, call: Call, count: OperationCount, is_view: bool) -> None:
         if self._measured is not None:
@@ -347,4 +349,4 @@ def is_program_code(filename: str) -> bool:
 
 def specification(tensor: torch.Tensor, read_size: Any) -> TensorSpec:
     """What formulas may know of a tensor."""
-    return TensorSpec(tuple(map(read_size, tensor.shape)), tensor.dtype, known_value(tensor), allowed_band(tensor))
+    return TensorSpec(tuple(map(read_size, tensor.shape)), true_type(tensor), known_value(tensor), allowed_band(tensor))

@@ -35,6 +35,7 @@ from deepspeech2.flops.fakes import FakeWorld, fake_state, tensors_within
 from deepspeech2.flops.functions import find_function_rule
 from deepspeech2.flops.higher_order import HIGHER_ORDER
 from deepspeech2.flops.live_memory import LiveMemory
+from deepspeech2.flops.quantised_tensors import stands_for_quantised
 from deepspeech2.flops.recorder import Recorder, specification
 from deepspeech2.flops.registry import Call, find_rule, operator_name
 from deepspeech2.flops.results import own_result
@@ -43,6 +44,7 @@ from deepspeech2.flops.updates import plan_update, record_update
 # Questions about a tensor, and the birth of constants, which fake tensors must see as real ones to keep their values.
 # One count at a time: while a module is counted, fakes stand in for its weights.
 _COUNTING = threading.RLock()
+_IS_QUANTISED = torch.Tensor.is_quantized.__get__  # type: ignore[attr-defined]
 _UNSEEN = {
     torch.ops.prim.device.default,
     torch.ops.aten.sym_size.int,
@@ -62,6 +64,8 @@ class _FunctionLevel(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if self.world.quantised.met and func == _IS_QUANTISED:
+            return stands_for_quantised(args[0])
         recorder = self.recorder
         outermost = recorder.label is None
         if outermost:
@@ -116,7 +120,7 @@ class _DispatchLevel(TorchDispatchMode):
             return result
         if not isinstance(func, torch._ops.OpOverload):
             return self._higher_order(func, args, kwargs)
-        if _computes_sizes(func, args) or _compares_constants(func, args):
+        if _computes_sizes(func, args) or _asks_constants(func, args):
             with _disable_current_modes():
                 return func(*args, **kwargs)
         with self.recorder.silence():
@@ -141,9 +145,11 @@ class _DispatchLevel(TorchDispatchMode):
         known = self.world.known
         own = own_result(func, symbolic=known is None)
         if own is not None:
-            return own(*args, **kwargs)
-        result = func(*args, **kwargs) if known is None else known.run(func, args, kwargs)
-        self.world.patterns.follow(func, args, kwargs, result)
+            result = own(*args, **kwargs)
+        else:
+            result = func(*args, **kwargs) if known is None else known.run(func, args, kwargs)
+            self.world.patterns.follow(func, args, kwargs, result)
+        self.world.quantised.follow(func, args, kwargs, result)
         return result
 
     def _spelled_out(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -232,9 +238,10 @@ def _computes_sizes(func: Any, args: Any) -> bool:
     )
 
 
-def _compares_constants(func: Any, args: Any) -> bool:
-    """Whether TorchScript asks, while it optimises a graph, whether two constants of the graph are equal."""
-    return func is torch.ops.aten.equal.default and all(type(value) is torch.Tensor for value in args)
+def _asks_constants(func: Any, args: Any) -> bool:
+    """Whether TorchScript asks for a number it holds (a scale), or, optimising, whether two constants are equal."""
+    asks = func in (torch.ops.aten.equal.default, torch.ops.aten._local_scalar_dense.default)
+    return asks and all(type(value) is torch.Tensor for value in args)
 
 
 @contextmanager
