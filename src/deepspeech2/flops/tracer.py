@@ -25,6 +25,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten
 
+import deepspeech2.flops.einsum
 import deepspeech2.flops.operators
 import deepspeech2.flops.value_checks  # noqa: F401  (registers its rules)
 from deepspeech2.errors import CountingError
