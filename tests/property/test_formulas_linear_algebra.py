@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepspeech2 import count
 from deepspeech2.flops.formulas.linear_algebra import (
     cholesky,
     determinant,
@@ -226,3 +227,82 @@ def test_a_product_descaled_is_the_dynamic_layer_without_its_inputs(samples, inp
     assert descaled(product, samples * outputs, outputs, bias=True) == quantised_product(
         samples, inputs, outputs, bias=True
     )
+
+
+class ComplexScalar:
+    """A complex number of two counting scalars: products by four, quotients by the conjugate, pivots by |a| + |b|."""
+
+    def __init__(self, real, imaginary):
+        self.real, self.imaginary = real, imaginary
+
+    def __mul__(self, other):
+        return ComplexScalar(
+            self.real * other.real - self.imaginary * other.imaginary,
+            self.real * other.imaginary + self.imaginary * other.real,
+        )
+
+    def __sub__(self, other):
+        return ComplexScalar(self.real - other.real, self.imaginary - other.imaginary)
+
+    def __truediv__(self, other):
+        top = self * ComplexScalar(other.real, other.imaginary)
+        size = other.real * other.real + other.imaginary * other.imaginary
+        return ComplexScalar(top.real / size, top.imaginary / size)
+
+    def __gt__(self, other):
+        return self.real + self.imaginary > other.real + other.imaginary
+
+
+@deterministic
+@given(size=sizes, columns=sizes)
+def test_elimination_of_complex_numbers(scalar_run, size, columns) -> None:
+    def twice(scalars, real):
+        a = np.empty((size, size), dtype=object)
+        for index, value in np.ndenumerate(real):
+            a[index] = ComplexScalar(value, scalars.constant(0.25))
+        eliminate(scalars, a)
+
+    def solved(scalars, real):
+        a = np.empty((size, max(size, columns)), dtype=object)
+        for index in np.ndindex(a.shape):
+            a[index] = ComplexScalar(real[index[0], index[1] % size], scalars.constant(0.25))
+        substitute(scalars, a[:, :size], a[:, :columns])
+
+    a = dominant(size)
+    z = torch.empty(size, size, dtype=torch.complex64)
+    for program, arguments, algorithm in [
+        (torch.linalg.lu_factor, (z,), twice),
+        (
+            lambda a, b: torch.linalg.solve_triangular(a, b, upper=False),
+            (z, torch.empty(size, columns, dtype=torch.complex64)),
+            solved,
+        ),
+    ]:
+        counted, _ = scalar_run(algorithm, a.numpy())
+        found = count(program, arguments, strict=True)
+        # A pivot's size is summed once for each side of its comparison by the loops, once by the count.
+        sums = found.kinds["compare"]
+        assert {**found.kinds, "other": 0, "add": found.kinds["add"] + sums} == counted.kinds
+        assert found.modelled == found.flops
+
+
+@pytest.mark.parametrize(
+    ("function", "each"),
+    [
+        # t = sqrt((|z| + |a|) / 2) with |z| = sqrt(a a + b b), then b / (2 t), placed by the sign of a
+        (torch.sqrt, {"multiply": 4, "add": 2, "sqrt": 2, "divide": 1, "other": 1, "compare": 1}),
+        # sin a cosh b, cos a sinh b
+        (torch.sin, {"multiply": 2, "other": 4}),
+        # -z (2), exp (1, two products by cosine and sine), + 1, conjugate (1, and a sign) over the square (2 + 1)
+        (torch.sigmoid, {"multiply": 4, "add": 5, "divide": 2, "exp": 1, "other": 2}),
+    ],
+)
+def test_functions_of_complex_numbers(function, each) -> None:
+    tally = count(function, torch.empty(7, dtype=torch.complex64), strict=True)
+    assert {kind: amount for kind, amount in tally.kinds.items() if amount} == {k: 7 * n for k, n in each.items()}
+
+
+def test_a_variance_of_complex_numbers_is_that_of_both_parts() -> None:
+    z, x = torch.empty(9, dtype=torch.complex64), torch.empty(9)
+    real, found = count(torch.var, x).kinds, count(torch.var, z, strict=True).kinds
+    assert found == {kind: 2 * amount + (kind == "add") for kind, amount in real.items()}

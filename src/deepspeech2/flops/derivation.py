@@ -14,6 +14,7 @@ from deepspeech2.flops.dimensions import SymbolicInputs
 from deepspeech2.flops.expressions import evaluate, plain_sympy
 from deepspeech2.flops.fakes import FakeWorld
 from deepspeech2.flops.interpolation import interpolate
+from deepspeech2.flops.piece_sizes import PieceSizes
 from deepspeech2.flops.tally import Tally
 
 # Lengths are brought down to at least this, and by multiples of the other, to see whether a program loops over them.
@@ -34,26 +35,33 @@ def derive(count: Counter, args: tuple[Any, ...], kwargs: Mapping[str, Any], dim
     Raises:
         ClosedFormError: the count is not a formula in these dimensions, or the check fails.
     """
-    at_sizes = partial(_partly_symbolic, count, args, kwargs, dimensions)
+    pieces = PieceSizes()
+
+    def at_sizes(sizes: Mapping[str, int]) -> Tally:
+        return _partly_symbolic(count, args, kwargs, dimensions, sizes, pieces)
+
     loops = _looped_over(count, args, kwargs, dimensions)
     if loops:
-        return interpolate(at_sizes, dimensions, loops)
+        return interpolate(at_sizes, dimensions, loops, pieces=pieces)
     try:
         formula = _traced(count, args, kwargs, dimensions)
         _verify(count, args, kwargs, dimensions, formula)
     except (CountingError, InputError) as error:
-        return _from_integers(at_sizes, dimensions, error)
+        return _from_integers(at_sizes, dimensions, error, pieces)
     return formula
 
 
 def _from_integers(
-    at_sizes: Callable[[Mapping[str, int]], Tally], dimensions: SymbolicInputs, error: CountingError | InputError
+    at_sizes: Callable[[Mapping[str, int]], Tally],
+    dimensions: SymbolicInputs,
+    error: CountingError | InputError,
+    pieces: PieceSizes,
 ) -> ClosedForm:
     """The formula of a program that does not take symbols, from counts at sizes; the first error where it has none."""
     # Inputs that do not fit at any size: this raises what counting them raises.
     at_sizes(dimensions.sizes)
     try:
-        return interpolate(at_sizes, dimensions, dimensions.names)
+        return interpolate(at_sizes, dimensions, dimensions.names, pieces=pieces)
     except (CountingError, InputError) as other:
         raise (other if isinstance(other, ClosedFormError) else error) from error
 
@@ -82,14 +90,18 @@ def _partly_symbolic(
     kwargs: Mapping[str, Any],
     dimensions: SymbolicInputs,
     sizes: Mapping[str, int],
+    pieces: PieceSizes,
 ) -> Tally:
     """Count with some dimensions at given sizes and the others as symbols."""
     example = {**dimensions.sizes, **sizes}
     resized_args, resized_kwargs = dimensions.resized(args, kwargs, example)
     if set(sizes) == set(dimensions.names):
-        return count(FakeWorld.create(), resized_args, resized_kwargs)
+        world = FakeWorld.create()
+        world.pieces = pieces
+        return count(world, resized_args, resized_kwargs)
     rest = dimensions.without(sizes)
     world, symbolic_args, symbolic_kwargs = _symbolic_inputs(resized_args, resized_kwargs, rest, rest.sizes)
+    world.pieces = pieces
     tally = count(world, symbolic_args, symbolic_kwargs)
     _refuse_fixed(world)
     return tally

@@ -22,6 +22,7 @@ from deepspeech2.errors import InputError
 from deepspeech2.flops.expressions import SizeReader, dimension, plain_sympy
 from deepspeech2.flops.index_patterns import IndexPatterns
 from deepspeech2.flops.known_values import KnownValues
+from deepspeech2.flops.piece_sizes import PieceSizes
 from deepspeech2.flops.quantised_tensors import QuantisedTensors, quantised
 
 _QUANTISED_LAYERS = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
@@ -39,6 +40,7 @@ class FakeWorld:
     known: KnownValues | None = None
     patterns: IndexPatterns = field(init=False)
     quantised: QuantisedTensors = field(default_factory=QuantisedTensors)
+    pieces: PieceSizes | None = None
     _fakes: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

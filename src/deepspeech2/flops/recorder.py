@@ -21,7 +21,7 @@ from deepspeech2.flops.memory import Memory
 from deepspeech2.flops.operations import NOTHING, Number, OperationCount, at_least_zero
 from deepspeech2.flops.operators.complex_numbers import complex_count
 from deepspeech2.flops.quantised_tensors import true_type
-from deepspeech2.flops.registry import Call, TensorSpec, find_rule
+from deepspeech2.flops.registry import Call, TensorSpec, as_functional, find_rule
 from deepspeech2.flops.tally import Layer, Tally, UnknownOperator
 
 _MAX_SITES = 8
@@ -212,7 +212,7 @@ class Recorder:
 
     def _counted(self, call: Call, rule: Any) -> OperationCount:
         try:
-            count: OperationCount = rule(call)
+            count: OperationCount = rule(as_functional(call))
         except NotImplementedError as error:
             self.record_unknown(call.operator, str(error))
             return NOTHING

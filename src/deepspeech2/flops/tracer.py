@@ -151,6 +151,8 @@ class _DispatchLevel(TorchDispatchMode):
             result = func(*args, **kwargs) if known is None else known.run(func, args, kwargs)
             self.world.patterns.follow(func, args, kwargs, result)
         self.world.quantised.follow(func, args, kwargs, result)
+        if self.world.pieces is not None:
+            self.world.pieces.follow(func, args, kwargs, result)
         return result
 
     def _spelled_out(self, func: Any, args: Any, kwargs: Any) -> Any:
