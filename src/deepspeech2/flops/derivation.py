@@ -40,11 +40,13 @@ def derive(count: Counter, args: tuple[Any, ...], kwargs: Mapping[str, Any], dim
     def at_sizes(sizes: Mapping[str, int]) -> Tally:
         return _partly_symbolic(count, args, kwargs, dimensions, sizes, pieces)
 
-    loops = _looped_over(count, args, kwargs, dimensions)
+    loops, short = _traced_short(count, args, kwargs, dimensions)
     if loops:
         return interpolate(at_sizes, dimensions, loops, pieces=pieces)
     try:
-        formula = _traced(count, args, kwargs, dimensions)
+        # What the program asked at a short length it would have been answered at the example's: one trace for both.
+        fits = short is not None and short.holds(dimensions.sizes)
+        formula = short if short is not None and fits else _traced(count, args, kwargs, dimensions, dimensions.sizes)
         _verify(count, args, kwargs, dimensions, formula)
     except (CountingError, InputError) as error:
         return _from_integers(at_sizes, dimensions, error, pieces)
@@ -66,18 +68,21 @@ def _from_integers(
         raise (other if isinstance(other, ClosedFormError) else error) from error
 
 
-def _looped_over(
+def _traced_short(
     count: Counter, args: tuple[Any, ...], kwargs: Mapping[str, Any], dimensions: SymbolicInputs
-) -> tuple[str, ...]:
-    """Dimensions the program asks the value of, as a Python loop over time does; found out at a short length."""
+) -> tuple[tuple[str, ...], ClosedForm | None]:
+    """Trace at a short length, where a Python loop is soon over.
+
+    Returns:
+        The dimensions the program asks the value of, as such a loop does; and without any, the formula.
+    """
     short = {name: _short(size) for name, size in dimensions.sizes.items()}
-    world, symbolic_args, symbolic_kwargs = _symbolic_inputs(args, kwargs, dimensions, short)
+    fixed: list[str] = []
     try:
-        count(world, symbolic_args, symbolic_kwargs)
+        return (), _traced(count, args, kwargs, dimensions, short, fixed)
     except (CountingError, InputError):
         # The program does not take so short an input, or no symbols: what it does is found out further on.
-        return ()
-    return tuple(world.fixed_dimensions())
+        return tuple(fixed), None
 
 
 def _short(size: int) -> int:
@@ -132,9 +137,19 @@ def _symbolic_inputs(
     return world, symbolic_args, {name: symbolic(name, value) for name, value in kwargs.items()}
 
 
-def _traced(count: Counter, args: tuple[Any, ...], kwargs: Mapping[str, Any], dimensions: SymbolicInputs) -> ClosedForm:
-    world, symbolic_args, symbolic_kwargs = _symbolic_inputs(args, kwargs, dimensions, dimensions.sizes)
+def _traced(
+    count: Counter,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    dimensions: SymbolicInputs,
+    sizes: Mapping[str, int],
+    fixed: list[str] | None = None,
+) -> ClosedForm:
+    """The formula by one trace, `sizes` behind the symbols; names of dimensions that are not free go to `fixed`."""
+    world, symbolic_args, symbolic_kwargs = _symbolic_inputs(args, kwargs, dimensions, sizes)
     tally = count(world, symbolic_args, symbolic_kwargs)
+    if fixed is not None:
+        fixed.extend(world.fixed_dimensions())
     _refuse_fixed(world)
     conditions, doubts = _conditions(world)
 
@@ -188,11 +203,11 @@ def _verify(
     for sizes in _held_out(dimensions):
         resized_args, resized_kwargs = dimensions.resized(args, kwargs, sizes)
         expected = count(FakeWorld.create(), resized_args, resized_kwargs)
-        found = formula.tally.map(partial(evaluate, values=sizes))
-        if expected.count != found.count:
+        found = formula.tally.count.map(partial(evaluate, values=sizes))
+        if expected.count != found:
             raise ClosedFormError(
                 f"the count is no closed formula in {', '.join(dimensions.names)}: at {sizes} the formula gives "
-                f"{found.flops} operations and counting gives {expected.flops}"
+                f"{found.total} operations and counting gives {expected.flops}"
             )
 
 

@@ -143,7 +143,7 @@ class Recorder:
         """What the program calls an operator: by the function it asked for."""
         # The backward pass is one call of the program; there, operators go by their own names.
         label = self.label if self.phase == "forward" else None
-        return label or operator.strip("_")
+        return label or readable(operator)
 
     def place(self) -> tuple[str, str]:
         """The phase, and the module that is running."""
@@ -327,6 +327,15 @@ def _merged_layer(node: _Node, phase: str, rows: list[_Row], parameters: int) ->
 
 def _comparable(*rows: _Row) -> bool:
     return all(isinstance(row.own.total, int) for row in rows)
+
+
+def readable(operator: str) -> str:
+    """The name of an operator as the function's it belongs to: `batch_norm_backward`, `softmax_backward`."""
+    name = operator.strip("_")
+    for prefix in ("native_", "cudnn_", "miopen_", "mkldnn_", "thnn_"):
+        name = name.removeprefix(prefix)
+    name = name.replace("_backward_data", "_backward").replace("_dense_backward", "_backward")
+    return {"threshold_backward": "relu_backward"}.get(name, name)
 
 
 def call_site() -> str:

@@ -27,6 +27,7 @@ from torch.utils._pytree import tree_flatten
 
 import deepspeech2.flops.einsum
 import deepspeech2.flops.operators
+import deepspeech2.flops.recurrent_functions
 import deepspeech2.flops.value_checks  # noqa: F401  (registers its rules)
 from deepspeech2.errors import CountingError
 from deepspeech2.flops.branches import cond
