@@ -94,6 +94,21 @@ def int8_dynamic_convolution() -> Program:
         return torch.ao.nn.quantized.dynamic.Conv1d(3, 4, 3), (torch.randn(2, 3, 10),)
 
 
+@case(4 * 5 * 6, kinds={"multiply": 20 + 20 + 120, "add": 20 + 20 + 120, "other": 20, "compare": 40})
+def quantised_and_back() -> Program:
+    """As a converted graph has it: 20 inputs quantised (a product, rounded, a sum, two limits) and back (a difference,
+    a product), then a linear layer in floating point.
+    """
+    from torch.ao.quantization.fx import _decomposed  # noqa: F401
+
+    def program(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        options = (0.1, 3, -128, 127, torch.int8)
+        small = torch.ops.quantized_decomposed.quantize_per_tensor(x, *options)
+        return nn.functional.linear(torch.ops.quantized_decomposed.dequantize_per_tensor(small, *options), w, b)
+
+    return program, (torch.randn(4, 5), torch.randn(6, 5), torch.randn(6))
+
+
 @case(3 * 3 * 3)
 def quantised_matmul() -> Program:
     """Torch's kernel dequantises both matrices, multiplies in floating point and quantises the result."""

@@ -46,6 +46,8 @@ class _Search:
         rest: other dimensions the program loops over, interpolated at every length.
         start: lengths are at least about this, unless the example is shorter.
         pieces: what the program cut its tensors into when it was counted, which suggests periods.
+        conditions: what formulas in the other dimensions rest on.
+        problem: the first error at a length the program does not take.
     """
 
     count_at: CountAt
@@ -55,13 +57,16 @@ class _Search:
     start: int
     pieces: PieceSizes
     conditions: dict[sympy.Basic, None] = field(default_factory=dict)
+    problem: Exception | None = None
     _known: dict[int, Tally] = field(default_factory=dict)
     _whole: dict[int, OperationCount] = field(default_factory=dict)
 
     def whole_at(self, length: int) -> OperationCount:
-        """The count at a length, other dimensions as in the example."""
+        """The count at a length, other dimensions about as in the example."""
         if length not in self._whole:
-            self._whole[length] = self.count_at({**self.dimensions.sizes, self.name: length}).count
+            # Of another dimension that is looped over, a few are enough.
+            few = {name: min(self.dimensions.sizes[name], self.start) for name in self.rest}
+            self._whole[length] = self.count_at({**self.dimensions.sizes, **few, self.name: length}).count
         return self._whole[length]
 
     def at(self, length: int) -> Tally:
@@ -127,20 +132,19 @@ def interpolate(
     name, *rest = sorted(loops, key=lambda loop: (loop == "batch", loop))
     search = _Search(count_at, dimensions, name, rest, start, pieces or PieceSizes())
     tried: dict[int, None] = {}
-    problem: Exception | None = None
     for period, begin in search.periods():
         tried[period] = None
         try:
             found = _on_class(search, period, _first_length(name, search.size, period, begin))
-        except (ValueError, InputError) as error:
-            # Other operators at other lengths, or lengths the program does not take: another period may avoid them.
-            problem = problem or error
+        except ValueError as error:
+            # Other operators at other lengths, which another period may avoid.
+            search.problem = search.problem or error
             continue
         if found is not None:
             return _with_other_classes(found, search, loops)
-    if isinstance(problem, InputError) and not search.counted:
-        raise problem
-    what = f" (the program does different things at different sizes: {problem})" if problem is not None else ""
+    if isinstance(search.problem, InputError) and not search.counted:
+        raise search.problem
+    what = f" (at different sizes the program does different things: {search.problem})" if search.problem else ""
     raise ClosedFormError(
         f"the count is not a quasi-polynomial in {name}: no quadratic on the residue classes of "
         f"{', '.join(map(str, tried))} predicts the counts at other lengths{what}"
@@ -152,7 +156,6 @@ def _on_class(search: _Search, period: int, first: int) -> ClosedForm | None:
 
     Raises:
         ValueError: the program has other operators at other lengths.
-        InputError: it does not take one of them.
     """
     if not _regular(search, period, first):
         return None
@@ -172,6 +175,15 @@ def _on_class(search: _Search, period: int, first: int) -> ClosedForm | None:
 
 def _regular(search: _Search, period: int, first: int) -> bool:
     """Whether integer counts on a residue class are a quadratic polynomial, nearby and far away."""
+    try:
+        return _is_quadratic(search, period, first)
+    except InputError as error:
+        # Lengths the program does not take, which another period may avoid.
+        search.problem = search.problem or error
+        return False
+
+
+def _is_quadratic(search: _Search, period: int, first: int) -> bool:
     low, middle, high = (search.whole_at(first + step * period) for step in range(3))
 
     def predicted(step: int) -> OperationCount:

@@ -47,8 +47,8 @@ class QuantisedTensors:
         """Results of an operator on quantised tensors are quantised, unless it leaves that world."""
         if func._opname in ("quantize_per_tensor", "quantize_per_channel", "quantize_per_tensor_dynamic"):
             self.met = True
-            dtype = kwargs.get("dtype", args[-2] if "dynamic" in func._opname else args[-1])
-            self._mark(outputs, dtype)
+            place = next(index for index, one in enumerate(func._schema.arguments) if one.name == "dtype")
+            self._mark(outputs, args[place] if place < len(args) else kwargs["dtype"])
         elif self.met and func._opname not in ("dequantize", "int_repr") and "dynamic" not in func._opname:
             marks = [mark for mark in (getattr(one, _ATTRIBUTE, None) for one in _tensors((args, kwargs))) if mark]
             if marks:

@@ -13,6 +13,7 @@ from deepspeech2.flops.formulas.quantised import descaled, dynamic_linear, dynam
 from deepspeech2.flops.formulas.recurrences import torch_cell
 from deepspeech2.flops.operations import NOTHING, Number, OperationCount, total_of
 from deepspeech2.flops.operators.convolutions import convolution_of
+from deepspeech2.flops.operators.pointwise import PER_ELEMENT
 from deepspeech2.flops.quantised_tensors import packed_weight
 from deepspeech2.flops.registry import Call, TensorSpec, register_formula
 
@@ -144,3 +145,14 @@ def _embedding(call: Call) -> OperationCount:
 @register_formula("quantized::relu6")
 def _clipped(call: Call) -> OperationCount:
     return OperationCount(integer=2 * call.output.elements)
+
+
+# As converted graphs spell them, with tensors of integers.
+@register_formula(*[f"quantized_decomposed::quantize_per_{what}" for what in ("tensor", "channel", "token")])
+def _quantised(call: Call) -> OperationCount:
+    return PER_ELEMENT["quantize_per_tensor"] * call.output.elements
+
+
+@register_formula(*[f"quantized_decomposed::dequantize_per_{what}" for what in ("tensor", "channel", "token")])
+def _dequantised(call: Call) -> OperationCount:
+    return PER_ELEMENT["dequantize"] * call.output.elements
