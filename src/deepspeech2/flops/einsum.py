@@ -70,7 +70,7 @@ def _read(args: tuple[Any, ...]) -> tuple[list[_Operand], str] | None:
         len(set(term)) != len(term) or len(term) != tensor.dim() for term, tensor in zip(terms, tensors, strict=True)
     ):
         return None
-    if len(tensors) > 2 and torch.backends.opt_einsum.is_available() and torch.backends.opt_einsum.enabled:  # type: ignore[attr-defined]
+    if len(tensors) > 2 and torch.backends.opt_einsum.is_available() and torch.backends.opt_einsum.enabled:
         # The order of contraction is another package's.
         return None
     return [_Operand(term, tensor) for term, tensor in zip(terms, tensors, strict=True)], kept

@@ -65,7 +65,7 @@ class _QuasiPolynomial:
         start = (self.first + offset) // self.period
         bend = sympy.Rational(1, 2) * (more[0] - 2 * middle + low) if more else sympy.Integer(0)
         slope = (middle - low) - bend * (2 * start + 1)
-        return tuple(sympy.expand(one) for one in (low - slope * start - bend * start**2, slope, bend))  # type: ignore[return-value]
+        return tuple(sympy.expand(one) for one in (low - slope * start - bend * start**2, slope, bend))
 
     def _of_remainder(self, values: _Values) -> Any:
         """A function of the remainder: a polynomial where it is one, but for a remainder of none, else by steps."""

@@ -187,6 +187,9 @@ class _DispatchLevel(TorchDispatchMode):
     def _call(self, func: Any, args: Any, kwargs: Any, outputs: Any) -> Call:
         arguments = {}
         for index, argument in enumerate(func._schema.arguments):
+            if argument.is_out:
+                # Where a result goes is nothing an operator reads.
+                continue
             if index < len(args):
                 arguments[argument.name] = args[index]
             elif argument.name in kwargs:

@@ -87,7 +87,7 @@ def _inverse_stft(_recorder: Recorder, _read_size: SizeOf, args: tuple[Any, ...]
 @register_function(torch.linalg.lstsq)
 def _least_squares(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Full rank is taken for granted; the residuals, which exist or not by the rank, are left out."""
-    call = _named(lambda A, B, rcond=None, *, driver=None: None, args, kwargs)
+    call = _named(lambda A, B, rcond=None, *, driver=None, out=None: None, args, kwargs)
     matrix, right = call.A, call.B
     vector = right.dim() == 1 or (right.dim() == matrix.dim() - 1 and right.shape == matrix.shape[:-1])
     with recorder.silence():

@@ -24,7 +24,19 @@ _QUOTIENT = _PRODUCT + _Each(multiply=2, add=1, divide=2)
 
 AWARE = frozenset(
     f"aten::{name}"
-    for name in ("add", "sub", "rsub", "mul", "complex", "polar", "_fft_r2c", "_fft_c2r", "_fft_c2c", "_conj_physical")
+    for name in (
+        "add",
+        "sub",
+        "rsub",
+        "mul",
+        "complex",
+        "polar",
+        "_fft_r2c",
+        "_fft_c2r",
+        "_fft_c2c",
+        "_conj_physical",
+        "conj_physical",
+    )
 )
 """Operators whose formulas hold for complex numbers as they are written."""
 
