@@ -100,3 +100,18 @@ def test_the_smaller_number_of_each_kind() -> None:
     one = OperationCount(other=10, modelled=10, macs=3, multiply=3)
     other = OperationCount(compare=10, modelled=10, macs=5, multiply=5)
     assert lower_bound(one, other) == OperationCount(macs=3, multiply=3, modelled=3)
+
+
+def test_results_of_a_bound_keep_their_types() -> None:
+    def program(x):
+        mixed = torch.cond(x.sum() > 0, lambda x: (x.argmax(1), x.exp()), lambda x: (x.argmin(1), x + x + x), (x,))
+        return mixed[1][:, mixed[0]] if mixed[0].dtype == torch.int64 else None
+
+    tally = count(program, torch.empty(4, 8))
+    assert tally.layers[-1].output_shape == (4, 4)
+
+    indices = count(
+        lambda x: torch.cond(x.sum() > 0, lambda x: x.argmax(1), lambda x: x.exp().argmin(1), (x,)), torch.empty(4, 8)
+    )
+    # The sum and its comparison, and the comparisons both branches make.
+    assert (indices.kinds["add"], indices.kinds["compare"]) == (31, 1 + 4 * 7)

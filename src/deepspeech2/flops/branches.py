@@ -48,13 +48,28 @@ def cond(recorder: Recorder, chosen: Any, if_true: _Branch, if_false: _Branch, o
         "kind the smaller number is counted",
     )
     flat, structure = tree_flatten(results)
-    tensors = [value for value in flat if isinstance(value, torch.Tensor)]
-    shapes = [value.shape for value in tensors]
+    # Results of floats first: what the plan makes is of the type of its first tensor.
+    tensors = sorted(
+        (value.detach() for value in flat if isinstance(value, torch.Tensor)),
+        key=lambda value: not value.is_floating_point(),
+    )
+    shapes = [value.shape for value in tensors if value.is_floating_point()]
     plan = Plan(recorder, recorder.read_size, "cond", lower_bound(*forward), lower_bound(*backward), shapes)
     given = list({id(leaf): leaf for leaf in (*leaves, *more)}.values())
-    made = Whole.apply(plan, *given, *[value.detach() for value in tensors])  # type: ignore[no-untyped-call]
+    made: Any = ()
+    if shapes:
+        made = Whole.apply(plan, *tensors, *given)  # type: ignore[no-untyped-call]
+    else:
+        plan.record(plan.forward, tensors, tensors)
     fresh = iter(made if isinstance(made, tuple) else (made,))
-    return tree_unflatten([next(fresh) if isinstance(value, torch.Tensor) else value for value in flat], structure)
+    return tree_unflatten([_fresh(value, fresh) for value in flat], structure)
+
+
+def _fresh(value: Any, floats: Iterator[torch.Tensor]) -> Any:
+    """A result that is of neither branch: the next of those made, or one of integers, whose values are not known."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    return next(floats) if value.is_floating_point() else value.new_empty(value.shape)
 
 
 def _of_either(result: torch.Tensor) -> torch.Tensor:
