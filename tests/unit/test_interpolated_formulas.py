@@ -71,9 +71,7 @@ def pairs(size: int, left: int, time: int) -> int:
     return total
 
 
-@pytest.mark.parametrize(
-    ("size", "left", "example"), [(7, 0, 60), (10, 0, 60), (5, 10, 45), (64, 0, 320), (40, 80, 400)]
-)
+@pytest.mark.parametrize(("size", "left", "example"), [(7, 0, 60), (64, 0, 320), (40, 80, 400)])
 def test_a_stream_of_chunks_has_a_formula_and_a_last_chunk(size, left, example) -> None:
     formula = count(in_chunks(size, left), torch.empty(2, example, 4), symbolic={"batch": 0, "time": 1})
     for batch, time in [(1, example), (2, 3 * example + 1), (3, size - 1), (1, 100_000 * size + size // 2)]:

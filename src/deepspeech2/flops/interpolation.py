@@ -17,9 +17,9 @@ from deepspeech2.errors import ClosedFormError, InputError
 from deepspeech2.flops.closed_form import ClosedForm
 from deepspeech2.flops.dimensions import SymbolicInputs
 from deepspeech2.flops.expressions import dimension, evaluate
-from deepspeech2.flops.operations import Number, OperationCount
+from deepspeech2.flops.operations import OperationCount
 from deepspeech2.flops.piece_sizes import PieceSizes
-from deepspeech2.flops.residue_classes import all_classes
+from deepspeech2.flops.residue_classes import Parabola, all_classes, degree_in
 from deepspeech2.flops.tally import Tally
 
 _PERIODS = (1, 2, 3, 4, 6, 12)
@@ -141,7 +141,7 @@ def interpolate(
             search.problem = search.problem or error
             continue
         if found is not None:
-            return _with_other_classes(found, search, loops)
+            return _with_other_classes(found, search, loops, (period, begin))
     if isinstance(search.problem, InputError) and not search.counted:
         raise search.problem
     what = f" (at different sizes the program does different things: {search.problem})" if search.problem else ""
@@ -163,7 +163,7 @@ def _on_class(search: _Search, period: int, first: int) -> ClosedForm | None:
     parts = [part for part in range(1, period) if period % part == 0]
     period = next((part for part in parts if _regular(search, part, first)), period)
     name, lengths = search.name, [first + step * period for step in range(3)]
-    tally = search.at(lengths[0]).combine([search.at(length) for length in lengths[1:]], _Parabola(name, lengths))
+    tally = search.at(lengths[0]).combine([search.at(length) for length in lengths[1:]], Parabola(name, lengths))
     if not all(_verified(search, tally, first + steps * period) for steps in (3, 9)):
         return None
     formula = ClosedForm(tally, search.dimensions.names, _domain(name, first, period), "interpolated")
@@ -201,7 +201,7 @@ def _is_quadratic(search: _Search, period: int, first: int) -> bool:
 def _on_all_classes(search: _Search, tally: Tally, period: int, first: int) -> Tally | None:
     """The formula of all residue classes, where few and cheap counts give it; each is of the degree of the first."""
     others = [name for name in search.dimensions.names if name != search.name]
-    degrees = {name: _degree(tally, name) for name in search.dimensions.names}
+    degrees = {name: degree_in(tally, name) for name in search.dimensions.names}
     counts = period
     for degree in degrees.values():
         counts *= degree + 1
@@ -219,24 +219,13 @@ def _on_all_classes(search: _Search, tally: Tally, period: int, first: int) -> T
         lowest = 2 if names[0] == "batch" else search.dimensions.sizes[names[0]]
         values = [lowest + more for more in range(degrees[names[0]] + 1)]
         tallies = [in_others({**sizes, names[0]: value}, names[1:]) for value in values]
-        return tallies[0].combine(tallies[1:], _Parabola(names[0], values))
+        return tallies[0].combine(tallies[1:], Parabola(names[0], values))
 
     found = all_classes(at, search.name, first, period, degrees[search.name])
     held_out = (1, 4 * period - 1, 4 * period + period // 2)
     if found is None or not all(_verified(search, found, first + steps) for steps in held_out):
         return None
     return found
-
-
-def _degree(tally: Tally, name: str) -> int:
-    """The degree of the counts in a dimension, 1 or 2; 2 where they are no polynomials in it."""
-    symbol = dimension(name)
-    degrees = [1]
-    for number in tally.count:
-        if not isinstance(number, int) and number.has(symbol):
-            linear = number.is_polynomial(symbol) and sympy.degree(number, symbol) < 2
-            degrees.append(1 if linear else 2)
-    return max(degrees)
 
 
 def _far_steps(search: _Search, period: int, first: int) -> list[int]:
@@ -254,25 +243,6 @@ def _first_length(name: str, size: int, period: int, start: int) -> int:
     if name == "batch":
         return 1
     return size if size < start else start + (size - start) % period
-
-
-class _Parabola:
-    """The polynomial through two or three equidistant points (Newton's divided differences)."""
-
-    def __init__(self, name: str, lengths: Sequence[int]) -> None:
-        self.symbol = dimension(name)
-        self.lengths = lengths
-
-    def __call__(self, values: Sequence[Number]) -> Number:
-        first, second = values[:2]
-        slope = second - first
-        bend = values[2] - 2 * second + first if len(values) > 2 else 0
-        if slope == 0 and bend == 0:
-            return first
-        step = sympy.Integer(self.lengths[1] - self.lengths[0])
-        here = self.symbol - self.lengths[0]
-        there = self.symbol - self.lengths[1]
-        return sympy.expand(first + slope * here / step + bend * here * there / (2 * step**2))
 
 
 def _verified(search: _Search, tally: Tally, length: int) -> bool:
@@ -294,8 +264,17 @@ def _domain(name: str, start: int, period: int) -> tuple[sympy.Basic, ...]:
     return tuple(domain)
 
 
-def _with_other_classes(formula: ClosedForm, search: _Search, loops: Sequence[str]) -> ClosedForm:
-    """The same formula; sizes it is not for are counted, or get the formula of their own class."""
+def _with_other_classes(
+    formula: ClosedForm, search: _Search, loops: Sequence[str], regular: tuple[int, int]
+) -> ClosedForm:
+    """The same formula; sizes it is not for are counted, or get the formula of their own class.
+
+    Args:
+        formula: of the example's class.
+        search: how it was found.
+        loops: the dimensions the program loops over.
+        regular: the period with which it was found, and the length from which on it is regular.
+    """
     others: list[ClosedForm] = []
 
     def recount(sizes: Mapping[str, int]) -> Tally:
@@ -305,7 +284,11 @@ def _with_other_classes(formula: ClosedForm, search: _Search, loops: Sequence[st
         known = next((one for one in others if replace(one, recount=_no_count).holds(sizes)), None)
         if known is None:
             dimensions = replace(search.dimensions, sizes=dict(sizes))
-            known = interpolate(search.count_at, dimensions, loops, start=search.start, pieces=search.pieces)
+            own = _Search(search.count_at, dimensions, search.name, search.rest, search.start, search.pieces)
+            period, begin = regular
+            known = _on_class(own, period, _first_length(own.name, own.size, period, begin))
+            if known is None:
+                known = interpolate(search.count_at, dimensions, loops, start=search.start, pieces=search.pieces)
             others.append(known)
         return known.tally.map(lambda number: evaluate(number, sizes))
 

@@ -1,7 +1,8 @@
-"""One formula for all residue classes of a period: a quasi-polynomial, written with floors and remainders.
+"""Polynomials through counts: of one residue class, and of all classes of a period, a quasi-polynomial.
 
-On each class of n modulo p a count is a q^2 + b q + c with q = floor(n / p); a, b and c depend on the remainder
-r = n mod p, as polynomials (a last chunk that is shorter) or by steps (a stride), and are written as such.
+The latter is written with floors and remainders. On each class of n modulo p a count is a q^2 + b q + c with
+q = floor(n / p); a, b and c depend on the remainder r = n mod p, as polynomials (a last chunk that is shorter) or by
+steps (a stride), and are written as such.
 """
 
 from __future__ import annotations
@@ -35,6 +36,38 @@ def all_classes(at: Callable[[int], Tally], name: str, first: int, period: int, 
     except (ValueError, InputError):
         # Other rows at some lengths, or lengths the program does not take.
         return None
+
+
+def degree_in(tally: Tally, name: str) -> int:
+    """The degree of the counts in a dimension, 1 or 2; 2 where they are no polynomials in it."""
+    symbol = dimension(name)
+    degrees = [1]
+    for number in tally.count:
+        if not isinstance(number, int) and number.has(symbol):
+            linear = number.is_polynomial(symbol) and sympy.degree(number, symbol) < 2
+            degrees.append(1 if linear else 2)
+    return max(degrees)
+
+
+class Parabola:
+    """The polynomial through two or three equidistant points (Newton's divided differences)."""
+
+    def __init__(self, name: str, lengths: Sequence[int]) -> None:
+        """Args: the dimension, and its sizes at the points."""
+        self.symbol = dimension(name)
+        self.lengths = lengths
+
+    def __call__(self, values: Sequence[Number]) -> Number:
+        """The polynomial with these values."""
+        first, second = values[:2]
+        slope = second - first
+        bend = values[2] - 2 * second + first if len(values) > 2 else 0
+        if slope == 0 and bend == 0:
+            return first
+        step = sympy.Integer(self.lengths[1] - self.lengths[0])
+        here = self.symbol - self.lengths[0]
+        there = self.symbol - self.lengths[1]
+        return sympy.expand(first + slope * here / step + bend * here * there / (2 * step**2))
 
 
 class _QuasiPolynomial:
