@@ -248,7 +248,7 @@ def _computes_sizes(func: Any, args: Any) -> bool:
 def _asks_constants(func: Any, args: Any) -> bool:
     """Whether TorchScript asks for a number it holds (a scale), or, optimising, whether two constants are equal."""
     asks = func in (torch.ops.aten.equal.default, torch.ops.aten._local_scalar_dense.default)
-    return asks and all(type(value) is torch.Tensor for value in args)
+    return asks and all(type(value) is torch.Tensor and not value.is_meta for value in args)
 
 
 @contextmanager
