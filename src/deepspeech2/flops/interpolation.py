@@ -146,7 +146,8 @@ def interpolate(
         raise search.problem
     what = f" (at different sizes the program does different things: {search.problem})" if search.problem else ""
     raise ClosedFormError(
-        f"the count is not a quasi-polynomial in {name}: no quadratic on the residue classes of "
+        f"the count is no closed formula in {', '.join(dimensions.names)}: it is not a quasi-polynomial in {name}, no "
+        "quadratic on the residue classes of "
         f"{', '.join(map(str, tried))} predicts the counts at other lengths{what}"
     )
 
