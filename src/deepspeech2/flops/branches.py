@@ -60,7 +60,7 @@ def cond(recorder: Recorder, chosen: Any, if_true: _Branch, if_false: _Branch, o
     if shapes:
         made = Whole.apply(plan, *tensors, *given)  # type: ignore[no-untyped-call]
     else:
-        plan.record(plan.forward, tensors, tensors)
+        plan.record(plan.forward, operands, tensors)
     fresh = iter(made if isinstance(made, tuple) else (made,))
     return tree_unflatten([_fresh(value, fresh) for value in flat], structure)
 
