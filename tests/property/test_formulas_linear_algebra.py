@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepspeech2 import count
 from deepspeech2.flops.formulas.linear_algebra import (
     cholesky,
     determinant,
@@ -19,7 +20,14 @@ from deepspeech2.flops.formulas.linear_algebra import (
     symmetric_eigenvalues,
     triangular_solution,
 )
-from deepspeech2.flops.formulas.quantised import dynamic_linear, dynamic_quantisation, quantised_product
+from deepspeech2.flops.formulas.products import dot_products
+from deepspeech2.flops.formulas.quantised import (
+    descaled,
+    dynamic_linear,
+    dynamic_quantisation,
+    quantised_product,
+    requantised,
+)
 
 deterministic = settings(max_examples=15, deadline=None, derandomize=True)
 sizes = st.integers(1, 6)
@@ -153,3 +161,148 @@ def test_quantised_product_counts_integers_apart(samples, inputs, outputs) -> No
     assert count.macs == samples * inputs * outputs
     assert (count.multiply, count.add) == (1 + samples * outputs, samples * outputs)
     assert dynamic_linear(samples, inputs, outputs, bias=True) == count + dynamic_quantisation(samples * inputs)
+
+
+class CountedInteger:
+    """An integer that counts what is done to it."""
+
+    operations = 0
+
+    def __init__(self, value):
+        self.value = value
+
+    def _made(self, value):
+        CountedInteger.operations += 1
+        return CountedInteger(value)
+
+    def __mul__(self, other):
+        return self._made(self.value * other.value)
+
+    def __add__(self, other):
+        return self._made(self.value + other.value)
+
+    def __sub__(self, other):
+        return self._made(self.value - other.value)
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@deterministic
+@given(samples=sizes, inputs=sizes, outputs=sizes, bias=st.booleans())
+def test_a_layer_quantised_on_both_sides(samples, inputs, outputs, bias) -> None:
+    """The layer by loops over counted integers; its result, rounded, is that of torch's kernel."""
+    random = np.random.default_rng(samples + 10 * inputs + 100 * outputs)
+    x, w = random.integers(0, 20, (samples, inputs)), random.integers(-9, 9, (outputs, inputs))
+    b = random.integers(-5, 5, outputs)
+    zero, zero_out, ratio = 3, 5, 0.25
+    CountedInteger.operations = floats = 0
+    sums = [int(row.sum()) for row in w]
+    shares = [CountedInteger(zero) * CountedInteger(total) for total in sums]
+    result = np.zeros((samples, outputs), dtype=int)
+    for i in range(samples):
+        for j in range(outputs):
+            total = CountedInteger(int(x[i, 0])) * CountedInteger(int(w[j, 0]))
+            for k in range(1, inputs):
+                total = total + CountedInteger(int(x[i, k])) * CountedInteger(int(w[j, k]))
+            total = total - shares[j]
+            if bias:
+                total = total + CountedInteger(int(b[j]))
+            scaled, floats = round(total.value * ratio), floats + 2
+            shifted = CountedInteger(scaled) + CountedInteger(zero_out)
+            result[i, j], CountedInteger.operations = min(max(shifted.value, 0), 255), CountedInteger.operations + 2
+    count = requantised(dot_products(samples * outputs, inputs), samples * outputs, outputs, bias=bias)
+    assert count.integer == CountedInteger.operations
+    assert count.multiply + count.other == count.total == floats
+    assert count.macs == samples * inputs * outputs
+    # torch: scales 0.5, 0.5 and 1 make the same ratio of a quarter
+    quantised = torch._make_per_tensor_quantized_tensor(torch.tensor(x, dtype=torch.uint8), 0.5, zero)
+    weight = torch._make_per_tensor_quantized_tensor(torch.tensor(w, dtype=torch.int8), 0.5, 0)
+    packed = torch.ops.quantized.linear_prepack(weight, torch.tensor(b * 0.25 if bias else b * 0.0).float())
+    assert torch.ops.quantized.linear(quantised, packed, 1.0, zero_out).int_repr().tolist() == result.tolist()
+
+
+@deterministic
+@given(samples=sizes, inputs=sizes, outputs=sizes)
+def test_a_product_descaled_is_the_dynamic_layer_without_its_inputs(samples, inputs, outputs) -> None:
+    product = dot_products(samples * outputs, inputs)
+    assert descaled(product, samples * outputs, outputs, bias=True) == quantised_product(
+        samples, inputs, outputs, bias=True
+    )
+
+
+class ComplexScalar:
+    """A complex number of two counting scalars: products by four, quotients by the conjugate, pivots by |a| + |b|."""
+
+    def __init__(self, real, imaginary):
+        self.real, self.imaginary = real, imaginary
+
+    def __mul__(self, other):
+        return ComplexScalar(
+            self.real * other.real - self.imaginary * other.imaginary,
+            self.real * other.imaginary + self.imaginary * other.real,
+        )
+
+    def __sub__(self, other):
+        return ComplexScalar(self.real - other.real, self.imaginary - other.imaginary)
+
+    def __truediv__(self, other):
+        top = self * ComplexScalar(other.real, other.imaginary)
+        size = other.real * other.real + other.imaginary * other.imaginary
+        return ComplexScalar(top.real / size, top.imaginary / size)
+
+    def __gt__(self, other):
+        return self.real + self.imaginary > other.real + other.imaginary
+
+
+@deterministic
+@given(size=sizes, columns=sizes)
+def test_elimination_of_complex_numbers(scalar_run, size, columns) -> None:
+    def twice(scalars, real):
+        a = np.empty((size, size), dtype=object)
+        for index, value in np.ndenumerate(real):
+            a[index] = ComplexScalar(value, scalars.constant(0.25))
+        eliminate(scalars, a)
+
+    def solved(scalars, real):
+        a = np.empty((size, max(size, columns)), dtype=object)
+        for index in np.ndindex(a.shape):
+            a[index] = ComplexScalar(real[index[0], index[1] % size], scalars.constant(0.25))
+        substitute(scalars, a[:, :size], a[:, :columns])
+
+    a = dominant(size)
+    z = torch.empty(size, size, dtype=torch.complex64)
+    for program, arguments, algorithm in [
+        (torch.linalg.lu_factor, (z,), twice),
+        (
+            lambda a, b: torch.linalg.solve_triangular(a, b, upper=False),
+            (z, torch.empty(size, columns, dtype=torch.complex64)),
+            solved,
+        ),
+    ]:
+        counted, _ = scalar_run(algorithm, a.numpy())
+        found = count(program, arguments, strict=True)
+        # A pivot's size is summed once for each side of its comparison by the loops, once by the count.
+        sums = found.kinds["compare"]
+        assert {**found.kinds, "other": 0, "add": found.kinds["add"] + sums} == counted.kinds
+        assert found.modelled == found.flops
+
+
+@pytest.mark.parametrize(
+    ("function", "each"),
+    [
+        # t = sqrt((|z| + |a|) / 2) with |z| = sqrt(a a + b b), then b / (2 t), placed by the sign of a
+        (torch.sqrt, {"multiply": 4, "add": 2, "sqrt": 2, "divide": 1, "other": 1, "compare": 1}),
+        # sin a cosh b, cos a sinh b
+        (torch.sin, {"multiply": 2, "other": 4}),
+        # -z (2), exp (1, two products by cosine and sine), + 1, conjugate (1, and a sign) over the square (2 + 1)
+        (torch.sigmoid, {"multiply": 4, "add": 5, "divide": 2, "exp": 1, "other": 2}),
+    ],
+)
+def test_functions_of_complex_numbers(function, each) -> None:
+    tally = count(function, torch.empty(7, dtype=torch.complex64), strict=True)
+    assert {kind: amount for kind, amount in tally.kinds.items() if amount} == {k: 7 * n for k, n in each.items()}
+
+
+def test_a_variance_of_complex_numbers_is_that_of_both_parts() -> None:
+    z, x = torch.empty(9, dtype=torch.complex64), torch.empty(9)
+    real, found = count(torch.var, x).kinds, count(torch.var, z, strict=True).kinds
+    assert found == {kind: 2 * amount + (kind == "add") for kind, amount in real.items()}

@@ -4,12 +4,13 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from deepspeech2 import count
+from deepspeech2 import count, count_training
+from deepspeech2.flops.functions import find_function_rule
 
 deterministic = settings(max_examples=6, deadline=None, derandomize=True)
 two_or_more = st.integers(2, 7)
@@ -35,7 +36,8 @@ WITH_BIAS = {
 
 @pytest.mark.parametrize("spelling", WITH_BIAS)
 @deterministic
-@given(rows=two_or_more, inner=two_or_more, columns=two_or_more)
+@given(rows=st.integers(1, 7), inner=st.integers(1, 7), columns=st.integers(1, 7))
+@example(rows=3, inner=1, columns=4)
 def test_a_linear_layer(spelling, rows, inner, columns) -> None:
     x, w, b = torch.empty(rows, inner), torch.empty(inner, columns), torch.empty(columns)
     program = WITH_BIAS[spelling]
@@ -44,6 +46,60 @@ def test_a_linear_layer(spelling, rows, inner, columns) -> None:
     products = rows * inner * columns
     assert tally.macs == products
     assert {kind: amount for kind, amount in tally.kinds.items() if amount} == {"multiply": products, "add": products}
+
+
+EQUATIONS = [
+    "ij,jk->ik",
+    "bij,bjk->bik",
+    "bij,bjk",
+    "ij,kj,lk->il",
+    "i,i->",
+    "ij,j->i",
+    "ijk,jl->il",
+    "...ij,...jk->...ik",
+    "b...i,ji->b...j",
+    "bi,bj,oij->bo",
+    "ij,kl->ijkl",
+    "ab,bc,cd,de->ae",
+    "ijk,ikl,il->kj",
+]
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(equation=st.sampled_from(EQUATIONS), sizes=st.lists(st.integers(1, 3), min_size=12, max_size=12), data=st.data())
+def test_einsum_with_axes_of_one_element_is_what_torch_computes(equation, sizes, data) -> None:
+    letters = sorted(set(equation) - set(",->."))
+    size = dict(zip(letters, sizes, strict=False))
+    tensors = []
+    for term in equation.partition("->")[0].split(","):
+        shape = []
+        for letter in term.replace("...", "."):
+            # Of one element in one operand, an axis is repeated.
+            shape += [2, 3] if letter == "." else [data.draw(st.sampled_from([size[letter], size[letter], 1]))]
+        tensors.append(torch.randn(shape, dtype=torch.float64))
+    rule = find_function_rule(torch.einsum)
+    found = rule(None, int, (equation, *tensors), {})
+    torch.testing.assert_close(found, torch.einsum(equation, *tensors))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_einsum_over_one_element_is_the_matrix_product_in_both_directions(training) -> None:
+    class Product(nn.Module):
+        def __init__(self, spelling) -> None:
+            super().__init__()
+            self.weight, self.spelling = nn.Parameter(torch.zeros(1, 4)), spelling
+
+        def forward(self, x):
+            return self.spelling(x, self.weight)
+
+    x = torch.empty(3, 1, requires_grad=True)
+    counts = []
+    for spelling in (torch.mm, lambda a, b: torch.einsum("ij,jk->ik", a, b)):
+        module = Product(spelling)
+        tally = count_training(module, x, optimiser=None) if training else count(module, x)
+        counts.append((tally.macs, tally.kinds))
+    assert counts[0] == counts[1]
+    assert counts[0][0] == 12 * (3 if training else 1)
 
 
 def by_hand(q, k, v):

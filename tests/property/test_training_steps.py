@@ -303,3 +303,24 @@ def test_a_whole_training_step_costs_what_it_does_on_counting_scalars(scalar_run
         slope = parameter.grad + (MOMENTUM * velocities[index] if velocities else 0)
         wanted = before[index] - RATE * slope
         np.testing.assert_allclose(np.asarray(updated[index], dtype=float), wanted, 1e-9, 1e-12)
+
+
+def test_least_squares_are_differentiated_by_the_pseudo_inverse() -> None:
+    """Right-hand side (5, 2), matrix (5, 3): P* G is 5 x 3 x 2 products, besides those of P itself and of its gradient.
+
+    P = pinv(A): V S^-1 U* is 3 x 3 x 5 products. With m > n torch multiplies P (3, 5), its gradient's conjugate K'
+    (5, 3), K = P K' (3, 3): 3*5*3; P* K: 5*3*3; K P: 3*3*5; K' - A K: 5*3*3; that times P: 5*3*5, times P*: 5*5*3;
+    P* K P: 5*3*5; times A: 5*5*3. G B* before it: 3*2*5.
+    """
+
+    class Solves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.matrix = nn.Parameter(torch.zeros(5, 3))
+
+        def forward(self, right):
+            return torch.linalg.lstsq(self.matrix, right).solution
+
+    step = count_training(Solves(), torch.empty(5, 2, requires_grad=True), optimiser=None)
+    assert step.complete
+    assert step.phase("backward").macs == 5 * 3 * 2 + 45 + 30 + 4 * 45 + 4 * 75

@@ -1,5 +1,6 @@
 """Operators that write are free; operators that accumulate are not."""
 
+import pytest
 import sympy
 import torch
 from torch import nn
@@ -83,3 +84,27 @@ def test_the_gradient_of_padding_adds_every_copy_where_it_came_from() -> None:
         step = count_training(Padded(mode), torch.empty(2, 3, 4, 5).requires_grad_(), optimiser=None)
         assert step.phase("forward").total == 0
         assert step.phase("backward").total == step.phase("backward").add == 2 * 3 * 6 * 8
+
+
+def test_an_operator_in_place_counts_as_the_one_that_is_not() -> None:
+    """A cumulative sum of 4 rows of 5 in place has 4 * 4 additions; it had as many comparisons."""
+    for method, kind in [("cumsum", "add"), ("cumprod", "multiply")]:
+        for name in (method, method + "_"):
+            tally = count(lambda x, name=name: getattr(x, name)(1), torch.empty(4, 5), strict=True)
+            assert {key: amount for key, amount in tally.kinds.items() if amount} == {kind: 16}
+
+
+@pytest.mark.parametrize(
+    ("program", "shape", "kinds"),
+    [
+        (lambda x, out: torch.amax(x, (0, 1), out=out), (), {"compare": 19}),
+        (lambda x, out: torch.max(x, 1, out=(out, torch.empty(4, dtype=torch.int64))), (4,), {"compare": 16}),
+        (lambda x, out: torch.softmax(x, 1, out=out), (4, 5), {"compare": 16, "add": 36, "exp": 20, "divide": 20}),
+        (lambda x, out: torch.mm(x, x.t(), out=out), (4, 4), {"multiply": 80, "add": 64}),
+    ],
+)
+def test_where_a_result_goes_is_no_operand(program, shape, kinds) -> None:
+    """Largest of 20, or of 4 rows of 5; a softmax of 4 rows; dot products of 5 for 16 pairs."""
+    tally = count(program, (torch.empty(4, 5), torch.empty(shape)), strict=True)
+    assert {kind: amount for kind, amount in tally.kinds.items() if amount} == kinds
+    assert tally.bytes_read <= 4 * 20 * 2

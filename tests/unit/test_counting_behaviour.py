@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.modules import module as module_hooks
 
-from deepspeech2 import OperationCount, build_model, count, register_formula
+from deepspeech2 import OperationCount, build_model, count, count_training, register_formula
 from deepspeech2.errors import CountingError, DataDependentError, InputError, OptionError, UncountedOperatorError
 from deepspeech2.flops import registry
 
@@ -318,3 +318,10 @@ def test_wrong_shapes_print_nothing_beside_the_error(capfd: pytest.CaptureFixtur
         count(torch.linalg.householder_product, (torch.empty(4, 4), torch.empty(4, 4)))
     captured = capfd.readouterr()
     assert captured.out == captured.err == ""
+
+
+def test_gradients_go_by_readable_names() -> None:
+    module = nn.Sequential(nn.Conv1d(3, 4, 3), nn.BatchNorm1d(4), nn.ReLU(), nn.LogSoftmax(1))
+    rows = count_training(module, torch.empty(2, 3, 9)).rows()
+    names = [row.operator for row in rows if row.phase == "backward"]
+    assert names == ["convolution_backward", "batch_norm_backward", "relu_backward", "log_softmax_backward"]

@@ -1,10 +1,12 @@
 """Closed formulas of programs that loop over time in Python."""
 
 import pytest
+import sympy
 import torch
 
 from deepspeech2 import count
-from deepspeech2.errors import ClosedFormError
+from deepspeech2.errors import ClosedFormError, InputError
+from deepspeech2.flops.expressions import dimension
 
 
 class Loop(torch.nn.Module):
@@ -36,10 +38,76 @@ def test_a_loop_over_time_has_an_exact_formula(stride: int) -> None:
         assert formula.at(batch=batch, time=time) == macs + adds + batch * steps * 6
 
 
-def test_other_residue_classes_are_refused_and_say_so() -> None:
-    formula = count(Loop(3), torch.empty(1, 4, 120), symbolic={"time": 2})
-    with pytest.raises(ClosedFormError, match=r"Mod\(time, 3\)"):
-        formula.at(time=121)
+@pytest.mark.parametrize("stride", [2, 3])
+def test_one_formula_holds_for_all_residue_classes_of_a_stride(stride: int) -> None:
+    """As printed, `steps` of the derivation above with floor((time - 1) / stride) + 1."""
+    formula = count(Loop(stride), torch.empty(1, 4, 120), symbolic={"time": 2})
+    assert not any(condition.has(sympy.Mod) for condition in formula.conditions)
+    for time in (119, 120, 121, 122, 36_000_001):
+        steps = (time - 1) // stride + 1
+        assert formula.at("mac", time=time) == steps * (6 * 4 * 5 + 6 * 6)
+        assert formula.macs.subs(dimension("time"), time) == steps * (6 * 4 * 5 + 6 * 6)
+
+
+def in_chunks(size: int, left: int = 0):
+    """Attention of a piece of `size` frames to itself and `left` frames before it, the last piece shorter."""
+
+    def program(x: torch.Tensor) -> torch.Tensor:
+        outputs = []
+        for start in range(0, x.shape[1], size):
+            query, key = x[:, start : start + size], x[:, max(0, start - left) : start + size]
+            outputs.append(torch.nn.functional.scaled_dot_product_attention(query, key, key))
+        return torch.cat(outputs, 1)
+
+    return program
+
+
+def pairs(size: int, left: int, time: int) -> int:
+    """Pairs of query and key."""
+    total = 0
+    for start in range(0, time, size):
+        end = min(time, start + size)
+        total += (end - start) * (end - max(0, start - left))
+    return total
+
+
+@pytest.mark.parametrize(("size", "left", "example"), [(7, 0, 60), (64, 0, 320), (40, 80, 400)])
+def test_a_stream_of_chunks_has_a_formula_and_a_last_chunk(size, left, example) -> None:
+    formula = count(in_chunks(size, left), torch.empty(2, example, 4), symbolic={"batch": 0, "time": 1})
+    for batch, time in [(1, example), (2, 3 * example + 1), (3, size - 1), (1, 100_000 * size + size // 2)]:
+        # Scores and values, vectors of 4.
+        assert formula.at("mac", batch=batch, time=time) == batch * 2 * 4 * pairs(size, left, time)
+
+
+def test_split_and_hops_have_formulas() -> None:
+    def split(x):
+        return torch.cat([piece @ piece.mT for piece in (x.split(10, 1)[:-1])], 1)
+
+    def hops(x):
+        return torch.cat([torch.tanh(x[:, i : i + 25]) for i in range(0, x.shape[1] - 24, 10)], 1)
+
+    formula = count(split, torch.empty(2, 80, 4), symbolic={"batch": 0, "time": 1})
+    for time in (80, 87, 90, 1009):
+        assert formula.at("mac", batch=2, time=time) == 2 * ((time - 1) // 10) * 10 * 10 * 4
+    formula = count(hops, torch.empty(2, 105, 4), symbolic={"batch": 0, "time": 1})
+    for time in (105, 106, 114, 115, 12_345_678):
+        assert formula.tally_at(batch=1, time=time).kinds["tanh"] == ((time - 25) // 10 + 1) * 25 * 4
+
+
+def test_lengths_the_program_does_not_take_are_no_part_of_its_formula() -> None:
+    def folds(x):
+        return x.reshape(x.shape[0], x.shape[1] // 16, 16 * 4) @ torch.ones(64, 3)
+
+    formula = count(folds, torch.empty(2, 160, 4), symbolic={"batch": 0, "time": 1})
+    assert formula.at("mac", batch=1, time=16_000_000) == 1_000_000 * 64 * 3
+    with pytest.raises((ClosedFormError, InputError)):
+        formula.at("mac", batch=1, time=16_000_001)
+
+
+def test_a_chunk_longer_than_the_lengths_counted_first_is_noticed() -> None:
+    """One chunk of 300 looks like a polynomial up to its end."""
+    formula = count(in_chunks(300), torch.empty(1, 900, 4), symbolic={"time": 1})
+    assert formula.at("mac", time=900_000) == 2 * 4 * pairs(300, 0, 900_000)
 
 
 def test_a_count_that_is_no_polynomial_is_refused() -> None:

@@ -14,9 +14,14 @@ def test_the_table_is_large_and_its_names_differ() -> None:
     assert all(case.derivation for case in CASES)
 
 
-# torch warns of its own: of TorchScript, of recurrent layers in exports, of even kernels with padding "same".
+# torch warns of its own: of TorchScript, of quantised tensors, of recurrent layers in exports, of even kernels with
+# padding "same".
 @pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning", "ignore:.*during export", "ignore:Using padding='same'", "ignore:Using `torch.compile"
+    "ignore::DeprecationWarning",
+    "ignore:.*during export",
+    "ignore:Using padding='same'",
+    "ignore:Using `torch.compile",
+    "ignore:torch.quantize_per_tensor",
 )
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.group}-{case.name}")
 def test_counts_what_was_derived_by_hand(case) -> None:

@@ -28,6 +28,28 @@ def test_what_depends_on_values_is_quoted(program, value, line) -> None:
         count(program, torch.empty(5))
 
 
+@pytest.mark.parametrize(
+    ("program", "value"),
+    [
+        (torch.unique, "how many different values"),
+        (lambda x: torch.unique(x, dim=0), "how many different rows"),
+        (torch.unique_consecutive, "how many runs"),
+        (lambda x: torch.masked_select(x, x > 0), "how many elements its mask"),
+    ],
+)
+def test_a_size_that_values_decide_is_named(program, value) -> None:
+    with pytest.raises(DataDependentError, match=value):
+        count(program, torch.empty(5, 3))
+
+
+def test_a_value_needed_inside_a_layer_of_torch_has_its_line() -> None:
+    class Unique(nn.Module):
+        forward = staticmethod(torch.unique)
+
+    with pytest.raises(DataDependentError, match=r"functional\.py:\d+ \("):
+        count(nn.Sequential(Unique()), torch.empty(5))
+
+
 def test_a_known_mask_selects_and_an_unknown_one_does_not() -> None:
     mask = torch.tensor([True, False, True])
     tally = count(lambda x, m: torch.masked_select(x, m).relu(), (torch.empty(3), mask), strict=True)

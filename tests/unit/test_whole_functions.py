@@ -198,6 +198,17 @@ def test_ctc_lengths_that_torch_refuses_are_refused(frames, labels, message) -> 
         count(loss, torch.empty(20, 2, 7))
 
 
+def test_packing_beyond_the_sequence_is_refused_where_torch_goes_on_and_its_layers_fail() -> None:
+    def program(x):
+        packed = nn.utils.rnn.pack_padded_sequence(x, torch.tensor([9, 4]), batch_first=True)
+        return nn.LSTM(3, 5)(packed)[0].data
+
+    with pytest.raises(RuntimeError):
+        program(torch.zeros(2, 7, 3))
+    with pytest.raises(InputError, match=r"at most the 7 steps there are, found \[9, 4\]"):
+        count(program, torch.empty(2, 7, 3))
+
+
 @pytest.mark.parametrize(
     ("lengths", "message"),
     [

@@ -77,7 +77,8 @@ class ClosedForm:
     def at(self, convention: str = "standard", /, **sizes: int) -> int:
         """The headline of a convention for given sizes, an exact integer.
 
-        Sizes outside the conditions of a traced formula are counted directly; an interpolated one refuses them.
+        Sizes outside the conditions of a formula are counted directly; long ones of an interpolated formula, which is
+        of one residue class, get the formula of their own class.
 
         Raises:
             ClosedFormError: a size is missing, unknown or not positive, or breaks a condition of an interpolation.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import linecache
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, overload
@@ -15,11 +14,9 @@ from deepspeech2.errors import CountingError, DataDependentError, InputError, Un
 from deepspeech2.flops.closed_form import ClosedForm
 from deepspeech2.flops.dimensions import resolve_dimensions
 from deepspeech2.flops.fakes import FakeWorld
+from deepspeech2.flops.refusals import failing_line, message_of, needed_value, shape_text
 from deepspeech2.flops.tally import Tally
 from deepspeech2.flops.tracer import Training, trace
-
-# Of a line of the program that an error quotes.
-_LONGEST_SOURCE = 120
 
 
 @overload
@@ -228,14 +225,14 @@ def _run(
         return trace(program, args, kwargs, world, training).tally()
     except (DataDependentOutputException, DynamicOutputShapeException, GuardOnDataDependentSymNode) as error:
         raise DataDependentError(
-            f"the program needs the value of a tensor ({_needed(error)}) at {_site(error)}, and counting knows shapes "
-            "only; make the decision from shapes, or count the part behind it on its own"
+            f"the program needs the value of a tensor ({needed_value(error)}) at {failing_line(error)}, and counting "
+            "knows shapes only; make the decision from shapes, or count the part behind it on its own"
         ) from error
     except (CountingError, InputError):
         raise
     except Exception as error:  # whatever the program raises on inputs that do not fit it
-        shapes = ", ".join(_shape_text(value) for value in (*args, *kwargs.values())) or "()"
-        message = _message(error)
+        shapes = ", ".join(shape_text(value) for value in (*args, *kwargs.values())) or "()"
+        message = message_of(error)
         raise InputError(f"the module does not run on inputs {shapes}: {message}") from error
 
 
@@ -245,53 +242,6 @@ def _refuse_arrays(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
             raise InputError(
                 f"expected torch tensors, found a numpy {type(value).__name__}; wrap it with torch.as_tensor"
             )
-
-
-def _message(error: Exception) -> str:
-    """The line of an error that says what happened: the last one of TorchScript's, the first one of others."""
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    if "TorchScript interpreter" in lines[0]:
-        return _script_message(lines)
-    return lines[0] if not isinstance(error, KeyError | ZeroDivisionError) else f"{type(error).__name__}: {lines[0]}"
-
-
-def _script_message(lines: list[str]) -> str:
-    """The error of a script; where it came without words, the line of the program that failed."""
-    last = lines[-1].strip()
-    marks = [index for index, line in enumerate(lines) if "<--- HERE" in line]
-    if last.rstrip(":").endswith("Error") and marks:
-        return f"{last.rstrip(':')} at `{lines[marks[-1] - 1].strip()}`"
-    return last
-
-
-def _shape_text(value: Any) -> str:
-    return str(tuple(value.shape)) if isinstance(value, torch.Tensor) else type(value).__name__
-
-
-def _needed(error: BaseException) -> str:
-    """What of a tensor a program asked for."""
-    operator = str(getattr(error, "func", None) or "a branch")
-    if operator.startswith("aten._local_scalar_dense"):
-        return "its one number, as item(), if and int() take it"
-    if operator.startswith("aten.nonzero"):
-        return "the places where it is not zero, of which there may be any number"
-    return operator
-
-
-def _site(error: BaseException) -> str:
-    """`file:line` of the innermost frame of the program itself in an error's traceback, and what is written there."""
-    from deepspeech2.flops.recorder import is_program_code
-
-    site, traceback = "an unknown place", error.__traceback__
-    while traceback is not None:
-        filename, line = traceback.tb_frame.f_code.co_filename, traceback.tb_lineno
-        if is_program_code(filename):
-            source = linecache.getline(filename, line).strip()
-            site = f"{filename}:{line}" + (f" ({source[:_LONGEST_SOURCE]})" if source else "")
-        traceback = traceback.tb_next
-    return site
 
 
 def _checked(tally: Tally, strict: bool) -> Tally:

@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import DynamicOutputShapeException
 from torch.nn import functional
 
 from deepspeech2.flops.known_values import known_value
+from deepspeech2.flops.quantised_tensors import COMPUTED
 
 _aten = torch.ops.aten
 
@@ -102,6 +103,7 @@ DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     _aten._native_multi_head_attention.default: _multi_head_attention,
     _aten._transformer_encoder_layer_fwd.default: _encoder_layer,
     _aten.masked_select.default: _masked_select,
+    **COMPUTED,
 }
 
 

@@ -14,6 +14,7 @@ from deepspeech2.flops.dimensions import SymbolicInputs
 from deepspeech2.flops.expressions import evaluate, plain_sympy
 from deepspeech2.flops.fakes import FakeWorld
 from deepspeech2.flops.interpolation import interpolate
+from deepspeech2.flops.piece_sizes import PieceSizes
 from deepspeech2.flops.tally import Tally
 
 # Lengths are brought down to at least this, and by multiples of the other, to see whether a program loops over them.
@@ -34,42 +35,54 @@ def derive(count: Counter, args: tuple[Any, ...], kwargs: Mapping[str, Any], dim
     Raises:
         ClosedFormError: the count is not a formula in these dimensions, or the check fails.
     """
-    at_sizes = partial(_partly_symbolic, count, args, kwargs, dimensions)
-    loops = _looped_over(count, args, kwargs, dimensions)
+    pieces = PieceSizes()
+
+    def at_sizes(sizes: Mapping[str, int]) -> Tally:
+        return _partly_symbolic(count, args, kwargs, dimensions, sizes, pieces)
+
+    loops, short = _traced_short(count, args, kwargs, dimensions)
     if loops:
-        return interpolate(at_sizes, dimensions, loops)
+        return interpolate(at_sizes, dimensions, loops, pieces=pieces)
     try:
-        formula = _traced(count, args, kwargs, dimensions)
+        # What the program asked at a short length it would have been answered at the example's: one trace for both.
+        fits = short is not None and short.holds(dimensions.sizes)
+        formula = short if short is not None and fits else _traced(count, args, kwargs, dimensions, dimensions.sizes)
         _verify(count, args, kwargs, dimensions, formula)
     except (CountingError, InputError) as error:
-        return _from_integers(at_sizes, dimensions, error)
+        return _from_integers(at_sizes, dimensions, error, pieces)
     return formula
 
 
 def _from_integers(
-    at_sizes: Callable[[Mapping[str, int]], Tally], dimensions: SymbolicInputs, error: CountingError | InputError
+    at_sizes: Callable[[Mapping[str, int]], Tally],
+    dimensions: SymbolicInputs,
+    error: CountingError | InputError,
+    pieces: PieceSizes,
 ) -> ClosedForm:
     """The formula of a program that does not take symbols, from counts at sizes; the first error where it has none."""
     # Inputs that do not fit at any size: this raises what counting them raises.
     at_sizes(dimensions.sizes)
     try:
-        return interpolate(at_sizes, dimensions, dimensions.names)
+        return interpolate(at_sizes, dimensions, dimensions.names, pieces=pieces)
     except (CountingError, InputError) as other:
         raise (other if isinstance(other, ClosedFormError) else error) from error
 
 
-def _looped_over(
+def _traced_short(
     count: Counter, args: tuple[Any, ...], kwargs: Mapping[str, Any], dimensions: SymbolicInputs
-) -> tuple[str, ...]:
-    """Dimensions the program asks the value of, as a Python loop over time does; found out at a short length."""
+) -> tuple[tuple[str, ...], ClosedForm | None]:
+    """Trace at a short length, where a Python loop is soon over.
+
+    Returns:
+        The dimensions the program asks the value of, as such a loop does; and without any, the formula.
+    """
     short = {name: _short(size) for name, size in dimensions.sizes.items()}
-    world, symbolic_args, symbolic_kwargs = _symbolic_inputs(args, kwargs, dimensions, short)
+    fixed: list[str] = []
     try:
-        count(world, symbolic_args, symbolic_kwargs)
+        return (), _traced(count, args, kwargs, dimensions, short, fixed)
     except (CountingError, InputError):
         # The program does not take so short an input, or no symbols: what it does is found out further on.
-        return ()
-    return tuple(world.fixed_dimensions())
+        return tuple(fixed), None
 
 
 def _short(size: int) -> int:
@@ -82,14 +95,18 @@ def _partly_symbolic(
     kwargs: Mapping[str, Any],
     dimensions: SymbolicInputs,
     sizes: Mapping[str, int],
+    pieces: PieceSizes,
 ) -> Tally:
     """Count with some dimensions at given sizes and the others as symbols."""
     example = {**dimensions.sizes, **sizes}
     resized_args, resized_kwargs = dimensions.resized(args, kwargs, example)
     if set(sizes) == set(dimensions.names):
-        return count(FakeWorld.create(), resized_args, resized_kwargs)
+        world = FakeWorld.create()
+        world.pieces = pieces
+        return count(world, resized_args, resized_kwargs)
     rest = dimensions.without(sizes)
     world, symbolic_args, symbolic_kwargs = _symbolic_inputs(resized_args, resized_kwargs, rest, rest.sizes)
+    world.pieces = pieces
     tally = count(world, symbolic_args, symbolic_kwargs)
     _refuse_fixed(world)
     return tally
@@ -120,9 +137,19 @@ def _symbolic_inputs(
     return world, symbolic_args, {name: symbolic(name, value) for name, value in kwargs.items()}
 
 
-def _traced(count: Counter, args: tuple[Any, ...], kwargs: Mapping[str, Any], dimensions: SymbolicInputs) -> ClosedForm:
-    world, symbolic_args, symbolic_kwargs = _symbolic_inputs(args, kwargs, dimensions, dimensions.sizes)
+def _traced(
+    count: Counter,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    dimensions: SymbolicInputs,
+    sizes: Mapping[str, int],
+    fixed: list[str] | None = None,
+) -> ClosedForm:
+    """The formula by one trace, `sizes` behind the symbols; names of dimensions that are not free go to `fixed`."""
+    world, symbolic_args, symbolic_kwargs = _symbolic_inputs(args, kwargs, dimensions, sizes)
     tally = count(world, symbolic_args, symbolic_kwargs)
+    if fixed is not None:
+        fixed.extend(world.fixed_dimensions())
     _refuse_fixed(world)
     conditions, doubts = _conditions(world)
 
@@ -176,11 +203,11 @@ def _verify(
     for sizes in _held_out(dimensions):
         resized_args, resized_kwargs = dimensions.resized(args, kwargs, sizes)
         expected = count(FakeWorld.create(), resized_args, resized_kwargs)
-        found = formula.tally.map(partial(evaluate, values=sizes))
-        if expected.count != found.count:
+        found = formula.tally.count.map(partial(evaluate, values=sizes))
+        if expected.count != found:
             raise ClosedFormError(
                 f"the count is no closed formula in {', '.join(dimensions.names)}: at {sizes} the formula gives "
-                f"{found.flops} operations and counting gives {expected.flops}"
+                f"{found.total} operations and counting gives {expected.flops}"
             )
 
 

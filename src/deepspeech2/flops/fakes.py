@@ -22,7 +22,10 @@ from deepspeech2.errors import InputError
 from deepspeech2.flops.expressions import SizeReader, dimension, plain_sympy
 from deepspeech2.flops.index_patterns import IndexPatterns
 from deepspeech2.flops.known_values import KnownValues
+from deepspeech2.flops.piece_sizes import PieceSizes
+from deepspeech2.flops.quantised_tensors import QuantisedTensors, quantised
 
+_QUANTISED_LAYERS = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 # Tensors of integers this small keep their values: a program may ask for them (lengths, table of positions).
 _MAX_CONSTANT = 4096
 
@@ -36,6 +39,8 @@ class FakeWorld:
     shapes: ShapeEnv | None = None
     known: KnownValues | None = None
     patterns: IndexPatterns = field(init=False)
+    quantised: QuantisedTensors = field(default_factory=QuantisedTensors)
+    pieces: PieceSizes | None = None
     _fakes: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -65,6 +70,10 @@ class FakeWorld:
                 "expected tensors of one shape each, found a nested one: its rows differ in length; count a padded "
                 "tensor, or a packed sequence, which is counted at its true lengths"
             )
+        if tensor.is_quantized:
+            self.quantised.met = True
+            with self.mode:
+                return quantised(torch.empty(tensor.shape, device=tensor.device), tensor.dtype)
         integers = not tensor.is_floating_point() and not tensor.is_complex()
         if integers and self.known is not None and type(tensor) is torch.Tensor and tensor.device.type == "cpu":
             fake = self._make_fake(tensor)
@@ -87,12 +96,7 @@ class FakeWorld:
             )
         device = "cpu" if tensor.device.type == "meta" else tensor.device
         with self.mode:
-            strided = tensor.layout == torch.strided and not tensor.is_quantized
-            fake = (
-                torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
-                if strided
-                else torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
-            )
+            fake = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
         if tensor.requires_grad:
             # A program under a transform (vmap, grad) may meet the tensor for the first time inside of it.
             with temporarily_clear_interpreter_stack():
@@ -199,6 +203,9 @@ def fake_state(module: torch.nn.Module, world: FakeWorld) -> Iterator[None]:
         # One level into what a module keeps in containers: recurrent states, caches, lists of weights.
         saved += [(value, value.copy()) for value in child.__dict__.values() if type(value) in (dict, list)]
     try:
+        for child in module.modules():
+            if type(child).__module__.startswith(_QUANTISED_LAYERS):
+                _unwrap_scales(child)
         for store, _ in saved:
             _replace_tensors(store, world)
         yield
@@ -206,6 +213,14 @@ def fake_state(module: torch.nn.Module, world: FakeWorld) -> Iterator[None]:
         for store, before in saved:
             store.clear()
             store.extend(before) if isinstance(store, list) else store.update(before)
+
+
+def _unwrap_scales(module: torch.nn.Module) -> None:
+    """Scale and zero point as plain numbers: a quantised layer asks for their values, which decide no count."""
+    for name in ("scale", "zero_point"):
+        value = module._buffers.get(name)
+        if value is not None and value.numel() == 1 and not value.is_meta:
+            module._buffers[name] = value.item()  # type: ignore[assignment]
 
 
 def _replace_tensors(store: Any, world: FakeWorld) -> None:

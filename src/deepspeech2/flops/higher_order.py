@@ -1,7 +1,6 @@
 """Operators that call programs: scan, map, while_loop, cond, and the wrappers that exported graphs put around regions.
 
-A loop's body is counted once and charged for every iteration. Branches that cost the same are counted; branches that
-do not make the total a lower bound, unless the trace knows which one runs.
+A loop's body is counted once and charged for every iteration.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from typing import Any, TypeAlias
 
 import torch
 
+from deepspeech2.flops.branches import cond, truth
 from deepspeech2.flops.flexible_attention import flex_attention
 from deepspeech2.flops.known_values import known_value
 from deepspeech2.flops.recorder import Recorder
@@ -46,33 +46,11 @@ def _while_loop(recorder: Recorder, condition: Any, body: Any, carried: Any, add
         if value is None:
             recorder.record_unknown("while_loop", "how often it runs depends on values; no iteration is counted")
             return tuple(carried)
-        if not _truth(value):
+        if not truth(value):
             return tuple(carried)
         carried = _list(body(*carried, *additional))
     recorder.record_unknown("while_loop", f"it runs more than {_MAX_ITERATIONS} times; the rest is not counted")
     return tuple(carried)
-
-
-def _truth(value: torch.Tensor) -> bool:
-    with torch.utils._python_dispatch._disable_current_modes():
-        return bool(value)
-
-
-def _cond(recorder: Recorder, chosen: Any, if_true: Any, if_false: Any, operands: Any = (), **_: Any) -> Any:
-    value = known_value(chosen) if isinstance(chosen, torch.Tensor) else torch.tensor(bool(chosen))
-    if value is not None:
-        return (if_true if _truth(value) else if_false)(*operands)
-    with recorder.measured() as true_counts:
-        if_true(*operands)
-    with recorder.measured() as false_counts:
-        if_false(*operands)
-    costs = [sum(count.total for count in counts) for counts in (true_counts, false_counts)]
-    macs = [sum(count.macs for count in counts) for counts in (true_counts, false_counts)]
-    if costs[0] != costs[1] or macs[0] != macs[1]:
-        recorder.record_unknown(
-            "cond", f"its branches cost {costs[0]} and {costs[1]} operations; the cheaper one is counted"
-        )
-    return (if_true if costs[0] <= costs[1] else if_false)(*operands)
 
 
 def _wrapped(position: int) -> Handler:
@@ -89,7 +67,7 @@ HIGHER_ORDER: dict[str, Handler] = {
     "scan": _scan,
     "map_impl": _map,
     "while_loop": _while_loop,
-    "cond": _cond,
+    "cond": cond,
     "flex_attention": flex_attention,
     "wrap": _wrapped(0),
     "wrap_with_set_grad_enabled": _wrapped(1),

@@ -48,7 +48,7 @@ class IndexPatterns:
         if rule is not None and isinstance(outputs, torch.Tensor):
             try:
                 pattern = rule(Operands(self.of, self._read_size, args, kwargs, outputs))
-            except (TypeError, ValueError, IndexError, AttributeError, OverflowError):
+            except (TypeError, ValueError, IndexError, AttributeError, ArithmeticError):
                 # An unusual spelling of the call; not knowing its pattern is always right.
                 pattern = None
         if func._schema.is_mutable and args and isinstance(args[0], torch.Tensor):

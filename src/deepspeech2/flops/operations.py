@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -116,6 +116,26 @@ def at_least_zero(number: Number) -> Number:
     return Max(0, number)
 
 
+def smaller(a: Number, b: Number) -> Number:
+    """The smaller of two numbers, for integers and expressions."""
+    if isinstance(a, int) and isinstance(b, int):
+        return min(a, b)
+    if _equal(a, b):
+        return a
+    from sympy import Min
+
+    return Min(a, b)
+
+
+def _equal(a: Number, b: Number) -> bool:
+    """Whether two numbers are the same, expressions as polynomials."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a == b
+    from sympy import expand
+
+    return bool(expand(a - b) == 0)
+
+
 _ZERO = 0
 _FIELDS = tuple(field.name for field in fields(OperationCount))
 NOTHING = OperationCount()
@@ -125,3 +145,15 @@ NOTHING = OperationCount()
 def total_of(counts: Iterable[OperationCount]) -> OperationCount:
     """Sum of counts."""
     return reduce(OperationCount.__add__, counts, NOTHING)
+
+
+def same(one: OperationCount, other: OperationCount) -> bool:
+    """Whether two counts are equal in every kind."""
+    return all(_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def lower_bound(one: OperationCount, other: OperationCount) -> OperationCount:
+    """Of every kind the smaller number: what both computations do at least."""
+    least = OperationCount(*[smaller(a, b) for a, b in zip(one, other, strict=True)])
+    # Of kinds that differ less is left than either model gives.
+    return replace(least, modelled=smaller(least.modelled, least.total))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,7 +20,9 @@ from deepspeech2.flops.live_memory import LiveMemory
 from deepspeech2.flops.memory import Memory
 from deepspeech2.flops.operations import NOTHING, Number, OperationCount, at_least_zero
 from deepspeech2.flops.operators.complex_numbers import complex_count
-from deepspeech2.flops.registry import Call, TensorSpec, find_rule
+from deepspeech2.flops.quantised_tensors import true_type
+from deepspeech2.flops.registry import Call, TensorSpec, as_functional, find_rule
+from deepspeech2.flops.rows import Node, Row, layers_of, module_layers
 from deepspeech2.flops.tally import Layer, Tally, UnknownOperator
 
 _MAX_SITES = 8
@@ -28,43 +30,19 @@ _OWN_CODE = str(Path(__file__).parent)
 _TORCH_CODE = str(Path(torch.__file__).parent)
 
 
-@dataclass(slots=True)
-class _Row:
-    operator: str
-    first: int = 0
-    shape: tuple[Number, ...] = ()
-    calls: int = 0
-    own: OperationCount = NOTHING
-    read: Number = 0
-    written: Number = 0
-
-
-@dataclass(slots=True)
-class _Node:
-    """A module's place in the tree: its rows by (phase, operator) and the modules inside it, in order."""
-
-    name: str
-    first: int = 0
-    kind: str = ""
-    merged: bool = False
-    parameters: int = 0
-    shape: tuple[Number, ...] = ()
-    rows: dict[tuple[str, str], _Row] = field(default_factory=dict)
-    children: dict[str, _Node] = field(default_factory=dict)
-
-
 class Recorder:
     """Sums operator calls by module, phase and operator."""
 
-    def __init__(self, live: LiveMemory | None = None) -> None:
-        """Args: live: follows the memory of the program's tensors; without it, that is not known."""
-        self.root = _Node("")
+    def __init__(self, live: LiveMemory | None = None, read_size: Callable[[Any], Number] = int) -> None:
+        """Args: what follows the memory of the program's tensors, if anything does; how their sizes are read."""
+        self.root = Node("")
         self.live = live
+        self.read_size = read_size
         self.memory: Memory | None = None
         self.phase = "forward"
         self.label: str | None = None
         self.paused = False
-        self._stack: list[_Node] = [self.root]
+        self._stack: list[Node] = [self.root]
         self._nodes = {"": self.root}
         self._time = 0
         self._times = 1
@@ -73,7 +51,7 @@ class Recorder:
         # Autograd numbers its nodes in order of creation: the module that was running when a number was reached
         # owns the backward computation of the nodes that follow.
         self._sequence: list[int] = []
-        self._owners: list[_Node] = []
+        self._owners: list[Node] = []
 
     # Modules -------------------------------------------------------------------------------------------------
 
@@ -82,7 +60,7 @@ class Recorder:
         parent = self._stack[-1]
         node = parent.children.get(path) if path else self.root
         if node is None:
-            node = parent.children[path] = self._nodes[path] = _Node(path, self._clock())
+            node = parent.children[path] = self._nodes[path] = Node(path, self._clock())
         if not node.kind:
             node.kind = type(module).__name__
             # torch's own layers are one row each; a module of the user's keeps a row per operator.
@@ -102,12 +80,12 @@ class Recorder:
     def record_phase(self, name: str, operator: str, count: OperationCount, shape: tuple[Number, ...]) -> None:
         """Count something of the present phase where the parameter of this name lives."""
         node = self._nearest(name)
-        row = node.rows.setdefault((self.phase, operator), _Row(operator, self._clock()))
+        row = node.rows.setdefault((self.phase, operator), Row(operator, self._clock()))
         row.calls += 1
         row.shape = shape
         row.own = row.own + count
 
-    def _nearest(self, name: str) -> _Node:
+    def _nearest(self, name: str) -> Node:
         """The module of this name, or the nearest one around it that ran."""
         while name and name not in self._nodes:
             name = name.rpartition(".")[0]
@@ -128,7 +106,7 @@ class Recorder:
         self._sequence.append(torch._C._autograd._get_sequence_nr())
         self._owners.append(self._stack[-1])
 
-    def _owner(self) -> _Node:
+    def _owner(self) -> Node:
         """The module an operator belongs to, in the backward pass the one whose forward built the running node."""
         if self.phase == "backward" and len(self._stack) == 1:
             node = torch._C._current_autograd_node()
@@ -141,7 +119,7 @@ class Recorder:
         """What the program calls an operator: by the function it asked for."""
         # The backward pass is one call of the program; there, operators go by their own names.
         label = self.label if self.phase == "forward" else None
-        return label or operator.strip("_")
+        return label or readable(operator)
 
     def place(self) -> tuple[str, str]:
         """The phase, and the module that is running."""
@@ -210,7 +188,7 @@ class Recorder:
 
     def _counted(self, call: Call, rule: Any) -> OperationCount:
         try:
-            count: OperationCount = rule(call)
+            count: OperationCount = rule(as_functional(call))
         except NotImplementedError as error:
             self.record_unknown(call.operator, str(error))
             return NOTHING
@@ -228,16 +206,17 @@ class Recorder:
             # The notebook's rules are for inference.
             count = replace(count, notebook=0)
         tensors = [*call.tensors, *call.outputs]
-        if not any(tensor.is_floating for tensor in tensors):
+        # Products of quantised numbers are scaled in floating point: their rules say which is which.
+        if not (call.operator.startswith("quantized::") or any(tensor.is_floating for tensor in tensors)):
             whole = count.total + count.integer
             return OperationCount(integer=whole, macs=count.macs, padding_macs=count.padding_macs)
-        if any(tensor.dtype.is_complex for tensor in tensors):
-            name = call.operator.removesuffix("_")
-            found = complex_count(call, name, count)
-            if found is None:
-                self.record_unknown(call.operator, "its formula counts real arithmetic, the tensors are complex")
-            return found or NOTHING
-        return count
+        return self._of_complex(call, count) if any(tensor.dtype.is_complex for tensor in tensors) else count
+
+    def _of_complex(self, call: Call, count: OperationCount) -> OperationCount:
+        found = complex_count(call, call.operator.removesuffix("_"), count)
+        if found is None:
+            self.record_unknown(call.operator, "its formula counts real arithmetic, the tensors are complex")
+        return found or NOTHING
 
     def _add(self, call: Call, count: OperationCount, is_view: bool) -> None:
         if self._measured is not None:
@@ -249,7 +228,7 @@ class Recorder:
             return
         row = node.rows.get((self.phase, name))
         if row is None:
-            row = node.rows[self.phase, name] = _Row(name, self._clock())
+            row = node.rows[self.phase, name] = Row(name, self._clock())
         times = self._times
         row.calls += times
         if call.outputs:
@@ -277,53 +256,18 @@ class Recorder:
         root = self.root
         if root.kind and not root.children:
             root.name = root.kind
-            return Tally(tuple(_module_layers(root)), unknown, self.memory)
+            return Tally(tuple(module_layers(root)), unknown, self.memory)
         held = (Layer(root.kind, root.kind, parameters=root.parameters),) if root.parameters else ()
-        return Tally((*held, *_layers(root)), unknown, self.memory)
+        return Tally((*held, *layers_of(root)), unknown, self.memory)
 
 
-def _layers(node: _Node) -> tuple[Layer, ...]:
-    """The rows and modules inside a node, as layers, in order of first use."""
-    placed = [(row.first, [_operator_layer(node, phase, row)]) for (phase, _), row in node.rows.items()]
-    placed += [(child.first, list(_module_layers(child))) for child in node.children.values()]
-    return tuple(layer for _, layers in sorted(placed, key=lambda pair: pair[0]) for layer in layers)
-
-
-def _operator_layer(node: _Node, phase: str, row: _Row) -> Layer:
-    path = f"{node.name}/{row.operator}" if node.name else row.operator
-    return Layer(path, row.operator, phase, row.shape, 0, row.calls, row.own, row.read, row.written)
-
-
-def _module_layers(node: _Node) -> Iterator[Layer]:
-    """A module as one layer (or one per phase, for a leaf), its operators inside."""
-    phases = dict.fromkeys(phase for phase, _ in node.rows)
-    if not node.children and (node.merged or len(node.rows) == len(phases)):
-        parameters = node.parameters
-        for phase in phases or {"forward": None}:
-            rows = [row for (row_phase, _), row in node.rows.items() if row_phase == phase]
-            yield _merged_layer(node, phase, rows, parameters)
-            parameters = 0
-        return
-    yield Layer(node.name, node.kind, "forward", node.shape, node.parameters, children=_layers(node))
-
-
-def _merged_layer(node: _Node, phase: str, rows: list[_Row], parameters: int) -> Layer:
-    if not rows:
-        return Layer(node.name, node.kind, phase, node.shape, parameters)
-    busiest = rows[0]
-    for row in rows:
-        # With symbolic sizes there is no order; the first operator that computes names the row.
-        larger = row.own.total > busiest.own.total if _comparable(row, busiest) else not busiest.own
-        busiest = row if larger else busiest
-    own, read, written, calls = NOTHING, 0, 0, 0
-    for row in rows:
-        own, read, written, calls = own + row.own, read + row.read, written + row.written, calls + row.calls
-    shape = node.shape if phase == "forward" else rows[-1].shape
-    return Layer(node.name, busiest.operator, phase, shape, parameters, calls, own, read, written)
-
-
-def _comparable(*rows: _Row) -> bool:
-    return all(isinstance(row.own.total, int) for row in rows)
+def readable(operator: str) -> str:
+    """The name of an operator as the function's it belongs to: `batch_norm_backward`, `softmax_backward`."""
+    name = operator.strip("_")
+    for prefix in ("native_", "cudnn_", "miopen_", "mkldnn_", "thnn_"):
+        name = name.removeprefix(prefix)
+    name = name.replace("_backward_data", "_backward").replace("_dense_backward", "_backward")
+    return {"threshold_backward": "relu_backward"}.get(name, name)
 
 
 def call_site() -> str:
@@ -346,4 +290,4 @@ def is_program_code(filename: str) -> bool:
 
 def specification(tensor: torch.Tensor, read_size: Any) -> TensorSpec:
     """What formulas may know of a tensor."""
-    return TensorSpec(tuple(map(read_size, tensor.shape)), tensor.dtype, known_value(tensor), allowed_band(tensor))
+    return TensorSpec(tuple(map(read_size, tensor.shape)), true_type(tensor), known_value(tensor), allowed_band(tensor))

@@ -7,7 +7,7 @@ rule is not free: it is collected and named in the tally.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, TypeAlias
 
@@ -147,6 +147,13 @@ def find_rule(operator: Operator) -> Rule | None:
     if rule is None and name.endswith("_") and not name.endswith("__"):
         rule = _rules.get(name[:-1])
     return rule
+
+
+def as_functional(call: Call) -> Call:
+    """A call of an in-place variant as one of the operator itself, whose rule may go by its name."""
+    name = call.operator
+    in_place = name.endswith("_") and not name.endswith("__") and name not in _rules
+    return replace(call, operator=name[:-1]) if in_place else call
 
 
 def registered_operators() -> tuple[str, ...]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from deepspeech2.flops.quantised_tensors import RESULTS as QUANTISED
+
 _aten = torch.ops.aten
 
 
@@ -40,6 +42,7 @@ def _packed_gru(data: torch.Tensor, sizes: Any, state: torch.Tensor, *options: A
 
 
 _ALWAYS: dict[Any, Callable[..., Any]] = {
+    **QUANTISED,
     _aten._grouped_mm.default: _grouped_product,
     _aten.quantized_lstm.data: _packed_lstm,
     _aten.quantized_gru.data: _packed_gru,

@@ -25,15 +25,19 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten
 
+import deepspeech2.flops.einsum
 import deepspeech2.flops.operators
+import deepspeech2.flops.recurrent_functions
 import deepspeech2.flops.value_checks  # noqa: F401  (registers its rules)
 from deepspeech2.errors import CountingError
+from deepspeech2.flops.branches import cond
 from deepspeech2.flops.decompositions import DECOMPOSITIONS, reference_decomposition
 from deepspeech2.flops.expressions import SizeReader
 from deepspeech2.flops.fakes import FakeWorld, fake_state, tensors_within
 from deepspeech2.flops.functions import find_function_rule
 from deepspeech2.flops.higher_order import HIGHER_ORDER
 from deepspeech2.flops.live_memory import LiveMemory
+from deepspeech2.flops.quantised_tensors import stands_for_quantised
 from deepspeech2.flops.recorder import Recorder, specification
 from deepspeech2.flops.registry import Call, find_rule, operator_name
 from deepspeech2.flops.results import own_result
@@ -42,6 +46,7 @@ from deepspeech2.flops.updates import plan_update, record_update
 # Questions about a tensor, and the birth of constants, which fake tensors must see as real ones to keep their values.
 # One count at a time: while a module is counted, fakes stand in for its weights.
 _COUNTING = threading.RLock()
+_IS_QUANTISED = torch.Tensor.is_quantized.__get__  # type: ignore[attr-defined]
 _UNSEEN = {
     torch.ops.prim.device.default,
     torch.ops.aten.sym_size.int,
@@ -61,6 +66,8 @@ class _FunctionLevel(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if self.world.quantised.met and func == _IS_QUANTISED:
+            return stands_for_quantised(args[0])
         recorder = self.recorder
         outermost = recorder.label is None
         if outermost:
@@ -69,6 +76,11 @@ class _FunctionLevel(TorchFunctionMode):
             # Under a transform (vmap, grad) a function sees one sample; the dispatcher sees them all.
             whole = not recorder.paused and torch._C._functorch.peek_interpreter_stack() is None
             rule = find_function_rule(func) if whole else None
+            if func is torch.ops.higher_order.cond and whole:
+                # Below this level there is no gradient any more.
+                with recorder.silence():
+                    args, kwargs = self.world.fake_tree((args, kwargs))
+                return cond(recorder, *args, **kwargs)
             if rule is not None:
                 with recorder.silence():
                     args, kwargs = self.world.fake_tree((args, kwargs))
@@ -110,7 +122,7 @@ class _DispatchLevel(TorchDispatchMode):
             return result
         if not isinstance(func, torch._ops.OpOverload):
             return self._higher_order(func, args, kwargs)
-        if _computes_sizes(func, args) or _compares_constants(func, args):
+        if _computes_sizes(func, args) or _asks_constants(func, args):
             with _disable_current_modes():
                 return func(*args, **kwargs)
         with self.recorder.silence():
@@ -135,9 +147,13 @@ class _DispatchLevel(TorchDispatchMode):
         known = self.world.known
         own = own_result(func, symbolic=known is None)
         if own is not None:
-            return own(*args, **kwargs)
-        result = func(*args, **kwargs) if known is None else known.run(func, args, kwargs)
-        self.world.patterns.follow(func, args, kwargs, result)
+            result = own(*args, **kwargs)
+        else:
+            result = func(*args, **kwargs) if known is None else known.run(func, args, kwargs)
+            self.world.patterns.follow(func, args, kwargs, result)
+        self.world.quantised.follow(func, args, kwargs, result)
+        if self.world.pieces is not None:
+            self.world.pieces.follow(func, args, kwargs, result)
         return result
 
     def _spelled_out(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -171,6 +187,9 @@ class _DispatchLevel(TorchDispatchMode):
     def _call(self, func: Any, args: Any, kwargs: Any, outputs: Any) -> Call:
         arguments = {}
         for index, argument in enumerate(func._schema.arguments):
+            if argument.is_out:
+                # Where a result goes is nothing an operator reads.
+                continue
             if index < len(args):
                 arguments[argument.name] = args[index]
             elif argument.name in kwargs:
@@ -226,9 +245,10 @@ def _computes_sizes(func: Any, args: Any) -> bool:
     )
 
 
-def _compares_constants(func: Any, args: Any) -> bool:
-    """Whether TorchScript asks, while it optimises a graph, whether two constants of the graph are equal."""
-    return func is torch.ops.aten.equal.default and all(type(value) is torch.Tensor for value in args)
+def _asks_constants(func: Any, args: Any) -> bool:
+    """Whether TorchScript asks for a number it holds (a scale), or, optimising, whether two constants are equal."""
+    asks = func in (torch.ops.aten.equal.default, torch.ops.aten._local_scalar_dense.default)
+    return asks and all(type(value) is torch.Tensor and not value.is_meta for value in args)
 
 
 @contextmanager
@@ -315,7 +335,7 @@ def trace(
         program = program.module()
     # The bytes of a symbolic size are no number to compare.
     live = LiveMemory() if world.shapes is None else None
-    recorder = Recorder(live)
+    recorder = Recorder(live, world.read_size)
     names: dict[int, str] = {}
     args, kwargs = world.lend((args, dict(kwargs)))
     update = None

@@ -87,11 +87,9 @@ def _inverse_stft(_recorder: Recorder, _read_size: SizeOf, args: tuple[Any, ...]
 @register_function(torch.linalg.lstsq)
 def _least_squares(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Full rank is taken for granted; the residuals, which exist or not by the rank, are left out."""
-    call = _named(lambda A, B, rcond=None, *, driver=None: None, args, kwargs)
+    call = _named(lambda A, B, rcond=None, *, driver=None, out=None: None, args, kwargs)
     matrix, right = call.A, call.B
     vector = right.dim() == 1 or (right.dim() == matrix.dim() - 1 and right.shape == matrix.shape[:-1])
-    if torch.is_grad_enabled() and (matrix.requires_grad or right.requires_grad):
-        recorder.record_unknown("aten::linalg_lstsq_backward", "no formula")
     with recorder.silence():
         columns = () if vector else (right.shape[-1],)
         solution = right.new_empty((*matrix.shape[:-2], matrix.shape[-1], *columns))
@@ -100,7 +98,35 @@ def _least_squares(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...],
     specified = {name: specification(value, read_size) for name, value in (("self", matrix), ("b", right))}
     outputs = (specification(solution, read_size),)
     recorder.record(Call("aten::linalg_lstsq", specified, outputs), rule=least_squares)
+    if torch.is_grad_enabled() and (matrix.requires_grad or right.requires_grad):
+        solution = _Solution.apply(matrix, right, solution, vector)  # type: ignore[no-untyped-call]
     return torch.return_types.linalg_lstsq((solution, *rest))  # type: ignore[attr-defined]
+
+
+class _Solution(torch.autograd.Function):
+    """The gradient of a least-squares solution X of A X = B, as torch has it: by the pseudo-inverse P of A."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: torch.Tensor, right: torch.Tensor, solution: torch.Tensor, vector: bool) -> Any:
+        """The solution, counted before."""
+        ctx.save_for_backward(matrix, right)
+        ctx.vector = vector
+        return solution.view_as(solution)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        """P* G for B; for A the gradient G B* of P, through P."""
+        matrix, right = ctx.saved_tensors
+        wanted = gradients[0].unsqueeze(-1) if ctx.vector else gradients[0]
+        right = right.unsqueeze(-1) if ctx.vector else right
+        with torch.enable_grad():
+            leaf = matrix.detach().requires_grad_(ctx.needs_input_grad[0])
+            inverse = torch.linalg.pinv(leaf)
+        of_right = inverse.detach().mH @ wanted if ctx.needs_input_grad[1] else None
+        of_matrix = None
+        if ctx.needs_input_grad[0]:
+            (of_matrix,) = torch.autograd.grad(inverse, leaf, wanted @ right.mH)
+        return of_matrix, of_right if of_right is None or not ctx.vector else of_right.squeeze(-1), None, None
 
 
 @register_function(torch.tensor_split, torch.Tensor.tensor_split)

@@ -1,7 +1,8 @@
-"""Products of 8-bit integers with dynamic quantisation."""
+"""Products of 8-bit integers."""
 
 from __future__ import annotations
 
+from deepspeech2.flops.formulas.products import dot_products
 from deepspeech2.flops.operations import Number, OperationCount
 
 
@@ -20,21 +21,42 @@ def dynamic_quantisation(elements: Number) -> OperationCount:
     )
 
 
-def quantised_product(samples: Number, inputs: Number, outputs: Number, *, bias: bool) -> OperationCount:
-    """Integer dot products of quantised inputs with quantised weights, and their way back to floating point.
+def descaled(product: OperationCount, results: Number, rows: Number, *, bias: bool) -> OperationCount:
+    """Products of integers on their way back to floating point.
 
-    Algorithm: per output a dot product of integers (`inputs` products, `inputs` - 1 sums), less the zero point times
-    the sum of the weights (a product per weight row, a subtraction per output); then times the product of both scales
-    (one multiplication for all, one per output), plus the bias.
+    Algorithm: the dot products of `product`, of integers, by `rows` rows of weights; each result less the zero point
+    times the sum of its weights (a product per row, a subtraction per result); then times the product of both scales
+    (one multiplication for all, one per result), plus the bias.
     """
-    results = samples * outputs
-    macs = results * inputs
     return OperationCount(
         multiply=1 + results,
         add=results if bias else 0,
-        macs=macs,
-        integer=macs + (macs - results) + outputs + results,
+        macs=product.macs,
+        padding_macs=product.padding_macs,
+        integer=product.multiply + product.add + rows + results,
     )
+
+
+def requantised(product: OperationCount, results: Number, rows: Number, *, bias: bool) -> OperationCount:
+    """Products of integers whose results stay integers.
+
+    Algorithm: the dot products of `product`, of integers, by `rows` rows of weights; each result less the zero point
+    times the sum of its weights (a product per row, a subtraction per result) and plus an integer bias; then times
+    the ratio of the scales, one floating-point multiplication, rounded; plus the zero point of the results, clamped
+    on both sides, of which a ReLU is one.
+    """
+    return OperationCount(
+        multiply=results,
+        other=results,
+        macs=product.macs,
+        padding_macs=product.padding_macs,
+        integer=product.multiply + product.add + rows + results + (results if bias else 0) + 3 * results,
+    )
+
+
+def quantised_product(samples: Number, inputs: Number, outputs: Number, *, bias: bool) -> OperationCount:
+    """Integer dot products of quantised inputs with quantised weights, and their way back to floating point."""
+    return descaled(dot_products(samples * outputs, inputs), samples * outputs, outputs, bias=bias)
 
 
 def dynamic_linear(samples: Number, inputs: Number, outputs: Number, *, bias: bool) -> OperationCount:

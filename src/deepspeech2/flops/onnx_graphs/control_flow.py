@@ -9,7 +9,7 @@ import numpy as np
 
 from deepspeech2.flops.onnx_graphs.values import NOTHING_KNOWN, Value, tensor_value
 from deepspeech2.flops.onnx_graphs.walking import Place, Scope, Walker, attributes_of
-from deepspeech2.flops.operations import OperationCount, total_of
+from deepspeech2.flops.operations import OperationCount, lower_bound, same, total_of
 from deepspeech2.flops.tally import Layer
 
 Results = tuple[list[Value], list[Layer]]
@@ -18,7 +18,7 @@ _MOST_UNROLLED = 2000
 
 
 def count_if(walker: Walker, node: Any, inputs: list[Value | None], scope: Scope, place: Place) -> Results:
-    """The branch that runs; where that depends on values, the cheaper one, noted unless both cost the same."""
+    """The branch that runs; where that depends on values, of each kind of operation the smaller number, noted."""
     graphs = attributes_of(node)
     condition = inputs[0]
     names = ["then_branch", "else_branch"]
@@ -26,14 +26,25 @@ def count_if(walker: Walker, node: Any, inputs: list[Value | None], scope: Scope
         chosen = names[0] if bool(np.all(condition.data)) else names[1]
         return _branch(walker, graphs[chosen], scope, place)
     both = [_branch(walker, graphs[name], scope, place) for name in names]
-    costs = [_cost(layers) for _, layers in both]
-    if costs[0] != costs[1]:
-        walker.note_unknown("onnx::If", "which branch runs depends on values; the cheaper is counted", place.path)
     results = [
-        one if one.shape == other.shape else Value(None) for one, other in zip(both[0][0], both[1][0], strict=False)
+        replace(one, data=None, fixed=False) if one.shape == other.shape else Value(None)
+        for one, other in zip(both[0][0], both[1][0], strict=False)
     ]
-    cheaper = 0 if costs[0].total <= costs[1].total else 1
-    return [replace(one, data=None, fixed=False) for one in results], both[cheaper][1]
+    costs = [_cost(layers) for _, layers in both]
+    if same(*costs):
+        return results, both[0][1]
+    walker.note_unknown(
+        "onnx::If", "which branch runs depends on values; of each kind the smaller number is counted", place.path
+    )
+    rows = [layer for _, layers in both for top in layers for _, layer in top.walk()]
+    least = Layer(
+        f"{place.path}/If",
+        "If",
+        parameters=sum(row.parameters for row in rows),
+        calls=1,
+        own=lower_bound(*costs),
+    )
+    return results, [least]
 
 
 def _branch(walker: Walker, graph: Any, scope: Scope, place: Place) -> Results:

@@ -41,7 +41,8 @@ def _sizes(image: TensorSpec, weight: TensorSpec, call: Call) -> Convolution:
 
 
 @register_formula("aten::convolution", "aten::_convolution", "aten::convolution_overrideable")
-def _convolution(call: Call) -> OperationCount:
+def convolution_of(call: Call) -> OperationCount:
+    """The count of a convolution of any kind."""
     bias = call.get("bias") is not None
     if call["transposed"]:
         # The weight of a transposed convolution is that of the convolution it is the gradient of.
@@ -53,7 +54,7 @@ def _convolution(call: Call) -> OperationCount:
 def _plain_convolution(call: Call) -> OperationCount:
     arguments = {"groups": 1, "dilation": 1, "transposed": False, **call.arguments}
     image = arguments.get("input", arguments.get("self"))
-    return _convolution(Call(call.operator, {**arguments, "input": image}, call.outputs))
+    return convolution_of(Call(call.operator, {**arguments, "input": image}, call.outputs))
 
 
 @register_formula("aten::convolution_backward", "aten::convolution_backward_overrideable")

@@ -1,16 +1,20 @@
-"""Layers with 8-bit weights and dynamically quantised inputs: integer products, floating-point edges."""
+"""Layers with 8-bit weights, their inputs quantised before or as they come: integer products, floating-point edges."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any
 
+import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from deepspeech2.flops.formulas.products import fully_connected
-from deepspeech2.flops.formulas.quantised import dynamic_linear
+from deepspeech2.flops.formulas.products import dot_products, fully_connected
+from deepspeech2.flops.formulas.quantised import descaled, dynamic_linear, dynamic_quantisation, requantised
 from deepspeech2.flops.formulas.recurrences import torch_cell
 from deepspeech2.flops.operations import NOTHING, Number, OperationCount, total_of
+from deepspeech2.flops.operators.convolutions import convolution_of
+from deepspeech2.flops.operators.pointwise import PER_ELEMENT
+from deepspeech2.flops.quantised_tensors import packed_weight
 from deepspeech2.flops.registry import Call, TensorSpec, register_formula
 
 
@@ -96,3 +100,59 @@ def _sequence(call: Call) -> tuple[TensorSpec, list[tuple[Number, Number]]]:
         raise NotImplementedError("a packed sequence whose lengths are computed")
     with _disable_current_modes():
         return call["data"], list(Counter(sizes.value.tolist()).items())
+
+
+# Quantised on both sides ---------------------------------------------------------------------------------------
+
+
+@register_formula(*[f"quantized::linear{end}" for end in ("", "_relu", "_leaky_relu", "_tanh")])
+def _static_linear(call: Call) -> OperationCount:
+    weight, results = packed_weight(call["W_prepack"]), call.output.elements
+    rows, length = weight.shape
+    count = requantised(dot_products(results, length), results, rows, bias=weight.biased)
+    # A ReLU is the lower of the two limits, a leaky one a second scale: a comparison says which.
+    leaky = OperationCount(compare=results if "leaky" in call.operator else 0)
+    return count + leaky + OperationCount(tanh=results if "tanh" in call.operator else 0)
+
+
+@register_formula(
+    *[f"quantized::conv{axes}d{end}" for axes in (1, 2, 3) for end in ("", "_relu", "_dynamic")],
+    *[f"quantized::conv_transpose{axes}d{end}" for axes in (1, 2, 3) for end in ("", "_dynamic")],
+)
+def _convolution(call: Call) -> OperationCount:
+    """Products as those of the convolution; with dynamic quantisation, inputs quantised by their own range first."""
+    weight, results = packed_weight(call["packed_weight"]), call.output.elements
+    image, output = (_with_axis(one) if len(one.shape) == 3 else one for one in (call["qx"], call.output))
+    arguments = {**weight.options, "input": image, "weight": TensorSpec(weight.shape, torch.qint8)}
+    product = convolution_of(Call("aten::convolution", arguments, (output,)))
+    rows = output.shape[1]
+    if "dynamic" in call.operator:
+        return dynamic_quantisation(image.elements) + descaled(product, results, rows, bias=weight.biased)
+    return requantised(product, results, rows, bias=weight.biased)
+
+
+def _with_axis(image: TensorSpec) -> TensorSpec:
+    """A sequence as an image of one row, as the kernel takes it."""
+    return TensorSpec((*image.shape[:2], 1, image.shape[2]), image.dtype)
+
+
+@register_formula("quantized::embedding_byte", "quantized::embedding_4bit")
+def _embedding(call: Call) -> OperationCount:
+    """Rows of integers back to floating point: times a scale, plus an offset."""
+    return OperationCount(multiply=1, add=1) * call.output.elements
+
+
+@register_formula("quantized::relu6")
+def _clipped(call: Call) -> OperationCount:
+    return OperationCount(integer=2 * call.output.elements)
+
+
+# As converted graphs spell them, with tensors of integers.
+@register_formula(*[f"quantized_decomposed::quantize_per_{what}" for what in ("tensor", "channel", "token")])
+def _quantised(call: Call) -> OperationCount:
+    return PER_ELEMENT["quantize_per_tensor"] * call.output.elements
+
+
+@register_formula(*[f"quantized_decomposed::dequantize_per_{what}" for what in ("tensor", "channel", "token")])
+def _dequantised(call: Call) -> OperationCount:
+    return PER_ELEMENT["dequantize"] * call.output.elements

@@ -129,12 +129,12 @@ def _rows(call: Call, name: str) -> tuple[Number, Number]:
     return rows, tensor.shape[axis]
 
 
-@register_formula("aten::_softmax", "aten::_safe_softmax")
+@register_formula("aten::_softmax", "aten::_safe_softmax", "aten::softmax")
 def _softmax(call: Call) -> OperationCount:
     return softmax(*_rows(call, "self"))
 
 
-@register_formula("aten::_log_softmax")
+@register_formula("aten::_log_softmax", "aten::log_softmax")
 def _log_softmax(call: Call) -> OperationCount:
     return log_softmax(*_rows(call, "self"))
 

@@ -1,0 +1,79 @@
+"""Words for what cannot be counted: the line of the program, the value it needed, an error in one line."""
+
+from __future__ import annotations
+
+import linecache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deepspeech2.flops.recorder import is_program_code
+
+# Of a line of the program that an error quotes.
+_LONGEST_SOURCE = 120
+# Code of torch's own layers and functions.
+_LAYERS = tuple(str(Path(torch.__file__).parent / name) for name in ("nn", "ao", "functional.py"))
+
+
+def message_of(error: Exception) -> str:
+    """The line of an error that says what happened: the last one of TorchScript's, the first one of others."""
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    if "TorchScript interpreter" in lines[0]:
+        return _script_message(lines)
+    return lines[0] if not isinstance(error, KeyError | ZeroDivisionError) else f"{type(error).__name__}: {lines[0]}"
+
+
+def _script_message(lines: list[str]) -> str:
+    """The error of a script; where it came without words, the line of the program that failed."""
+    last = lines[-1].strip()
+    marks = [index for index, line in enumerate(lines) if "<--- HERE" in line]
+    if last.rstrip(":").endswith("Error") and marks:
+        return f"{last.rstrip(':')} at `{lines[marks[-1] - 1].strip()}`"
+    return last
+
+
+def shape_text(value: Any) -> str:
+    """The shape of a tensor, the type of anything else."""
+    return str(tuple(value.shape)) if isinstance(value, torch.Tensor) else type(value).__name__
+
+
+# What of a tensor's values an operator needs.
+_NEEDS = {
+    "_local_scalar_dense": "its one number, as item(), if and int() take it",
+    "nonzero": "the places where it is not zero, of which there may be any number",
+    "_unique2": "how many different values it has",
+    "unique_dim": "how many different rows it has",
+    "unique_consecutive": "how many runs of equal values it has",
+    "masked_select": "how many elements its mask selects",
+    "bincount": "its largest value",
+    "repeat_interleave": "how often to repeat each of its elements",
+    "equal": "whether it equals another",
+}
+
+
+def needed_value(error: BaseException) -> str:
+    """What of a tensor a program asked for."""
+    operator = str(getattr(error, "func", None) or "a branch")
+    need = _NEEDS.get(operator.removeprefix("aten.").partition(".")[0])
+    return f"{operator}: {need}" if need else operator
+
+
+def failing_line(error: BaseException) -> str:
+    """`file:line` of the innermost frame of the program in an error's traceback, and what is written there.
+
+    Of a program that is all torch's (a Sequential of its layers) it is the innermost line of a layer.
+    """
+    program, layer, traceback = "", "", error.__traceback__
+    while traceback is not None:
+        filename, line = traceback.tb_frame.f_code.co_filename, traceback.tb_lineno
+        source = linecache.getline(filename, line).strip()
+        place = f"{filename}:{line}" + (f" ({source[:_LONGEST_SOURCE]})" if source else "")
+        if is_program_code(filename):
+            program = place
+        elif filename.startswith(_LAYERS):
+            layer = place
+        traceback = traceback.tb_next
+    return program or layer or "an unknown place"

@@ -1,0 +1,90 @@
+"""Rows of a tally while it grows: calls summed by module, phase and operator, and the layers they become."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from deepspeech2.flops.operations import NOTHING, Number, OperationCount
+from deepspeech2.flops.tally import Layer
+
+
+@dataclass(slots=True)
+class Row:
+    """The calls of one operator in one phase.
+
+    Attributes:
+        operator: its name.
+        first: when it was first called.
+        shape: of the last result.
+        calls: how many there were.
+        own: what they computed.
+        read: bytes read.
+        written: bytes written.
+    """
+
+    operator: str
+    first: int = 0
+    shape: tuple[Number, ...] = ()
+    calls: int = 0
+    own: OperationCount = NOTHING
+    read: Number = 0
+    written: Number = 0
+
+
+@dataclass(slots=True)
+class Node:
+    """A module's place in the tree: its rows by (phase, operator) and the modules inside it, in order."""
+
+    name: str
+    first: int = 0
+    kind: str = ""
+    merged: bool = False
+    parameters: int = 0
+    shape: tuple[Number, ...] = ()
+    rows: dict[tuple[str, str], Row] = field(default_factory=dict)
+    children: dict[str, Node] = field(default_factory=dict)
+
+
+def layers_of(node: Node) -> tuple[Layer, ...]:
+    """The rows and modules inside a node, as layers, in order of first use."""
+    placed = [(row.first, [_operator_layer(node, phase, row)]) for (phase, _), row in node.rows.items()]
+    placed += [(child.first, list(module_layers(child))) for child in node.children.values()]
+    return tuple(layer for _, layers in sorted(placed, key=lambda pair: pair[0]) for layer in layers)
+
+
+def _operator_layer(node: Node, phase: str, row: Row) -> Layer:
+    path = f"{node.name}/{row.operator}" if node.name else row.operator
+    return Layer(path, row.operator, phase, row.shape, 0, row.calls, row.own, row.read, row.written)
+
+
+def module_layers(node: Node) -> Iterator[Layer]:
+    """A module as one layer (or one per phase, for a leaf), its operators inside."""
+    phases = dict.fromkeys(phase for phase, _ in node.rows)
+    if not node.children and (node.merged or len(node.rows) == len(phases)):
+        parameters = node.parameters
+        for phase in phases or {"forward": None}:
+            rows = [row for (row_phase, _), row in node.rows.items() if row_phase == phase]
+            yield _merged_layer(node, phase, rows, parameters)
+            parameters = 0
+        return
+    yield Layer(node.name, node.kind, "forward", node.shape, node.parameters, children=layers_of(node))
+
+
+def _merged_layer(node: Node, phase: str, rows: list[Row], parameters: int) -> Layer:
+    if not rows:
+        return Layer(node.name, node.kind, phase, node.shape, parameters)
+    busiest = rows[0]
+    for row in rows:
+        # With symbolic sizes there is no order; the first operator that computes names the row.
+        larger = row.own.total > busiest.own.total if _comparable(row, busiest) else not busiest.own
+        busiest = row if larger else busiest
+    own, read, written, calls = NOTHING, 0, 0, 0
+    for row in rows:
+        own, read, written, calls = own + row.own, read + row.read, written + row.written, calls + row.calls
+    shape = node.shape if phase == "forward" else rows[-1].shape
+    return Layer(node.name, busiest.operator, phase, shape, parameters, calls, own, read, written)
+
+
+def _comparable(*rows: Row) -> bool:
+    return all(isinstance(row.own.total, int) for row in rows)
