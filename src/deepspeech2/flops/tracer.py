@@ -110,9 +110,12 @@ class _DispatchLevel(TorchDispatchMode):
             return result
         if not isinstance(func, torch._ops.OpOverload):
             return self._higher_order(func, args, kwargs)
-        if _computes_sizes(func, args) or _compares_constants(func, args):
+        if _computes_sizes(func, args):
             with _disable_current_modes():
                 return func(*args, **kwargs)
+        if _asks_constants(func, args):
+            with _disable_current_modes():
+                return func(*map(torch.as_tensor, args))
         with self.recorder.silence():
             args, kwargs = self.world.fake_tree((args, kwargs))
         if func in DECOMPOSITIONS:
@@ -226,9 +229,16 @@ def _computes_sizes(func: Any, args: Any) -> bool:
     )
 
 
-def _compares_constants(func: Any, args: Any) -> bool:
-    """Whether TorchScript asks, while it optimises a graph, whether two constants of the graph are equal."""
-    return func is torch.ops.aten.equal.default and all(type(value) is torch.Tensor for value in args)
+def _asks_constants(func: Any, args: Any) -> bool:
+    """Whether TorchScript asks, while it optimises a graph, for a number of the graph or whether two constants agree.
+
+    A constant that was a number arrives as one.
+    """
+    if func is torch.ops.aten._local_scalar_dense.default:
+        return isinstance(args[0], int | float)
+    return func is torch.ops.aten.equal.default and all(
+        type(value) is torch.Tensor or isinstance(value, int | float) for value in args
+    )
 
 
 @contextmanager
