@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from deepspeech2 import count, count_onnx, count_training
 from deepspeech2.errors import ClosedFormError, DataDependentError, InputError
 from whole_models import all_models
-from whole_models.attention import D, F, L, RoutedExperts
+from whole_models.attention import D, F, RoutedExperts
 from whole_models.convolutional import MobileNetV2, ResNet18, UNet
 
 MODELS = all_models()
@@ -65,7 +65,7 @@ def test_all_ways_of_torch_count_the_same(name, tmp_path) -> None:
         assert found.kinds == expected.kinds, way
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if "ONNX" not in model.without])
 def test_the_onnx_export_has_the_same_products(name, tmp_path) -> None:
     """But for what the exporter adds or folds away."""
     model, inputs = MODELS[name], MODELS[name].inputs(**MODELS[name].sizes)
@@ -82,8 +82,9 @@ def test_the_formula_is_the_derivation(name) -> None:
     formula = count(built(name), model.inputs(**model.sizes), symbolic=model.axes)
     assert formula.complete
     for sizes in (model.sizes, model.others):
-        assert formula.at("mac", **sizes) == model.macs(**sizes)
-        assert formula.at(**sizes) == count(built(name), model.inputs(**sizes)).flops
+        symbols = {symbol: sizes[symbol] for symbol in model.axes}
+        assert formula.at("mac", **symbols) == model.macs(**sizes)
+        assert formula.at(**symbols) == count(built(name), model.inputs(**sizes)).flops
 
 
 # Those whose kernels torch's counter sees on a CPU, and counts right: no recurrent layers, no fused attention, no
@@ -156,7 +157,7 @@ def test_a_cache_computes_the_triangle_row_by_row() -> None:
     assert tallies[0].macs == tallies[1].macs
     longer = count(built("whisper, cached"), MODELS["whisper, cached"].inputs(**{**sizes, "labels": 7}))
     step = 4 * D * D + 2 * 7 * D + 2 * D * D + 2 * 5 * D + 2 * D * F
-    assert longer.macs - tallies[0].macs == L * step + D * 20
+    assert longer.macs - tallies[0].macs == step + D * 20
 
 
 def test_a_stream_costs_what_the_whole_does() -> None:

@@ -45,6 +45,7 @@ def transducer_fixed(batch, time, labels):
     """The products of the first layer with frames; of every first step with an initial state that needs none."""
     return batch * (time * 2 * 3 * H * MELS + 2 * 2 * 3 * H * H + 4 * H * H)
 
+
 add(
     "transducer",
     build=Transducer,

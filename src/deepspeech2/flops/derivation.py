@@ -55,7 +55,9 @@ def _from_integers(
     try:
         return interpolate(at_sizes, dimensions, dimensions.names)
     except (CountingError, InputError) as other:
-        raise (other if isinstance(other, ClosedFormError) else error) from error
+        # Where the program takes no other size, the first error says why.
+        tells = isinstance(other, ClosedFormError) and not isinstance(other.__cause__, InputError)
+        raise (other if tells else error) from error
 
 
 def _looped_over(

@@ -110,12 +110,10 @@ class _DispatchLevel(TorchDispatchMode):
             return result
         if not isinstance(func, torch._ops.OpOverload):
             return self._higher_order(func, args, kwargs)
-        if _computes_sizes(func, args):
+        constants = _constants(func, args)
+        if constants is not None:
             with _disable_current_modes():
-                return func(*args, **kwargs)
-        if _asks_constants(func, args):
-            with _disable_current_modes():
-                return func(*map(torch.as_tensor, args))
+                return func(*constants, **kwargs)
         with self.recorder.silence():
             args, kwargs = self.world.fake_tree((args, kwargs))
         if func in DECOMPOSITIONS:
@@ -219,6 +217,16 @@ def _fakes_in(values: Any) -> Iterator[FakeTensor]:
         yield from _fakes_in(list(values.values()))
 
 
+def _constants(func: Any, args: Any) -> Any:
+    """The arguments of an operator that computes with sizes or constants of a program, not with its tensors; or None.
+
+    TorchScript hands the constants that were numbers over as numbers, where its own operators take tensors.
+    """
+    if _computes_sizes(func, args):
+        return args
+    return tuple(map(torch.as_tensor, args)) if _asks_constants(func, args) else None
+
+
 def _computes_sizes(func: Any, args: Any) -> bool:
     """Whether an operator is arithmetic on sizes, which traced TorchScript does on real integer scalars."""
     tensors = [value for value in args if isinstance(value, torch.Tensor)]
@@ -230,10 +238,7 @@ def _computes_sizes(func: Any, args: Any) -> bool:
 
 
 def _asks_constants(func: Any, args: Any) -> bool:
-    """Whether TorchScript asks, while it optimises a graph, for a number of the graph or whether two constants agree.
-
-    A constant that was a number arrives as one.
-    """
+    """Whether TorchScript, while it optimises a graph, asks for a number of it or whether two constants agree."""
     if func is torch.ops.aten._local_scalar_dense.default:
         return isinstance(args[0], int | float)
     return func is torch.ops.aten.equal.default and all(
