@@ -11,6 +11,9 @@ from typing import Any
 
 from deepspeech2.errors import CheckpointError, OptionError
 
+# Parameters that are made in a second.
+_SMALL = 100_000_000
+
 
 def configuration_of(path: Path) -> Path | None:
     """The configuration that is meant: a .json file, or `config.json` in a folder of the library's."""
@@ -21,7 +24,7 @@ def configuration_of(path: Path) -> Path | None:
 
 
 def build_configured(path: Path) -> Callable[..., Any]:
-    """The model a configuration describes, on the meta device; nothing is downloaded, no code of a model's own is run.
+    """The model a configuration describes, as a rule on the meta device; nothing is downloaded, no code of a model's own is run.
 
     It is the class named first in `architectures`, or the model without a head where there is none.
 
@@ -49,10 +52,18 @@ def build_configured(path: Path) -> Callable[..., Any]:
     try:
         config = library.AutoConfig.for_model(**document)
         named = getattr(library, (config.architectures or [""])[0], None)
+        make = library.AutoModel.from_config if named is None else named
         with torch.device("meta"):
-            model = library.AutoModel.from_config(config) if named is None else named(config)
+            model = make(config)
+        if _is_small(model) and any(not buffer.is_floating_point() for buffer in model.buffers()):
+            # Integers of a model (paddings, strides) may decide sizes; on the meta device they have no values.
+            model = make(config)
     except Exception as error:  # the library raises many kinds
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise CheckpointError(f"{path}: transformers {library.__version__} cannot build it: {reason}") from error
     built: Callable[..., Any] = model.eval()
     return built
+
+
+def _is_small(model: Any) -> bool:
+    return sum(parameter.numel() for parameter in model.parameters()) <= _SMALL

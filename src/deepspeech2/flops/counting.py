@@ -229,7 +229,8 @@ def _run(
     except (DataDependentOutputException, DynamicOutputShapeException, GuardOnDataDependentSymNode) as error:
         raise DataDependentError(
             f"the program needs the value of a tensor ({_needed(error)}) at {_site(error)}, and counting knows shapes "
-            "only; make the decision from shapes, or count the part behind it on its own"
+            f"only; {_way_out(program, args, kwargs)}make the decision from shapes, or count the part behind it on its "
+            "own"
         ) from error
     except (CountingError, InputError):
         raise
@@ -278,6 +279,22 @@ def _needed(error: BaseException) -> str:
     if operator.startswith("aten.nonzero"):
         return "the places where it is not zero, of which there may be any number"
     return operator
+
+
+def _way_out(program: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    """Integers that have no values because they are on the meta device: lengths and paddings a program may ask for."""
+    pairs = [*((f"input {place}", value) for place, value in enumerate(args)), *kwargs.items()]
+    if isinstance(program, torch.nn.Module):
+        pairs += program.named_buffers()
+    bare = [
+        name
+        for name, value in pairs
+        if isinstance(value, torch.Tensor) and value.is_meta and not value.is_floating_point()
+    ]
+    if not bare:
+        return ""
+    more = f" and {len(bare) - 1} more" if len(bare) > 1 else ""
+    return f"integers on the meta device have no values: make them on the CPU ({bare[0]}{more}), or "
 
 
 def _site(error: BaseException) -> str:
