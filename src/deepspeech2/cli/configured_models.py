@@ -24,9 +24,10 @@ def configuration_of(path: Path) -> Path | None:
 
 
 def build_configured(path: Path) -> Callable[..., Any]:
-    """The model a configuration describes, as a rule on the meta device; nothing is downloaded, no code of a model's own is run.
+    """The model a configuration describes, as a rule on the meta device.
 
-    It is the class named first in `architectures`, or the model without a head where there is none.
+    Nothing is downloaded, and no code that comes with a model is run. It is the class named first in `architectures`,
+    or the model without a head where there is none.
 
     Raises:
         CheckpointError: the file is no configuration the library can build.

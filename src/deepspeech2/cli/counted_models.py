@@ -160,6 +160,8 @@ def find_model(name: str) -> Callable[..., Any] | OnnxFile:
         return load_program(path)
     if path.is_file() and path.suffix in _PROGRAM_SUFFIXES:
         raise CheckpointError(f"{path}: expected a .pt2 export or TorchScript, found {_found_instead(path)}")
+    if path.suffix == ".py":
+        raise CheckpointError(f"{path}: a Python file; name what makes the model in it, as in {path.stem}:make_model")
     from deepspeech2.speech.checkpoints import load_model
 
     return load_model(path)

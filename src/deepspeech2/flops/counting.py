@@ -255,6 +255,9 @@ def _message(error: Exception) -> str:
         return type(error).__name__
     if "TorchScript interpreter" in lines[0]:
         return _script_message(lines)
+    if lines[0].rstrip().endswith(":") and len(lines) > 1:
+        # What it says stands in the next line.
+        return f"{lines[0].strip()} {lines[1].strip()}"
     return lines[0] if not isinstance(error, KeyError | ZeroDivisionError) else f"{type(error).__name__}: {lines[0]}"
 
 

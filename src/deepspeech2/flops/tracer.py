@@ -224,7 +224,10 @@ def _constants(func: Any, args: Any) -> Any:
     """
     if _computes_sizes(func, args):
         return args
-    return tuple(map(torch.as_tensor, args)) if _asks_constants(func, args) else None
+    if not _asks_constants(func, args):
+        return None
+    with _disable_current_modes():
+        return tuple(value if isinstance(value, torch.Tensor) else torch.as_tensor(value) for value in args)
 
 
 def _computes_sizes(func: Any, args: Any) -> bool:
@@ -240,10 +243,15 @@ def _computes_sizes(func: Any, args: Any) -> bool:
 def _asks_constants(func: Any, args: Any) -> bool:
     """Whether TorchScript, while it optimises a graph, asks for a number of it or whether two constants agree."""
     if func is torch.ops.aten._local_scalar_dense.default:
-        return isinstance(args[0], int | float)
+        return isinstance(args[0], int | float) or _is_constant(args[0])
     return func is torch.ops.aten.equal.default and all(
         type(value) is torch.Tensor or isinstance(value, int | float) for value in args
     )
+
+
+def _is_constant(value: Any) -> bool:
+    """Whether it is a number of a script from a file, where it is a tensor without axes and no weight."""
+    return type(value) is torch.Tensor and value.dim() == 0 and not value.requires_grad and not value.is_meta
 
 
 @contextmanager

@@ -47,7 +47,9 @@ def render_table(report: Report, *, colour: bool = False, width: int | None = No
     console.print(table)
     hidden = len(report.rows) - len(shown)
     if hidden:
-        console.print(f"{hidden} rows compute nothing in floating point (masks, copies, lengths) and are not shown.")
+        rows = "1 row computes" if hidden == 1 else f"{hidden} rows compute"
+        verb = "is" if hidden == 1 else "are"
+        console.print(f"{rows} nothing in floating point (masks, copies, lengths) and {verb} not shown.")
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
