@@ -7,6 +7,8 @@ shift
 case "$name" in
   flops)
     .venv/bin/pip install --quiet --constraint constraints.txt --requirement benchmarks/peers/flops-requirements.txt
+    # A peer asks for torchvision, whose wheel does not load beside torch's CPU build; others then fail to import it.
+    .venv/bin/pip uninstall --quiet --yes torchvision
     # thop and ultralytics-thop share a package name: this one goes to a folder of its own.
     .venv/bin/pip install --quiet --no-deps --upgrade --target benchmarks/peers/.thop thop
     ;;

@@ -5,6 +5,7 @@ Every letter of the tones is a pitch, so that a tiny network learns to read them
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,24 +35,32 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> object:
         yield
 
 
+def write_speech(folder: Path, texts: Sequence[str], name: str = "tones.jsonl") -> Path:
+    """Write texts as WAV files in a folder of the folder, with a manifest, and return the manifest's path."""
+    inner = folder / name.removesuffix(".jsonl")
+    inner.mkdir()
+    lines = []
+    for number, text in enumerate(texts):
+        samples = tones(text, number)
+        soundfile.write(inner / f"{number}.wav", samples, 16_000)
+        record = {"audio_filepath": f"{inner.name}/{number}.wav", "duration": len(samples) / 16_000, "text": text}
+        lines.append(json.dumps(record))
+    manifest = folder / name
+    manifest.write_text("".join(line + "\n" for line in lines))
+    return manifest
+
+
 @pytest.fixture
 def write_tones(tmp_path: Path) -> Callable[..., Path]:
-    """Writes texts as WAV files with a manifest, and returns the manifest's path."""
+    """`write_speech` into the folder of the test."""
+    return functools.partial(write_speech, tmp_path)
 
-    def write(texts: Sequence[str], name: str = "tones.jsonl") -> Path:
-        folder = tmp_path / name.removesuffix(".jsonl")
-        folder.mkdir()
-        lines = []
-        for number, text in enumerate(texts):
-            samples = tones(text, number)
-            soundfile.write(folder / f"{number}.wav", samples, 16_000)
-            record = {"audio_filepath": f"{folder.name}/{number}.wav", "duration": len(samples) / 16_000, "text": text}
-            lines.append(json.dumps(record))
-        manifest = tmp_path / name
-        manifest.write_text("".join(line + "\n" for line in lines))
-        return manifest
 
-    return write
+@pytest.fixture(scope="session")
+def eight_tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A manifest of eight utterances."""
+    texts = ["ab cd", "dad", "cab ad", "bad cab", "a", "dab bad", "cad", "b"]
+    return write_speech(tmp_path_factory.mktemp("eight"), texts)
 
 
 @pytest.fixture

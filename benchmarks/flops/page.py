@@ -76,10 +76,10 @@ def _network_table(counters: dict[str, Any]) -> str:
     lines = [
         "## DeepSpeech2: time and memory",
         "",
-        "Time of one count after a first small one (best of up to five), and memory beyond the loaded model, by",
-        "seconds of audio. Ours counts the network as it is, each recurrence one operator; peers get the same network",
-        "with its recurrences written as loops, which they can see into. The ratio is their answer for ten seconds",
-        "divided by ours.",
+        "Processor time of one count after a first small one (best of up to five), on one thread, and memory beyond",
+        "the loaded model, by seconds of audio. Ours counts the network as it is, each recurrence one operator; peers",
+        "get the same network with its recurrences written as loops, which they can see into. The ratio is their",
+        "answer for ten seconds divided by ours.",
         "",
     ]
     for preset in ("default", "librispeech", "baidu-en8k"):

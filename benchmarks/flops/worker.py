@@ -14,7 +14,9 @@ import time
 import warnings
 from typing import Any
 
+# Seconds of processor time: what else the machine does takes nothing away.
 CASE_SECONDS = 10
+NETWORK_SECONDS = 40
 REPEATS = 5
 MEMORY_BYTES = 12 << 30
 
@@ -46,7 +48,6 @@ def _cases(macs: Any, names: list[str]) -> None:
             # Counters patch torch and do not always undo it: each case has a process of its own.
             os.wait()
             continue
-        # Seconds of processor time: what else the machine does takes nothing away.
         signal.setitimer(signal.ITIMER_PROF, CASE_SECONDS)
         result = _attempt(case, macs)
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -55,7 +56,7 @@ def _cases(macs: Any, names: list[str]) -> None:
 
 
 def _give_up(*_: Any) -> None:
-    raise TimeoutError(f"no result in {CASE_SECONDS} s of processor time")
+    raise TimeoutError("no result in the processor time it had")
 
 
 def _attempt(case: Any, macs: Any) -> dict[str, Any]:
@@ -83,22 +84,24 @@ def _network(name: str, macs: Any, preset: str, seconds: float) -> None:
     inputs = (torch.zeros(1, 161, frames),)
     build = with_operators if name == "deepspeech2" else with_loops
     # A small count first: one-time set-up of the counter is part of importing it, and measured apart.
-    start = time.perf_counter()
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process
+    signal.setitimer(signal.ITIMER_PROF, NETWORK_SECONDS)
+    start = time.process_time()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             macs(build("default"), (torch.zeros(1, 161, 30),))
     except Exception as error:
         print(json.dumps({"error": f"{type(error).__name__}: {str(error).strip().splitlines()[:1]}"[:200]}))
         return
-    first = time.perf_counter() - start
+    first = time.process_time() - start
     network = build(preset)
     before = _peak()
     times: list[float] = []
     while len(times) < REPEATS and sum(times) < 1:
-        start = time.perf_counter()
+        start = time.process_time()
         with contextlib.redirect_stdout(io.StringIO()):
             counted = macs(network, inputs)
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     elapsed = min(times)
     print(json.dumps({"macs": counted, "seconds": elapsed, "first": first, "extra_bytes": _peak() - before}))
 

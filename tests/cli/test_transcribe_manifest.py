@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -154,3 +155,10 @@ def test_mistakes_are_one_line(
     assert message in error
     assert error.count("\n") == 1
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_results_do_not_go_to_a_pipe(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert run("transcribe", manifest, "--output", tmp_path / "pipe") == 2
+    assert "found a device or a pipe; leave --output out and transcripts are printed" in capsys.readouterr().err
+    assert not (tmp_path / "pipe.partial").exists()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from deepspeech2.flops.counting import count
 from deepspeech2.speech.audio import load_audio
@@ -18,7 +19,15 @@ from deepspeech2.speech.features import spectrogram
 from deepspeech2.speech.options import ENGLISH_LABELS
 from deepspeech2.speech.training import Trainer
 from deepspeech2.speech.training_options import TrainingOptions
-from recipes.baseline.network import Baseline, BaselineRecognizer, UtteranceNormalizer, build_baseline, load_baseline
+from recipes.baseline.network import (
+    Baseline,
+    BaselineRecognizer,
+    UtteranceNormalizer,
+    build_baseline,
+    load_baseline,
+    reversed_frames,
+    sum_of_directions,
+)
 
 CLIP = Path(__file__).parents[2] / "examples" / "clip_10s.flac"
 
@@ -54,6 +63,19 @@ def test_padding_changes_nothing(model: Baseline) -> None:
     assert both.tolist() == [39, 60]
     torch.testing.assert_close(together[:1, :39], alone, atol=1e-5, rtol=0)
     torch.testing.assert_close(alone.exp().sum(2), torch.ones(1, 39))
+
+
+def test_directions_on_padded_tensors_are_those_of_a_packed_sequence() -> None:
+    layer, x, frames = torch.nn.LSTM(6, 5, bidirectional=True), torch.randn(9, 3, 6), torch.tensor([9, 4, 1])
+    both, _ = pad_packed_sequence(layer(pack_padded_sequence(x, frames, enforce_sorted=False))[0])
+    expected = both.view(9, 3, 2, 5).sum(2)
+    valid = (torch.arange(9)[:, None] < frames).unsqueeze(2)
+    found = sum_of_directions(layer, x, reversed_frames(frames, 9), valid)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    for one, other in zip(
+        *(torch.autograd.grad(y.sin().sum(), list(layer.parameters())) for y in (found, expected)), strict=True
+    ):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
 
 
 def test_its_multiplications_are_those_the_counter_finds(model: Baseline) -> None:

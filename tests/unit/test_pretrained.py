@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from deepspeech2.speech.data.manifest import read_manifest
 from deepspeech2.speech.evaluation import evaluate_manifest
 from deepspeech2.speech.pretrained import PRETRAINED, choose_pretrained
 from deepspeech2.speech.recognizer import Recognizer
+
+CLIP = Path(__file__).parents[2] / "examples" / "clip_10s.flac"
 
 SPEECH = Path(__file__).parents[2] / "examples" / "speech" / "manifest.jsonl"
 
@@ -36,3 +40,13 @@ def test_a_name_comes_before_a_folder_of_that_name(tmp_path: Path, monkeypatch: 
     assert choose_pretrained("./small") is choose_pretrained(Path("small")) is None
     with pytest.raises(OptionError, match="did you mean 'small'"):
         choose_pretrained("smal")
+
+
+def test_recognising_does_not_import_the_compiler() -> None:
+    # torch._dynamo takes longer to import than ten seconds of speech to be recognised.
+    code = (
+        "import sys; from deepspeech2 import Recognizer\n"
+        f"Recognizer.from_pretrained('small').transcribe({str(CLIP)!r})\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

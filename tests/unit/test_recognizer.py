@@ -17,13 +17,14 @@ import torch
 
 from deepspeech2.ctc import BeamOptions
 from deepspeech2.errors import AudioError, OptionError
+from deepspeech2.speech import recognizer as recognizer_module
 from deepspeech2.speech.audio import load_audio
 from deepspeech2.speech.build import build_model
 from deepspeech2.speech.checkpoints import save_model
 from deepspeech2.speech.data.manifest import Utterance, read_manifest
 from deepspeech2.speech.evaluation import evaluate_manifest, write_predictions
 from deepspeech2.speech.features import Normalizer, spectrogram
-from deepspeech2.speech.long_audio import WindowOptions, log_probabilities, plan_windows
+from deepspeech2.speech.long_audio import WindowOptions, log_probabilities, log_probabilities_of_all, plan_windows
 from deepspeech2.speech.network import DeepSpeech2
 from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
 from deepspeech2.speech.recognizer import Recognizer
@@ -65,7 +66,7 @@ def test_greedy_text_is_the_best_path(model: DeepSpeech2) -> None:
     assert all(0 < word.confidence <= 1 for word in transcript.words)
 
 
-def test_word_times_are_the_frames_of_its_characters(model: DeepSpeech2) -> None:
+def test_word_times_are_the_frames_of_its_characters(model: DeepSpeech2, monkeypatch: pytest.MonkeyPatch) -> None:
     recognizer = Recognizer(model)
     matrix = np.full((20, 29), -20.0, np.float32)
     # "a" in frames 2-3, "b" in frame 5, a space in frame 8, "c" in frames 12-14; blank elsewhere.
@@ -73,7 +74,7 @@ def test_word_times_are_the_frames_of_its_characters(model: DeepSpeech2) -> None
     for frame, label in {2: 2, 3: 2, 5: 3, 8: 1, 12: 4, 13: 4, 14: 4}.items():
         path[frame] = label
     matrix[range(20), path] = math.log(1 - 28 * math.exp(-20))
-    recognizer._probabilities = lambda samples, name: matrix  # type: ignore[method-assign]
+    monkeypatch.setattr(recognizer_module, "log_probabilities_of_all", lambda *_: [matrix])
     words = recognizer.transcribe(np.ones(16_000, np.float32)).words
     assert [(word.text, word.start, word.end) for word in words] == [
         ("ab", pytest.approx(0.06), pytest.approx(0.18)),
@@ -117,6 +118,25 @@ def test_windows_hardly_change_the_probabilities(model: DeepSpeech2) -> None:
     assert np.abs(np.exp(cut) - np.exp(whole)).max() < 0.02
     narrow = log_probabilities(model, features, WindowOptions(4.0, 0.0 + 1e-9, batch=2))
     assert np.abs(np.exp(narrow) - np.exp(whole)).max() > np.abs(np.exp(cut) - np.exp(whole)).max()
+
+
+def test_together_utterances_are_what_each_is_alone(model: DeepSpeech2) -> None:
+    whole = model.normalizer(spectrogram(load_audio(CLIP)))  # type: ignore[misc]
+    features = [whole[:, :length] for length in (998, 30, 1, 95, 700, 33, 97, 410, 96, 31)]
+    options = WindowOptions(4.0, 0.5, batch=3)
+    found = log_probabilities_of_all(model, features, options)
+    for together, utterance in zip(found, features, strict=True):
+        np.testing.assert_allclose(together, log_probabilities(model, utterance, options), atol=1e-5)
+    assert log_probabilities_of_all(model, [], options) == []
+
+
+def test_what_precedes_unreadable_audio_is_returned(model: DeepSpeech2, tmp_path: Path) -> None:
+    (tmp_path / "noise.wav").write_bytes(b"no audio")
+    recognizer = Recognizer(model)
+    found = recognizer.transcribe_all([CLIP, tmp_path / "noise.wav", CLIP])
+    assert next(found).text == recognizer.transcribe(CLIP).text
+    with pytest.raises(AudioError, match=r"noise\.wav"):
+        next(found)
 
 
 def test_a_beam_search_with_a_language_model(model: DeepSpeech2, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ def evaluate(
     alpha: float | None = None,
     beta: float | None = None,
     weights: Literal["float32", "bfloat16", "int8"] = "float32",
+    device: str = "auto",
     worst: int = 5,
     threads: int = 1,
 ) -> int:
@@ -56,6 +57,8 @@ def evaluate(
         Bonus for each word.
     weights:
         How recurrent weights are stored: float32, bfloat16 or int8; fewer bytes are faster for one file at a time.
+    device:
+        Where the network runs: auto (a GPU if torch finds one), cpu, cuda, cuda:1.
     worst:
         How many of the worst utterances to show.
     threads:
@@ -75,7 +78,8 @@ def evaluate(
     if output is not None:
         check_writable(output)
     utterances = read_manifest(manifest)
-    recognizer = load_recognizer(model, decoder, lm, {"beam_size": beam_size, "alpha": alpha, "beta": beta}, weights)
+    beam = {"beam_size": beam_size, "alpha": alpha, "beta": beta}
+    recognizer = load_recognizer(model, decoder, lm, beam, weights, device)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("recognising", total=len(utterances))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import torch
+
     from deepspeech2.speech.network import DeepSpeech2
     from deepspeech2.speech.training import EpochReport, StepReport
 
@@ -25,6 +27,7 @@ def train(
     initial_model: Path | None = None,
     cache: Path | None = None,
     epochs: int | None = None,
+    device: str = "auto",
     resume: bool = False,
     tensorboard: bool = False,
     log_every: int = 20,
@@ -62,6 +65,9 @@ def train(
         Folder for spectrograms, to share between trainings.
     epochs:
         Passes over the data, instead of the recipe's.
+    device:
+        Where the network is trained: auto (a GPU if torch finds one; under torchrun one for each process), cpu, cuda,
+        cuda:1.
     resume:
         Go on where the training in OUTPUT stood; start it when there is none.
     tensorboard:
@@ -75,6 +81,7 @@ def train(
     from dataclasses import replace
 
     from deepspeech2.errors import OptionError
+    from deepspeech2.speech.devices import choose_device
     from deepspeech2.speech.distributed import join_world, leave_world
     from deepspeech2.speech.recipe import Recipe, read_recipe
     from deepspeech2.speech.training import STATE_FILE
@@ -89,11 +96,12 @@ def train(
         raise OptionError(f"{output} holds a training; add --resume to go on with it, or choose another folder")
     if tensorboard:
         import_summary_writer()
+    place = choose_device(device)
     world = join_world()
     display = _Display(world.leads)
     data = TrainingData(manifest, dev, vocabulary, normalizer, initial_model, cache)
     with display:
-        trainer, report = set_up_training(data, settings, output, world=world, progress=display.preparing)
+        trainer, report = set_up_training(data, settings, output, world=world, device=place, progress=display.preparing)
         display.say(report.summary())
         if state_exists:
             trainer.resume()
@@ -102,7 +110,7 @@ def train(
         try:
             if world.leads:
                 if utilisation:
-                    display.measure(training_flops(trainer.model), peak_flops(settings.training.precision))
+                    display.measure(training_flops(trainer.model), peak_flops(settings.training.precision, place))
                 _run_logged(trainer, display, output, (log_every, tensorboard))
             else:
                 trainer.run()
@@ -142,9 +150,11 @@ def training_flops(model: DeepSpeech2) -> Callable[[int, int], float]:
     import torch
 
     from deepspeech2.flops.counting import count
+    from deepspeech2.speech.build import build_model
 
-    inputs = (torch.zeros(2, model.options.frequencies, 300), torch.tensor([300, 300]))
-    formula = count(model, inputs, symbolic={"batch": ((0, 0), (1, 0)), "time": (0, 2)})
+    plan = build_model(model.options, device="meta")  # the model's own weights may be on a GPU
+    inputs = (torch.empty(2, model.options.frequencies, 300, device="meta"), torch.tensor([300, 300]))
+    formula = count(plan, inputs, symbolic={"batch": ((0, 0), (1, 0)), "time": (0, 2)})
     known: dict[tuple[int, int], float] = {}
 
     def flops(utterances: int, frames: int) -> float:
@@ -156,19 +166,20 @@ def training_flops(model: DeepSpeech2) -> Callable[[int, int], float]:
     return flops
 
 
-def peak_flops(precision: str) -> float:
-    """Operations a second of a large matrix product in this process: what utilisation is measured against."""
+def peak_flops(precision: str, device: torch.device) -> float:
+    """Operations a second of a large matrix product on the device: what utilisation is measured against."""
     import torch
 
-    from deepspeech2.speech.precision import products_in
+    from deepspeech2.speech.precision import forward_in, products_in
 
-    left, right = torch.randn(1024, 1024), torch.randn(1024, 1024)
-    with products_in(precision):
+    size = 1024 if device.type == "cpu" else 8192
+    left, right = torch.randn(2, size, size, device=device)
+    with products_in(precision), forward_in(precision, device):
         rates = []
         for _ in range(5):
             started = time.perf_counter()
-            torch.mm(left, right)
-            rates.append(2 * 1024**3 / (time.perf_counter() - started))
+            float(torch.mm(left, right)[0, 0])  # read, so that a device has finished
+            rates.append(2 * size**3 / (time.perf_counter() - started))
     return max(rates)
 
 

@@ -37,6 +37,7 @@ def transcribe(
     alpha: float | None = None,
     beta: float | None = None,
     weights: Literal["float32", "bfloat16", "int8"] = "float32",
+    device: str = "auto",
 ) -> int:
     """Recognise speech in audio files, or in all utterances of a manifest.
 
@@ -85,6 +86,8 @@ def transcribe(
         Bonus for each word.
     weights:
         How recurrent weights are stored: float32, bfloat16 or int8; fewer bytes are faster for one file at a time.
+    device:
+        Where the network runs: auto (a GPU if torch finds one), cpu, cuda, cuda:1.
     """
     from deepspeech2.errors import OptionError
     from deepspeech2.speech.bulk_results import ResultsFile, ResultsFolder
@@ -97,7 +100,7 @@ def transcribe(
         other = "--output-dir" if output_dir is not None else f"--format {kind}"
         raise OptionError(f"--output writes JSON lines and goes without {other}")
     beam = {"beam_size": beam_size, "alpha": alpha, "beta": beta}
-    settings = recognizer_settings(model, decoder, lm, beam, weights)
+    settings = recognizer_settings(model, decoder, lm, beam, weights, device)
     with ExitStack() as stack:
         results: Results
         if output is not None:
@@ -200,13 +203,14 @@ def load_recognizer(
     lm: Path | None,
     beam: dict[str, float | None],
     weights: Literal["float32", "bfloat16", "int8"] = "float32",
+    device: str = "auto",
 ) -> Recognizer:
     """A recogniser from what the command line says; options that are None keep the model's own values.
 
     Raises:
         OptionError: The options contradict each other.
     """
-    return recognizer_settings(model, decoder, lm, beam, weights).load()
+    return recognizer_settings(model, decoder, lm, beam, weights, device).load()
 
 
 def recognizer_settings(
@@ -215,6 +219,7 @@ def recognizer_settings(
     lm: Path | None,
     beam: dict[str, float | None],
     weights: Literal["float32", "bfloat16", "int8"] = "float32",
+    device: str = "auto",
 ) -> RecognizerSettings:
     """The settings `load_recognizer` loads.
 
@@ -235,7 +240,7 @@ def recognizer_settings(
     shipped = choose_pretrained(model)
     own = shipped.beam if shipped else BeamOptions()
     options = replace(own, **given) if given else None  # type: ignore[arg-type]
-    return RecognizerSettings(model, decoder, options, str(lm) if lm else None, weights)
+    return RecognizerSettings(model, decoder, options, str(lm) if lm else None, weights, device)
 
 
 def _sources(files: list[Path], *, stdin_allowed: bool) -> tuple[list[Source], bool]:

@@ -27,6 +27,7 @@ class RecognizerSettings:
         beam: Beam search options; None for the model's own.
         language_model: File of a language model; None for the model's own.
         weights: How recurrent weights are stored: float32, bfloat16 or int8.
+        device: Where the network runs; ``auto`` is for each machine to say.
     """
 
     model: str = "small"
@@ -34,6 +35,7 @@ class RecognizerSettings:
     beam: BeamOptions | None = None
     language_model: str | None = None
     weights: WeightFormat = "float32"
+    device: str = "auto"
 
     def load(self) -> Recognizer:
         """Make the recogniser.
@@ -49,6 +51,7 @@ class RecognizerSettings:
             beam=self.beam,
             language_model=self.language_model,
             weights=self.weights,
+            device=self.device,
         )
 
 

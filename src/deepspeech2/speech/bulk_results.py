@@ -56,6 +56,11 @@ class ResultsFile:
     def __init__(self, path: Path, sources: Sequence[Source], settings: RecognizerSettings, *, resume: bool) -> None:
         if path.is_dir():
             raise OptionError(f"{path}: expected a file to write, found a folder")
+        if path.exists() and not path.is_file():
+            raise OptionError(
+                f"{path}: expected a file that an interrupted run can go on with, found a device or a pipe; "
+                "leave --output out and transcripts are printed"
+            )
         self._path, self._partial = path, path.with_name(path.name + ".partial")
         self._keys = [_key(source) for source in sources]
         self._run = digest(settings)

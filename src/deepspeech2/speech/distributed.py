@@ -101,6 +101,7 @@ class SynchronizedImageNorm(ImageBatchNorm):
         """Normalise, in training with the statistics of the whole batch."""
         if not self.training:
             return super().forward(x)
+        x = x.float() if x.dtype == torch.bfloat16 else x  # sums of so many values need more digits
         count = x.new_full((1,), x.shape[0] * x.shape[2] * x.shape[3])
         total = _summed(torch.cat([x.sum((0, 2, 3)), count]))
         mean = total[:-1] / total[-1]
@@ -116,6 +117,8 @@ class SynchronizedSequenceNorm(SequenceBatchNorm):
         """Normalise, in training with the statistics of the whole batch."""
         if not self.training:
             return super().forward(x, valid)
+        if x.dtype != self.weight.dtype:
+            x = x.to(self.weight.dtype)
         weights = x.new_ones(x.shape[:2]) if valid is None else valid.to(x.dtype)
         weights = weights.unsqueeze(2)
         total = _summed(torch.cat([(x * weights).sum((0, 1)), weights.sum().view(1)]))

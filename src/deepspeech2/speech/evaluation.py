@@ -12,7 +12,7 @@ from typing import Any
 from deepspeech2.errors import AudioError, ManifestError
 from deepspeech2.files import replacing
 from deepspeech2.speech.data.manifest import Utterance
-from deepspeech2.speech.recognizer import Recognizer
+from deepspeech2.speech.recognizer import TOGETHER, Prepared, Recognizer
 from deepspeech2.speech.scoring import ErrorCount, count_character_errors, count_word_errors
 from deepspeech2.speech.transcript import Transcript
 
@@ -108,18 +108,17 @@ def evaluate_manifest(
     started = time.perf_counter()
     predictions: list[Prediction] = []
     failures: list[tuple[str, str]] = []
-    for done, group in enumerate(_groups(utterances, 8), start=1):
-        try:
-            transcripts = list(recognizer.transcribe_all(group, threads=threads))
-            predictions += [_compare(item, result) for item, result in zip(group, transcripts, strict=True)]
-        except AudioError:
-            for utterance in group:
-                try:
-                    predictions.append(_compare(utterance, recognizer.transcribe(utterance)))
-                except AudioError as error:
-                    failures.append((str(utterance.audio_path), str(error)))
+    for start in range(0, len(utterances), TOGETHER):
+        readable: list[tuple[Utterance, Prepared]] = []
+        for utterance in utterances[start : start + TOGETHER]:
+            try:
+                readable.append((utterance, recognizer.prepare(utterance)))
+            except AudioError as error:
+                failures.append((str(utterance.audio_path), str(error)))
+        transcripts = recognizer.recognize([prepared for _, prepared in readable], threads=threads)
+        predictions += [_compare(utterance, found) for (utterance, _), found in zip(readable, transcripts, strict=True)]
         if progress:
-            progress(min(8 * done, len(utterances)))
+            progress(min(start + TOGETHER, len(utterances)))
     if not predictions:
         reason = failures[0][1] if failures else "the manifest is empty"
         raise ManifestError(f"no utterance could be evaluated: {reason}")
@@ -156,7 +155,3 @@ def _compare(utterance: Utterance, transcript: Transcript) -> Prediction:
         characters=count_character_errors(utterance.text, hypothesis),
         duration=utterance.duration or transcript.seconds,  # 0 in a manifest stands for the whole file
     )
-
-
-def _groups(utterances: Sequence[Utterance], size: int) -> list[Sequence[Utterance]]:
-    return [utterances[start : start + size] for start in range(0, len(utterances), size)]

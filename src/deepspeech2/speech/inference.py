@@ -147,6 +147,8 @@ class _SeparateLayer(nn.Module):
 
 
 class _SimpleStates(nn.Module):
+    scales: Tensor | None
+
     def __init__(self, recurrence: SimpleRecurrence, weights: WeightFormat) -> None:
         super().__init__()
         self.reverse = recurrence.reverse
@@ -158,11 +160,13 @@ class _SimpleStates(nn.Module):
     def forward(self, x: Tensor, frames: Tensor) -> Tensor:
         """Take projected frames (batch, time, size) to states of the same shape."""
         weight, bias = self.get_buffer("weight"), self.get_buffer("bias")
-        states: Tensor = simple_states(x, weight, self.scales, bias, frames, self.reverse, ACTIVATION_LIMIT)
-        return states
+        return simple_states(x, weight, self.scales, bias, frames, self.reverse, ACTIVATION_LIMIT)
 
 
 class _GRUStates(nn.Module):
+    gate_scales: Tensor | None
+    candidate_scales: Tensor | None
+
     def __init__(self, recurrence: GRURecurrence, weights: WeightFormat) -> None:
         super().__init__()
         self.reverse = recurrence.reverse
@@ -175,10 +179,8 @@ class _GRUStates(nn.Module):
     def forward(self, x: Tensor, frames: Tensor) -> Tensor:
         """Take projected frames (batch, time, 3 * size) to states (batch, time, size)."""
         gate, candidate = self.get_buffer("gate_weight"), self.get_buffer("candidate_weight")
-        states: Tensor = gru_states(
-            x, gate, self.gate_scales, candidate, self.candidate_scales, self.get_buffer("bias"), frames, self.reverse
-        )
-        return states
+        bias = self.get_buffer("bias")
+        return gru_states(x, gate, self.gate_scales, candidate, self.candidate_scales, bias, frames, self.reverse)
 
 
 def _folded_projection(projection: Affine, norm: BatchNorm) -> _FixedProduct:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from deepspeech2.errors import OptionError
+from deepspeech2.speech.devices import device_of
 from deepspeech2.speech.network import AcousticNetwork
+
+LIKE_LENGTH = 0.9  # padding a batch by more costs what the batch gains
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,35 +83,62 @@ def plan_windows(frames: int, stride: int, options: WindowOptions) -> list[Windo
     return windows
 
 
-@torch.inference_mode()
 def log_probabilities(
     model: AcousticNetwork, features: NDArray[np.float32], options: WindowOptions | None = None
 ) -> NDArray[np.float32]:
-    """Log-probabilities of one utterance of any length.
+    """Log-probabilities of one utterance of any length; see `log_probabilities_of_all`."""
+    return log_probabilities_of_all(model, [features], options)[0]
+
+
+@torch.inference_mode()
+def log_probabilities_of_all(
+    model: AcousticNetwork, features: Sequence[NDArray[np.float32]], options: WindowOptions | None = None
+) -> list[NDArray[np.float32]]:
+    """Log-probabilities of utterances of any lengths, windows of like length in one batch.
 
     Args:
-        model: The network, in evaluation mode.
-        features: Normalised spectrogram, (161, frames).
+        model: The network, in evaluation mode, on any device.
+        features: Normalised spectrograms, (161, frames) each.
         options: How long audio is cut.
 
     Returns:
-        (output frames, vocab + 1), the blank last. Memory for the network's activations is bounded by the windows.
+        (output frames, vocab + 1) for each, the blank last. Memory for the network's activations is bounded by the
+        windows of a batch. What an utterance is batched with changes its result by rounding.
     """
     options = options or WindowOptions()
     stride = int(np.prod([convolution.stride[1] for convolution in model.options.convolutions]))
-    windows = plan_windows(features.shape[1], stride, options)
-    pieces: list[NDArray[np.float32]] = []
-    for group in _groups(windows, options.batch):
-        lengths = [window.stop - window.start for window in group]
-        batch = np.zeros((len(group), features.shape[0], max(lengths)), np.float32)
-        for row, window in zip(batch, group, strict=True):
-            row[:, : window.stop - window.start] = features[:, window.start : window.stop]
-        outputs, _ = model(torch.from_numpy(batch), torch.tensor(lengths))
-        for output, window in zip(outputs.numpy(), group, strict=True):
-            pieces.append(output[window.skip : window.skip + window.keep])
-    return np.concatenate(pieces)
+    plans = [plan_windows(utterance.shape[1], stride, options) for utterance in features]
+    pieces = [
+        (utterance[:, window.start : window.stop], window)
+        for utterance, plan in zip(features, plans, strict=True)
+        for window in plan
+    ]
+    kept: dict[int, NDArray[np.float32]] = {}
+    for group in _groups([piece.shape[1] for piece, _ in pieces], options.batch):
+        for n, output in zip(group, _outputs(model, [pieces[n][0] for n in group]), strict=True):
+            window = pieces[n][1]
+            kept[n] = output[window.skip : window.skip + window.keep]
+    following = iter([kept[n] for n in range(len(pieces))])
+    return [np.concatenate([next(following) for _ in plan]) for plan in plans]
 
 
-def _groups(windows: list[Window], size: int) -> Iterator[list[Window]]:
-    for start in range(0, len(windows), size):
-        yield windows[start : start + size]
+def _outputs(model: AcousticNetwork, features: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    lengths = [piece.shape[1] for piece in features]
+    batch = np.zeros((len(features), features[0].shape[0], max(lengths)), np.float32)
+    for row, piece in zip(batch, features, strict=True):
+        row[:, : piece.shape[1]] = piece
+    outputs, _ = model(torch.from_numpy(batch).to(device_of(model)), torch.tensor(lengths))
+    values: NDArray[np.float32] = outputs.cpu().numpy()
+    return values
+
+
+def _groups(lengths: list[int], size: int) -> Iterator[list[int]]:
+    """Indices of like lengths, at most so many together: the shortest is at least nine tenths of the longest."""
+    group: list[int] = []
+    for n in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if group and (len(group) == size or lengths[group[0]] < LIKE_LENGTH * lengths[n]):
+            yield group
+            group = []
+        group.append(n)
+    if group:
+        yield group

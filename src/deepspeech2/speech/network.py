@@ -52,7 +52,8 @@ class AcousticNetwork(nn.Module):
 
         Args:
             features: Normalised spectrograms, (batch, 161, time). What lies past an utterance's frames is ignored.
-            frames: Valid frames of each utterance, (batch,), int64; all of them when None.
+            frames: Valid frames of each utterance, (batch,), int64; all of them when None. On the CPU or where the
+                features are: the recurrences read them on the CPU.
 
         Returns:
             Log-probabilities, (batch, time', vocab + 1), the blank last, and the valid output frames of each
@@ -64,19 +65,22 @@ class AcousticNetwork(nn.Module):
         self._check_shapes(features, frames)
         valid = None
         if frames is not None:
-            features = features.masked_fill(~valid_mask(frames, features.shape[2])[:, None, :], 0)
+            features = features.masked_fill(~_valid(frames, features.shape[2], features)[:, None, :], 0)
         x = features.unsqueeze(3).permute(0, 3, 1, 2) if _has_layout(features) else features.unsqueeze(1)
         for layer, convolution in zip(self.conv, self.options.convolutions, strict=True):
             if frames is not None:
                 frames = convolution.output_frames(frames)
-                valid = valid_mask(frames, convolution.output_frames(x.shape[3]))
+                valid = _valid(frames, convolution.output_frames(x.shape[3]), x)
             x = layer(x, valid)
         if frames is None:
             frames = torch.full((x.shape[0],), x.shape[3], dtype=torch.int64, device=x.device)
         x = x.permute(0, 3, 1, 2).flatten(2)  # index of a value within the frame: channel * frequencies + frequency
         for layer in self.recurrent:
             x = layer(x, frames, valid)
-        return functional.log_softmax(self.output(x), dim=-1), frames
+        values = self.output(x)
+        if values.dtype != x.dtype:
+            values = values.to(x.dtype)  # a product in bfloat16
+        return functional.log_softmax(values, dim=-1), frames
 
     def _check_shapes(self, features: Tensor, frames: Tensor | None) -> None:
         if features.dim() != 3 or features.shape[1] != self.options.frequencies or not features.is_floating_point():
@@ -143,7 +147,7 @@ class Convolution(nn.Conv2d):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw the weight with deviation ``sqrt(2 / (11**2 * input channels))``, 11 being the extent over time."""
-        self.weight.normal_(0, math.sqrt(2 / (self.kernel_size[1] ** 2 * self.in_channels)))
+        _draw(self.weight, math.sqrt(2 / (self.kernel_size[1] ** 2 * self.in_channels)))
 
 
 class Affine(nn.Linear):
@@ -152,7 +156,7 @@ class Affine(nn.Linear):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw the weight with deviation ``1 / sqrt(in_features)``; the bias is 0."""
-        self.weight.normal_(0, self.in_features**-0.5)
+        _draw(self.weight, self.in_features**-0.5)
         if self.bias is not None:
             self.bias.zero_()
 
@@ -226,13 +230,12 @@ class SimpleRecurrence(nn.Module):
 
     def forward(self, x: Tensor, frames: Tensor) -> Tensor:
         """Take projected frames (batch, time, size) to states of the same shape."""
-        states: Tensor = simple_recurrence(x, self.weight, self.bias, frames, self.reverse, ACTIVATION_LIMIT)
-        return states
+        return simple_recurrence(x, self.weight, self.bias, frames, self.reverse, ACTIVATION_LIMIT)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw the weight with deviation 1 / sqrt(size); the bias is 0."""
-        self.weight.normal_(0, len(self.weight) ** -0.5)
+        _draw(self.weight, len(self.weight) ** -0.5)
         self.bias.zero_()
 
 
@@ -249,14 +252,13 @@ class GRURecurrence(nn.Module):
 
     def forward(self, x: Tensor, frames: Tensor) -> Tensor:
         """Take projected frames (batch, time, 3 * size) to states (batch, time, size)."""
-        states: Tensor = gru_recurrence(x, self.gate_weight, self.candidate_weight, self.bias, frames, self.reverse)[0]
-        return states
+        return gru_recurrence(x, self.gate_weight, self.candidate_weight, self.bias, frames, self.reverse)[0]
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw the weights with deviation 1 / sqrt(size); the bias is 0."""
         for weight in (self.gate_weight, self.candidate_weight):
-            weight.normal_(0, len(weight) ** -0.5)
+            _draw(weight, len(weight) ** -0.5)
         self.bias.zero_()
 
 
@@ -317,6 +319,8 @@ class SequenceBatchNorm(BatchNorm):
 
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
         """Normalise, in training with the statistics of the frames where `valid`, (batch, time), is true."""
+        if x.dtype != self.weight.dtype:
+            x = x.to(self.weight.dtype)  # a product in bfloat16; the states that follow are not
         if not self.training:
             return self._normalize(x.flatten(0, 1)).view(x.shape)
         if valid is None:
@@ -331,6 +335,12 @@ class SequenceBatchNorm(BatchNorm):
         return x * scale + (self.bias - mean * scale)
 
 
+def _draw(weight: Tensor, deviation: float) -> None:
+    # On the meta device there is nothing to draw, and torch would import its compiler to find that out.
+    if not weight.is_meta:
+        weight.normal_(0, deviation)
+
+
 def _has_layout(x: Tensor) -> bool:
     """Whether an image should be stored channels last: the channels' stride being 1.
 
@@ -338,6 +348,11 @@ def _has_layout(x: Tensor) -> bool:
     traced keeps the plain layout: the other one would make its strides depend on whether a size is 1.
     """
     return type(x) is Tensor
+
+
+def _valid(frames: Tensor, time: int, x: Tensor) -> Tensor:
+    mask = valid_mask(frames, time)
+    return mask if x.device in (mask.device, torch.device("meta")) else mask.to(x.device)
 
 
 def valid_mask(frames: Tensor, time: int) -> Tensor:

@@ -9,7 +9,9 @@ from deepspeech2.ctc import Alphabet, GreedyDecoder
 from deepspeech2.speech.ctc_loss import ctc_losses
 from deepspeech2.speech.data.batching import plan_batches
 from deepspeech2.speech.data.loading import Batch, BatchLoader, load_ahead
+from deepspeech2.speech.devices import device_of
 from deepspeech2.speech.network import DeepSpeech2
+from deepspeech2.speech.precision import forward_in
 from deepspeech2.speech.scoring import ErrorCount, error_rates
 from deepspeech2.speech.training_options import TrainingOptions
 
@@ -32,7 +34,7 @@ def feasible_losses(
     losses = ctc_losses(
         log_probs.index_select(0, keep.to(log_probs.device)).float(),
         output_frames[keep.to(output_frames.device)],
-        torch.cat(kept),
+        torch.cat(kept).to(log_probs.device),
         batch.label_lengths[keep],
         norm_by_times=norm_by_times,
     )
@@ -50,12 +52,14 @@ def evaluate_greedy(
     total, characters = 0.0, 0
     references, hypotheses = [], []
     model.eval()
+    device = device_of(model)
     for batch in load_ahead(loader, plan, 0, workers=options.workers):
-        log_probs, frames = model(batch.features, batch.frames)
+        with forward_in(options.precision, device):
+            log_probs, frames = model(batch.features.to(device), batch.frames)
         losses, counted, _ = feasible_losses(log_probs, frames, batch)
         total, characters = total + float(losses.sum()), characters + counted
-        for row, length, index in zip(log_probs, frames.tolist(), batch.indices, strict=True):
+        for row, length, index in zip(log_probs.float().cpu(), frames.tolist(), batch.indices, strict=True):
             references.append(loader.utterances[index].text)
-            hypotheses.append(decoder.decode(row[:length].float().numpy()).text)
+            hypotheses.append(decoder.decode(row[:length].numpy()).text)
     words, letters = error_rates(references, hypotheses)
     return total / max(1, characters), words, letters

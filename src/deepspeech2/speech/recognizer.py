@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspeech2.ctc import Alphabet, BeamDecoder, BeamOptions, GreedyDecoder, Hypothesis, load_language_model
-from deepspeech2.errors import OptionError
+from deepspeech2.errors import AudioError, OptionError
 from deepspeech2.speech.audio import SAMPLE_RATE, load_audio
 from deepspeech2.speech.checkpoints import load_model
 from deepspeech2.speech.data.manifest import Utterance
+from deepspeech2.speech.devices import choose_device, device_of
 from deepspeech2.speech.features import HOP_SAMPLES, spectrogram
 from deepspeech2.speech.inference import optimize_for_inference
-from deepspeech2.speech.long_audio import WindowOptions, log_probabilities
+from deepspeech2.speech.long_audio import WindowOptions, log_probabilities_of_all
 from deepspeech2.speech.network import AcousticNetwork, DeepSpeech2
 from deepspeech2.speech.pretrained import choose_pretrained
 from deepspeech2.speech.stored_weights import WeightFormat
@@ -27,6 +28,25 @@ from deepspeech2.speech.transcript import TimedWord, Transcript
 
 Source = str | os.PathLike[str] | BinaryIO | Utterance | NDArray[np.float32]
 """Audio: a path, an open binary file, an utterance of a manifest, or mono samples at 16 kHz."""
+
+
+TOGETHER = 32
+"""Pieces of audio recognised together: enough of like lengths for the network's batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Audio ready for the network.
+
+    Attributes:
+        features: Normalised spectrogram, (161, frames).
+        seconds: Length of the audio.
+        name: The file, for messages and transcripts.
+    """
+
+    features: NDArray[np.float32]
+    seconds: float
+    name: str
 
 
 class Recognizer:
@@ -39,9 +59,11 @@ class Recognizer:
         windows: How long audio is cut.
         weights: How recurrent weights are stored while recognising: float32, bfloat16 or int8; see
             `optimize_for_inference`.
+        device: Where the network runs, ``cpu``, ``cuda``, ``cuda:1``; None for where the model is.
 
     Raises:
-        OptionError: The model has no labels or no normaliser, or a language model comes without a beam search.
+        OptionError: The device is not here, the model has no labels or no normaliser, or a language model comes
+            without a beam search.
         LanguageModelError: The language model cannot be read.
 
     Example:
@@ -57,6 +79,7 @@ class Recognizer:
         language_model: str | os.PathLike[str] | None = None,
         windows: WindowOptions | None = None,
         weights: WeightFormat = "float32",
+        device: str | None = None,
     ) -> None:
         if model.labels is None or model.normalizer is None:
             missing = "labels" if model.labels is None else "normaliser (mean and std of the features)"
@@ -64,7 +87,8 @@ class Recognizer:
         if language_model is not None and beam is None:
             raise OptionError("recogniser: a language model needs a beam search; give beam options as well")
         self.model = model.eval()
-        self.network = self._made_ready(model, weights)
+        place = device_of(model) if device is None else choose_device(device)
+        self.network = self._made_ready(model, weights).to(place)
         self.normalizer = model.normalizer
         self.alphabet = Alphabet(model.labels)
         self.windows = windows or WindowOptions()
@@ -86,6 +110,7 @@ class Recognizer:
         beam: BeamOptions | None = None,
         language_model: str | os.PathLike[str] | None = None,
         weights: WeightFormat = "float32",
+        device: str = "auto",
     ) -> Recognizer:
         """Load a model of the package by its name, or any checkpoint by its path.
 
@@ -96,9 +121,10 @@ class Recognizer:
             beam: Beam search options instead of the tuned or the default ones.
             language_model: Language model file instead of the model's own.
             weights: How recurrent weights are stored while recognising: float32, bfloat16 or int8.
+            device: ``auto`` for a GPU if torch finds one and the CPU if not, or a name as in `choose_device`.
 
         Raises:
-            OptionError: The model, the decoder or the format of the weights is not known.
+            OptionError: The model, the decoder, the device or the format of the weights is not known.
             CheckpointError: The checkpoint cannot be read.
         """
         if decoder not in ("beam", "greedy"):
@@ -109,9 +135,9 @@ class Recognizer:
         else:
             path, options, scorer = shipped.model, beam or shipped.beam, language_model or shipped.language_model
         if decoder == "greedy":
-            return cls(load_model(path), weights=weights)
+            return cls(load_model(path), weights=weights, device=device)
         beam = replace(options, n_best=1)
-        return cls(load_model(path), beam=beam, language_model=scorer, weights=weights)
+        return cls(load_model(path), beam=beam, language_model=scorer, weights=weights, device=device)
 
     def transcribe(self, source: Source) -> Transcript:
         """Recognise one piece of audio of any length.
@@ -119,23 +145,49 @@ class Recognizer:
         Raises:
             AudioError: The audio cannot be used; the message names it.
         """
-        samples, name = self._samples(source)
-        return self._transcript(self._decode([self._probabilities(samples, name)])[0], len(samples), name)
+        return self.recognize([self.prepare(source)])[0]
 
     def transcribe_all(self, sources: Iterable[Source], *, threads: int = 1) -> Iterator[Transcript]:
-        """Recognise several pieces of audio, in their order, decoding a few at a time with several threads.
+        """Recognise several pieces of audio, in their order, 32 at a time: the network in batches of like lengths.
+
+        Args:
+            sources: The audio.
+            threads: Threads that decode.
 
         Raises:
             AudioError: One of them cannot be used; the ones before it have been returned.
         """
-        waiting: list[tuple[NDArray[np.float32], int, str]] = []
+        waiting: list[Prepared] = []
         for source in sources:
-            samples, name = self._samples(source)
-            waiting.append((self._probabilities(samples, name), len(samples), name))
-            if len(waiting) == 4 * threads:
-                yield from self._finish(waiting, threads)
+            try:
+                waiting.append(self.prepare(source))
+            except AudioError:
+                yield from self.recognize(waiting, threads=threads)
+                raise
+            if len(waiting) == TOGETHER:
+                yield from self.recognize(waiting, threads=threads)
                 waiting = []
-        yield from self._finish(waiting, threads)
+        yield from self.recognize(waiting, threads=threads)
+
+    def prepare(self, source: Source) -> Prepared:
+        """Read audio and take its features: what `recognize` goes on from.
+
+        Raises:
+            AudioError: The audio cannot be used.
+        """
+        samples, name = self._samples(source)
+        return Prepared(self.normalizer(spectrogram(samples, name=name)), len(samples) / SAMPLE_RATE, name)
+
+    def recognize(self, prepared: Sequence[Prepared], *, threads: int = 1) -> list[Transcript]:
+        """Recognise what `prepare` made of several pieces of audio, together; with several threads that decode."""
+        if not prepared:
+            return []
+        outputs = log_probabilities_of_all(self.network, [item.features for item in prepared], self.windows)
+        if isinstance(self.decoder, GreedyDecoder):
+            found = self.decoder.decode_batch(outputs)
+        else:
+            found = [hypotheses[0] for hypotheses in self.decoder.decode_batch(outputs, threads=threads)]
+        return [self._transcript(hypothesis, item) for hypothesis, item in zip(found, prepared, strict=True)]
 
     def log_probabilities(self, source: Source) -> NDArray[np.float32]:
         """Log-probabilities of one piece of audio, padding never included: (output frames, vocab + 1), blank last.
@@ -143,7 +195,7 @@ class Recognizer:
         Raises:
             AudioError: The audio cannot be used.
         """
-        return self._probabilities(*self._samples(source))
+        return log_probabilities_of_all(self.network, [self.prepare(source).features], self.windows)[0]
 
     def _made_ready(self, model: DeepSpeech2, weights: WeightFormat) -> AcousticNetwork:
         """The network that runs; a recogniser of another kind of network has its own."""
@@ -159,23 +211,8 @@ class Recognizer:
         name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "stream"))
         return load_audio(source), name
 
-    def _probabilities(self, samples: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-        features = self.normalizer(spectrogram(samples, name=name))
-        return log_probabilities(self.network, features, self.windows)
-
-    def _decode(self, outputs: list[NDArray[np.float32]], threads: int = 1) -> list[Hypothesis]:
-        if isinstance(self.decoder, GreedyDecoder):
-            return self.decoder.decode_batch(outputs)
-        return [hypotheses[0] for hypotheses in self.decoder.decode_batch(outputs, threads=threads)]
-
-    def _finish(self, waiting: list[tuple[NDArray[np.float32], int, str]], threads: int) -> Iterator[Transcript]:
-        hypotheses = self._decode([outputs for outputs, _, _ in waiting], threads) if waiting else []
-        for hypothesis, (_, samples, name) in zip(hypotheses, waiting, strict=True):
-            yield self._transcript(hypothesis, samples, name)
-
-    def _transcript(self, hypothesis: Hypothesis, samples: int, name: str) -> Transcript:
-        step = self.seconds_per_frame
-        seconds = samples / SAMPLE_RATE
+    def _transcript(self, hypothesis: Hypothesis, item: Prepared) -> Transcript:
+        step, seconds = self.seconds_per_frame, item.seconds
         words = tuple(
             TimedWord(
                 text=word.text,
@@ -186,4 +223,4 @@ class Recognizer:
             for word in hypothesis.words
         )
         text = " ".join(hypothesis.text.split())
-        return Transcript(text, words, seconds, hypothesis.score, name)
+        return Transcript(text, words, seconds, hypothesis.score, item.name)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from deepspeech2.errors import InputError
 from deepspeech2.speech import recurrence_loops, recurrence_native
+from deepspeech2.speech.operators import LIBRARY, fake_result_of, operator
 
 
 def checked_lengths(lengths: Tensor, time: int) -> Tensor:
@@ -34,7 +35,7 @@ def checked_lengths(lengths: Tensor, time: int) -> Tensor:
     return lengths
 
 
-@torch.library.custom_op("deepspeech2::simple_recurrence", mutates_args=())
+@operator
 def simple_recurrence(x: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor, reverse: bool, limit: float) -> Tensor:
     """Run ``h[t] = clip(x[t] + bias + h[t-1] @ weight, 0, limit)`` over the valid frames; h is zero elsewhere.
 
@@ -58,12 +59,12 @@ def simple_recurrence(x: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor, 
     return run(x, weight, bias, lengths, reverse, limit)
 
 
-@simple_recurrence.register_fake
+@fake_result_of("simple_recurrence")
 def _(x: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor, reverse: bool, limit: float) -> Tensor:
     return x.new_empty(x.shape)
 
 
-@torch.library.custom_op("deepspeech2::simple_recurrence_backward", mutates_args=())
+@operator
 def simple_recurrence_backward(
     grad: Tensor, output: Tensor, weight: Tensor, lengths: Tensor, reverse: bool, limit: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -74,7 +75,7 @@ def simple_recurrence_backward(
     return run(grad, output, weight, lengths, reverse, limit)
 
 
-@simple_recurrence_backward.register_fake
+@fake_result_of("simple_recurrence_backward")
 def _(
     grad: Tensor, output: Tensor, weight: Tensor, lengths: Tensor, reverse: bool, limit: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -91,10 +92,12 @@ def _backward_simple(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return *simple_recurrence_backward(grad, output, weight, lengths, ctx.reverse, ctx.limit), None, None, None
 
 
-simple_recurrence.register_autograd(_backward_simple, setup_context=_save_simple)
+torch.library.register_autograd(
+    "deepspeech2::simple_recurrence", _backward_simple, setup_context=_save_simple, lib=LIBRARY
+)
 
 
-@torch.library.custom_op("deepspeech2::gru_recurrence", mutates_args=())
+@operator
 def gru_recurrence(
     x: Tensor, gate_weight: Tensor, candidate_weight: Tensor, bias: Tensor, lengths: Tensor, reverse: bool
 ) -> tuple[Tensor, Tensor]:
@@ -126,14 +129,14 @@ def gru_recurrence(
     return run(x, gate_weight, candidate_weight, bias, lengths, reverse)
 
 
-@gru_recurrence.register_fake
+@fake_result_of("gru_recurrence")
 def _(
     x: Tensor, gate_weight: Tensor, candidate_weight: Tensor, bias: Tensor, lengths: Tensor, reverse: bool
 ) -> tuple[Tensor, Tensor]:
     return x.new_empty(x.shape[0], x.shape[1], candidate_weight.shape[0]), x.new_empty(x.shape)
 
 
-@torch.library.custom_op("deepspeech2::gru_recurrence_backward", mutates_args=())
+@operator
 def gru_recurrence_backward(  # noqa: PLR0913, PLR0917
     grad: Tensor,
     output: Tensor,
@@ -150,7 +153,7 @@ def gru_recurrence_backward(  # noqa: PLR0913, PLR0917
     return run(grad, output, gates, gate_weight, candidate_weight, lengths, reverse)
 
 
-@gru_recurrence_backward.register_fake
+@fake_result_of("gru_recurrence_backward")
 def _(  # noqa: PLR0913, PLR0917
     grad: Tensor,
     output: Tensor,
@@ -176,7 +179,9 @@ def _save_gru(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) 
 
 
 def _backward_gru(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
-    return *gru_recurrence_backward(grad, *ctx.saved_tensors, ctx.reverse), None, None
+    states, gates, gate_weight, candidate_weight, lengths = ctx.saved_tensors
+    gradients = gru_recurrence_backward(grad, states, gates, gate_weight, candidate_weight, lengths, ctx.reverse)
+    return *gradients, None, None
 
 
-gru_recurrence.register_autograd(_backward_gru, setup_context=_save_gru)
+torch.library.register_autograd("deepspeech2::gru_recurrence", _backward_gru, setup_context=_save_gru, lib=LIBRARY)

@@ -7,15 +7,15 @@ counts them, and loops of torch operations where the native kernels do not apply
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from deepspeech2.speech import recurrence_loops, recurrence_native
+from deepspeech2.speech.operators import fake_result_of, operator
 from deepspeech2.speech.recurrence import checked_lengths
 from deepspeech2.speech.stored_weights import StoredWeight
 
 
-@torch.library.custom_op("deepspeech2::simple_states", mutates_args=())
+@operator
 def simple_states(  # noqa: PLR0913, PLR0917
     x: Tensor, weight: Tensor, scales: Tensor | None, bias: Tensor, lengths: Tensor, reverse: bool, limit: float
 ) -> Tensor:
@@ -42,14 +42,14 @@ def simple_states(  # noqa: PLR0913, PLR0917
     return recurrence_loops.simple_forward(x, stored.restore().to(x.dtype), bias, lengths, reverse, limit)
 
 
-@simple_states.register_fake
+@fake_result_of("simple_states")
 def _(  # noqa: PLR0913, PLR0917
     x: Tensor, weight: Tensor, scales: Tensor | None, bias: Tensor, lengths: Tensor, reverse: bool, limit: float
 ) -> Tensor:
     return x.new_empty(x.shape)
 
 
-@torch.library.custom_op("deepspeech2::gru_states", mutates_args=())
+@operator
 def gru_states(  # noqa: PLR0913, PLR0917
     x: Tensor,
     gate_weight: Tensor,
@@ -86,7 +86,7 @@ def gru_states(  # noqa: PLR0913, PLR0917
     return recurrence_loops.gru_forward(x, gates, candidates, bias, lengths, reverse)[0]
 
 
-@gru_states.register_fake
+@fake_result_of("gru_states")
 def _(  # noqa: PLR0913, PLR0917
     x: Tensor,
     gate_weight: Tensor,

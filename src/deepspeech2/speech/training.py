@@ -19,11 +19,12 @@ from deepspeech2.speech.averaging import average_models
 from deepspeech2.speech.checkpoints import save_model
 from deepspeech2.speech.data.batching import plan_batches, share_of
 from deepspeech2.speech.data.loading import Batch, BatchLoader, load_ahead
+from deepspeech2.speech.devices import device_of
 from deepspeech2.speech.distributed import World, synchronize_batch_norm
 from deepspeech2.speech.dropout import drop_inputs
 from deepspeech2.speech.network import DeepSpeech2
 from deepspeech2.speech.objective import evaluate_greedy, feasible_losses
-from deepspeech2.speech.precision import products_in
+from deepspeech2.speech.precision import forward_in, products_in
 from deepspeech2.speech.training_checkpoints import TrainingState, load_state, save_state
 from deepspeech2.speech.training_options import TrainingOptions
 
@@ -97,7 +98,7 @@ class Trainer:
     same weights, bit for bit, on the same machine with the same number of threads.
 
     Args:
-        model: What to train, with its labels and normaliser.
+        model: What to train, with its labels and normaliser, on the device it is to be trained on.
         train: Makes the training batches.
         dev: Makes the dev batches.
         options: How to train.
@@ -243,14 +244,15 @@ class Trainer:
         self._optimizer.zero_grad(set_to_none=True)
         local = float(sum(len(batch.indices) for batch, counts in group if counts))
         utterances = self.world.sum([local])[0]
-        total, characters, skipped = 0.0, 0, 0
+        total, characters, skipped, device = 0.0, 0, 0, device_of(self.model)
         if self.options.dropout:
             # Anew for every update and process: what a resumed training draws depends on nothing that came before.
             torch.manual_seed(_seed_of(self.options.seed, self.state.step, self.world.rank))
         for batch, counts in group:
             frames = self.world.highest(batch.features.shape[2])
             features = nn.functional.pad(batch.features, (0, frames - batch.features.shape[2]))
-            log_probs, output_frames = wrapped(features, batch.frames)
+            with forward_in(self.options.precision, device):
+                log_probs, output_frames = wrapped(features.to(device), batch.frames)
             losses, kept, left_out = feasible_losses(log_probs, output_frames, batch, self.options.norm_by_times)
             weight = self.world.size / utterances if counts else 0.0
             # Adding nothing times the output keeps every parameter in the graph when no utterance is feasible.

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from deepspeech2.errors import ManifestError, OptionError
 from deepspeech2.speech.build import build_model
 from deepspeech2.speech.checkpoints import load_model
@@ -52,6 +54,7 @@ def set_up_training(
     folder: Path,
     *,
     world: World | None = None,
+    device: torch.device | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[Trainer, PreflightReport]:
     """Check the data, build or load the network, fill the feature cache, and return a trainer.
@@ -61,6 +64,7 @@ def set_up_training(
         recipe: The network and how it is trained.
         folder: The training's folder.
         world: The processes that train together.
+        device: Where the network is trained; None for the CPU.
         progress: Called with what is being done, how much of it is done, and how much there is.
 
     Returns:
@@ -98,7 +102,7 @@ def set_up_training(
         BatchLoader(report.usable, labels, normalizer, recipe.augmentation, train_cache, seed),
         BatchLoader(usable_dev, labels, normalizer, None, dev_cache, seed),
     )
-    return Trainer(model, *loaders, recipe.training, folder, world), report
+    return Trainer(model.to(device or "cpu"), *loaders, recipe.training, folder, world), report
 
 
 def _labels(data: TrainingData, start: DeepSpeech2 | None, train: list[Utterance]) -> tuple[str, ...]:
