@@ -100,6 +100,8 @@ def test_inputs_by_name_a_training_step_and_a_formula(capsys) -> None:
         (["own_models:nothing"], ["expected a torch module or a callable, found NoneType"]),
         (["own_models:broken"], ["making the model failed: TypeError", "out_features"]),
         (["own_models:Encoder(print('x'))"], ["arguments that are literals"]),
+        (["own_models:Encoder(**{'width': 3})"], ["arguments that are literals"]),
+        (["own_models:Encoder(3)(4)"], ["arguments that are literals"]),
         (["own_models:Encoder(1, 2, 3, 4)"], ["making the model failed: TypeError"]),
         (["half_a_module:f"], ["importing it failed: ModuleNotFoundError", "no_such_dependency"]),
         (["wrong_module:f"], ["importing it failed: ZeroDivisionError"]),

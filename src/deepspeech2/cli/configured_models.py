@@ -16,11 +16,12 @@ _SMALL = 100_000_000
 
 
 def configuration_of(path: Path) -> Path | None:
-    """The configuration that is meant: a .json file, or `config.json` in a folder of the library's."""
+    """The configuration that is meant: a .json file, or `config.json` in a folder that is no checkpoint of Baidu's."""
     if path.is_file() and path.suffix == ".json":
         return path
     inside = path / "config.json"
-    return inside if path.is_dir() and inside.is_file() else None
+    is_baidus = any((path / name).exists() for name in ("params.pdparams", "params.tar.gz"))
+    return inside if inside.is_file() and not is_baidus else None
 
 
 def build_configured(path: Path) -> Callable[..., Any]:

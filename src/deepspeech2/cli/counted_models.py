@@ -266,10 +266,12 @@ def _formula_of_shapes(request: Request) -> ClosedForm:
     """In the first axis, `batch`, and the longest other one that the program leaves free, `time`; or in the first."""
     inputs = request.inputs
     first = next(iter(inputs.values())) if isinstance(inputs, dict) else inputs[0]
-    axes = sorted(range(1, first.dim()), key=lambda axis: -first.shape[axis])
-    choices: list[dict[str, Any]] = [{"batch": 0, "time": axis} for axis in axes]
+    longest, *others = sorted(range(1, first.dim()), key=lambda axis: -first.shape[axis]) or [None]
+    # `...` is the longest axis too, unless the module itself says which it is.
+    choices: list[dict[str, Any]] = [{"batch": ..., "time": ...}] if longest else []
+    choices += [{"batch": ..., "time": axis} for axis in others]
     refusals = []
-    for symbolic in [*choices, {"batch": 0}]:
+    for symbolic in [*choices, {"batch": ...}]:
         try:
             return count(request.program, inputs, symbolic=symbolic, strict=request.strict)
         except (ClosedFormError, InputError) as error:

@@ -84,14 +84,20 @@ def _arguments(name: str, path: str, arguments: str) -> tuple[list[Any], dict[st
     try:
         call = ast.parse(f"{path}{arguments}", mode="eval").body
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name | ast.Attribute):
-            raise ValueError
+            raise ValueError("no call")
         args = [ast.literal_eval(argument) for argument in call.args]
-        kwargs = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords if keyword.arg}
+        kwargs = {_named(keyword): ast.literal_eval(keyword.value) for keyword in call.keywords}
     except (ValueError, SyntaxError) as error:
         raise OptionError(
             f"{name}: expected arguments that are literals, as in {path}(256, layers=4, name='small')"
         ) from error
     return args, kwargs
+
+
+def _named(keyword: ast.keyword) -> str:
+    if keyword.arg is None:
+        raise ValueError("**")
+    return keyword.arg
 
 
 def _in_a_line(error: Exception) -> str:

@@ -250,7 +250,7 @@ def _asks_constants(func: Any, args: Any) -> bool:
 
 
 def _is_constant(value: Any) -> bool:
-    """Whether it is a number of a script from a file, where it is a tensor without axes and no weight."""
+    """Whether it is a number of the program's own, as scripts from files hold them: no axes, no input, no weight."""
     return type(value) is torch.Tensor and value.dim() == 0 and not value.requires_grad and not value.is_meta
 
 
