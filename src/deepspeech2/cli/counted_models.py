@@ -252,7 +252,7 @@ def count_formula(request: Request) -> ClosedForm:
         return request.program.formula(request.inputs if request.samples is None else None, strict=request.strict)
     inputs = request.inputs
     if request.samples is None:
-        return _formula_of_shapes(request)
+        return _formula_of_shapes(request.program, request)
     if isinstance(request.program, DeepSpeech2):
         # The formula is the same whatever the example; one that is short would hide the time axis among small sizes.
         frames = max(_FORMULA_FRAMES, request.input.frames or 0)
@@ -262,18 +262,18 @@ def count_formula(request: Request) -> ClosedForm:
     return count(request.program, inputs, symbolic=symbolic, strict=request.strict)
 
 
-def _formula_of_shapes(request: Request) -> ClosedForm:
+def _formula_of_shapes(program: Callable[..., Any], request: Request) -> ClosedForm:
     """In the first axis, `batch`, and the longest other one that the program leaves free, `time`; or in the first."""
     inputs = request.inputs
     first = next(iter(inputs.values())) if isinstance(inputs, dict) else inputs[0]
-    longest, *others = sorted(range(1, first.dim()), key=lambda axis: -first.shape[axis]) or [None]
+    axes = sorted(range(1, first.dim()), key=lambda axis: -first.shape[axis])
     # `...` is the longest axis too, unless the module itself says which it is.
-    choices: list[dict[str, Any]] = [{"batch": ..., "time": ...}] if longest else []
-    choices += [{"batch": ..., "time": axis} for axis in others]
+    choices: list[dict[str, Any]] = [{"batch": ..., "time": ...}] if axes else []
+    choices += [{"batch": ..., "time": axis} for axis in axes[1:]]
     refusals = []
     for symbolic in [*choices, {"batch": ...}]:
         try:
-            return count(request.program, inputs, symbolic=symbolic, strict=request.strict)
+            return count(program, inputs, symbolic=symbolic, strict=request.strict)
         except (ClosedFormError, InputError) as error:
             refusals.append(error)
     raise refusals[0]

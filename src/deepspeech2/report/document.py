@@ -77,7 +77,9 @@ class Report:
     def timed_rows(self) -> list[tuple[Layer, LeastTime | None]]:
         """Each row with its least time, or None without a hardware."""
         rows = self.rows
-        return list(zip(rows, self.times or [None] * len(rows), strict=True))
+        if self.hardware is None:
+            return [(row, None) for row in rows]
+        return list(zip(rows, self.times, strict=True))
 
     @property
     def least_time(self) -> LeastTime:
