@@ -68,4 +68,5 @@ def build_configured(path: Path) -> Callable[..., Any]:
 
 
 def _is_small(model: Any) -> bool:
-    return sum(parameter.numel() for parameter in model.parameters()) <= _SMALL
+    parameters: int = sum(parameter.numel() for parameter in model.parameters())
+    return parameters <= _SMALL
