@@ -51,8 +51,12 @@ class Machine:
 
     def step_bound(self, weights: int, batch: int) -> float:
         """Fewest seconds for the recurrent products of one step of one direction."""
-        reading = 4 * weights / self.bandwidth if 4 * weights > LARGEST_CACHE else 0.0
+        reading = self.reading(weights) if 4 * weights > LARGEST_CACHE else 0.0
         return max(2 * batch * weights / self.flops, reading)
+
+    def reading(self, weights: int) -> float:
+        """Fewest seconds for reading so many float32 weights from memory."""
+        return 4 * weights / self.bandwidth
 
 
 def _seconds(task) -> float:

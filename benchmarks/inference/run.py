@@ -1,6 +1,6 @@
 """How fast the network runs on this processor, beside others and beside what the processor could do.
 
-    python -m benchmarks.inference.run [--rounds 5] [--threads 2] [--only recurrence,inference,training]
+    python -m benchmarks.inference.run [--rounds 5] [--threads 2] [--only recurrence,inference,training,memory,features]
 
 One process; contenders take turns. Writes benchmarks/results/inference.json, from which docs/generators/speed.py
 writes docs/speed.md. Ten seconds of audio are 999 frames of features.
@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.inference.contest import contest, summary
+from benchmarks.inference.features import feature_times
+from benchmarks.inference.memory import FORMATS, memory_rows, rate_memory
 from benchmarks.inference.peers import LAYERS, onnx_runtime, with_torch_layers
 from benchmarks.inference.plain import with_plain_loops
-from benchmarks.inference.roofline import Machine
+from benchmarks.inference.roofline import LARGEST_CACHE, Machine
 from deepspeech2 import build_model, count, count_training, load_model, optimize_for_inference
 from deepspeech2.speech.inference import InferenceNetwork
 from deepspeech2.speech.network import DeepSpeech2
@@ -27,7 +29,6 @@ from deepspeech2.speech.pretrained import find_pretrained
 
 RESULTS = Path(__file__).parents[1] / "results" / "inference.json"
 FRAMES, SECONDS = 999, 10.0
-FORMATS = ("float32", "bfloat16", "int8")
 BATCHES = (1, 16)
 TRAINING_BATCHES = {"small": 16, "librispeech": 4}
 SAME = 1e-3
@@ -116,17 +117,17 @@ def recurrence_rows(name: str, model: DeepSpeech2, batch: int, rounds: int, mach
     for hook in hooks:
         hook.remove()
 
-    def task(directions: list[torch.nn.Module]) -> Callable[[], list[Tensor]]:
-        def run() -> list[Tensor]:
+    def loops(ahead: Tensor, back: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        return plain.forward_recurrence(ahead, frames), plain.backward_recurrence(back, frames)
+
+    def task(states: Callable[..., tuple[Tensor, Tensor]]) -> Callable[[], tuple[Tensor, Tensor]]:
+        def run() -> tuple[Tensor, Tensor]:
             with torch.inference_mode():
-                return [direction(x, frames) for direction, x in zip(directions, received, strict=True)]
+                return states(*received, frames)
 
         return run
 
-    tasks = {"plain loop": task([plain.forward_recurrence, plain.backward_recurrence])}
-    for form, network in networks.items():
-        layer = network.recurrent[1]
-        tasks[form] = task([layer.forward_states, layer.backward_states])
+    tasks = {"plain loop": task(loops)} | {form: task(net.recurrent[1].states) for form, net in networks.items()}
     outputs = {label: run() for label, run in tasks.items()}
     states = torch.stack(outputs["float32"])
     times = contest(tasks, 2 * rounds, machine)
@@ -146,6 +147,8 @@ def rate_recurrence(rows: list[dict[str, Any]], model: DeepSpeech2, machine: Mac
         row["gflops"] = round(2 * batch * weights * steps / row["seconds"] / 1e9, 2)
         row["plain_over_this"] = round(plain / row["seconds"], 3)
         row["roofline_fraction"] = round(steps * machine.step_bound(weights, batch) / row["seconds"], 3)
+        if 4 * weights >= LARGEST_CACHE:
+            row["memory_fraction"] = round(steps * machine.reading(weights) / row["seconds"], 3)
 
 
 def training_rows(name: str, model: DeepSpeech2, rounds: int, machine: Machine) -> list[dict[str, Any]]:
@@ -197,7 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--only", default="recurrence,inference,training")
+    parser.add_argument("--only", default="recurrence,inference,training,memory,features")
     parser.add_argument("--models", default="small,librispeech")
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
     parser.add_argument("--output", type=Path, default=RESULTS)
@@ -206,8 +209,13 @@ def main() -> None:
     machine = Machine()
     parts: dict[str, list[list[dict[str, Any]]]] = {"recurrence": [], "inference": [], "training": []}
     networks = {name: model for name, model in models().items() if name in options.models.split(",")}
+    alone: dict[str, Any] = {}
     for part in options.only.split(","):
-        for name, model in networks.items():
+        if part == "memory":
+            alone[part] = memory_rows(options.rounds, machine)
+        elif part == "features":
+            alone[part] = feature_times(SECONDS, 2 * options.rounds, machine)
+        for name, model in networks.items() if part in parts else ():
             if part == "training":
                 groups = [training_rows(name, model, options.rounds, machine)]
             else:
@@ -216,12 +224,14 @@ def main() -> None:
             for rows in groups:
                 report(rows)
             parts[part] += groups
-            write(options.output, parts, networks, machine)
+            write(options.output, parts, alone, networks, machine)
+    write(options.output, parts, alone, networks, machine)
 
 
 def write(
     path: Path,
     parts: dict[str, list[list[dict[str, Any]]]],
+    alone: dict[str, Any],
     networks: dict[str, DeepSpeech2],
     machine: Machine,
 ) -> None:
@@ -229,6 +239,7 @@ def write(
     for part, fill in (("inference", rate), ("recurrence", rate_recurrence)):
         for rows in parts[part]:
             fill(rows, networks[rows[0]["model"]], machine)
+    rate_memory(alone.get("memory", []), machine)
     result = {
         "machine": {
             "processor": processor(),
@@ -239,6 +250,7 @@ def write(
         },
         "seconds_of_audio": SECONDS,
         **{part: [row for rows in groups for row in rows] for part, groups in parts.items()},
+        **alone,
     }
     path.write_text(json.dumps(result, indent=1) + "\n")
 

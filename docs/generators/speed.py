@@ -34,6 +34,10 @@ def _name(row: dict[str, Any]) -> str:
     return NAMES.get(row["contender"], row["contender"])
 
 
+def _of_memory(row: dict[str, Any]) -> str:
+    return f"{row['memory_fraction']:.0%}" if "memory_fraction" in row else ""
+
+
 def _milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:,.1f}"
 
@@ -85,6 +89,7 @@ def recurrence_table(results: dict[str, Any]) -> str:
         "median ms",
         "GFLOP/s",
         "roofline",
+        "float32 memory",
         "states not zero",
         "times plain",
     ]
@@ -97,12 +102,41 @@ def recurrence_table(results: dict[str, Any]) -> str:
             _milliseconds(row["median_seconds"]),
             f"{row['gflops']:.1f}",
             f"{row['roofline_fraction']:.0%}",
+            _of_memory(row),
             f"{row['nonzero_states']:.0%}",
             f"{row['plain_over_this']:.2f}",
         ]
         for row in results["recurrence"]
     ]
     return _table(head, rows)
+
+
+def memory_table(results: dict[str, Any]) -> str:
+    """A recurrence that neither caches nor zeros help."""
+    head = ["states", "batch", "contender", "best ms", "median ms", "float32 memory", "states not zero", "times plain"]
+    rows = [
+        [
+            str(row["size"]),
+            str(row["batch"]),
+            _name(row),
+            _milliseconds(row["seconds"]),
+            _milliseconds(row["median_seconds"]),
+            _of_memory(row),
+            f"{row['nonzero_states']:.0%}",
+            f"{row['plain_over_this']:.2f}",
+        ]
+        for row in results["memory"]
+    ]
+    return _table(head, rows)
+
+
+def features_line(results: dict[str, Any]) -> str:
+    """What comes before the network."""
+    row = results["features"]
+    return (
+        f"Before it, {results['seconds_of_audio']:.0f} seconds of audio become features in "
+        f"{_milliseconds(row['seconds'])} ms (median {_milliseconds(row['median_seconds'])}) on one thread."
+    )
 
 
 def training_table(results: dict[str, Any]) -> str:
@@ -145,7 +179,9 @@ def page(text: str) -> str:
     parts = {
         "machine": machine_line(results),
         "inference": inference_table(results),
+        "features": features_line(results),
         "recurrence": recurrence_table(results),
+        "memory": memory_table(results),
         "training": training_table(results),
         "errors": error_table(errors),
     }

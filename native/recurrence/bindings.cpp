@@ -3,10 +3,12 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
 
 #include <stdexcept>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "recurrence.h"
 
@@ -43,6 +45,15 @@ GatedWeights gated(const std::tuple<WeightArguments, WeightArguments, WeightArgu
   return {weight(std::get<0>(weights)), weight(std::get<1>(weights)), weight(std::get<2>(weights))};
 }
 
+using ForwardArguments = std::tuple<BatchArguments, std::tuple<WeightArguments, WeightArguments, WeightArguments>, Address,
+                                    Address, Address, Address>;
+
+GatedForward forward(const ForwardArguments& arguments) {
+  const auto& [shape, matrices, bias, x, states, gates] = arguments;
+  return {batch(shape),       gated(matrices),    at<const float>(bias),
+          at<const float>(x), at<float>(states), at<float>(gates)};
+}
+
 }  // namespace
 }  // namespace recurrence
 
@@ -72,13 +83,13 @@ NB_MODULE(_recurrence, module) {
       "batch"_a, "transposed"_a, "limit"_a, "states"_a, "grad"_a, "errors"_a);
   module.def(
       "gated_forward",
-      [](const BatchArguments& shape, const Three& matrices, Address bias, Address x, Address states, Address gates) {
-        const Batch b = batch(shape);
-        const GatedWeights w = gated(matrices);
+      [](const std::vector<ForwardArguments>& passes) {
+        if (passes.size() != 1 && passes.size() != 2) throw std::invalid_argument("expected one or two passes");
+        const GatedForward first = forward(passes.front()), second = forward(passes.back());
         nb::gil_scoped_release release;
-        gated_forward(b, w, at<const float>(bias), at<const float>(x), at<float>(states), at<float>(gates));
+        passes.size() == 1 ? gated_forward(first) : gated_forward(first, second);
       },
-      "batch"_a, "weights"_a, "bias"_a, "x"_a, "states"_a, "gates"_a);
+      "passes"_a);
   module.def(
       "gated_backward",
       [](const BatchArguments& shape, const Three& transposed, Address states, Address gates, Address grad,

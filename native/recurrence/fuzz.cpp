@@ -104,8 +104,20 @@ void gated(const Case& one) {
   std::vector<float> states(values, NAN), gates(3 * values, NAN), totals(3 * values, NAN), earlier(values, NAN),
       kept(values, NAN);
   const GatedWeights forward{plain(weights[0], size), plain(weights[1], size), plain(weights[2], size)};
-  gated_forward(batch, forward, bias.data(), x.data(), states.data(), below(2) ? gates.data() : nullptr);
-  gated_forward(batch, forward, bias.data(), x.data(), states.data(), gates.data());
+  const GatedForward pass{batch, forward, bias.data(), x.data(), states.data(), gates.data()};
+  GatedForward without = pass;
+  without.gates = nullptr;
+  gated_forward(below(2) ? pass : without);
+  gated_forward(pass);
+  // Beside the same in the other direction.
+  std::vector<float> beside(values, NAN), opposite(values, NAN);
+  GatedForward other = without;
+  other.batch.reverse = !batch.reverse;
+  other.states = opposite.data();
+  without.states = beside.data();
+  gated_forward(without, other);
+  for (size_t i = 0; i < values; ++i) check("state beside the other direction", beside[i], states[i], 1.0);
+  for (size_t i = 0; i < values; ++i) check("other direction is a number", std::isfinite(opposite[i]) ? 0.0 : 1e9, 0.0, 1.0);
   const GatedWeights back{transposed(weights[0], size), transposed(weights[1], size), transposed(weights[2], size)};
   gated_backward(batch, back, states.data(), gates.data(), grad.data(), {totals.data(), earlier.data(), kept.data()});
   std::vector<double> expected(values, 0.0), reset(values, 0.0);

@@ -1,4 +1,5 @@
-// The published GRU, forward and backward. Every thread owns some panels of columns of every gate; two barriers a step.
+// The published GRU, forward and backward. Every thread of a team owns some panels of columns of every gate; two barriers
+// a step.
 #include <algorithm>
 #include <vector>
 
@@ -13,34 +14,42 @@ class GatedSteps {
  public:
   GatedSteps(const Batch& batch, const GatedWeights& weights)
       : schedule(batch),
-        panels(batch.size, batch.threads, kernel),
-        update(panels, weights.update),
-        reset(panels, weights.reset),
-        candidate(panels, weights.candidate),
-        zeros(static_cast<size_t>(panels.stride())),
+        panels(batch, kernel),
+        update(panels, weights.update, batch.batch),
+        reset(panels, weights.reset, batch.batch),
+        candidate(panels, weights.candidate, batch.batch),
+        zeros(static_cast<size_t>(panels.padded_size())),
         rows_(static_cast<int>(batch.batch)) {}
 
   void pack(const Member& me) {
-    for (int panel = me.index; panel < panels.count(); panel += me.team)
+    each_panel(me, [&](int panel) {
       for (PackedWeight* weight : {&update, &reset, &candidate}) weight->pack(panel);
+    });
+  }
+  // Visits this member's panels.
+  template <class Visit>
+  void each_panel(const Member& me, const Visit& visit) const {
+    const int end = panels.first(me.index + 1, me.team);
+    for (int panel = panels.first(me.index, me.team); panel < end; ++panel) visit(panel);
   }
   Sparse sparse() const { return Sparse(panels, rows_); }
   // Room for one number for each utterance and column.
   Aligned<float> matrix() const {
-    return Aligned<float>(static_cast<size_t>(rows_) * static_cast<size_t>(panels.stride()));
+    return Aligned<float>(static_cast<size_t>(rows_) * static_cast<size_t>(panels.padded_size()));
   }
-  int64_t at(int row, int panel) const { return int64_t{row} * panels.stride() + panels.start(panel); }
+  // Where a panel of a row begins in one.
+  int64_t at(int row, int panel) const {
+    return int64_t{rows_} * panels.start(panel) + int64_t{row} * panels.padded(panel);
+  }
 
-  void multiply(const Sparse& rows, int count, const PackedWeight& weight, int panel, float* sums, float* widened,
+  void multiply(const Sparse& rows, int count, const PackedWeight& weight, int panel, float* sums,
                 bool add = false) const {
     if (count == 0) return;
     Product product{};
     weight.describe(panel, product);
     rows.describe(count, product);
-    product.sums = sums + panels.start(panel);
-    product.sums_stride = panels.stride();
+    product.sums = sums + at(0, panel);
     product.add = add;
-    product.widened = widened;
     kernel.multiply(product);
   }
 
@@ -54,63 +63,114 @@ class GatedSteps {
   int rows_;
 };
 
-}  // namespace
+// A forward pass that a team goes through together.
+class ForwardSteps : GatedSteps {
+ public:
+  explicit ForwardSteps(const GatedForward& pass)
+      : GatedSteps(pass.batch, pass.weights),
+        pass_(pass),
+        held_(sparse()),
+        kept_(sparse()),
+        update_sums_(matrix()),
+        reset_sums_(matrix()),
+        candidate_sums_(matrix()),
+        update_(matrix()),
+        room_(static_cast<size_t>(pass.batch.threads) * 2 * scratch_size()) {}
 
-void gated_forward(const Batch& batch, const GatedWeights& weights, const float* bias, const float* x, float* states,
-                   float* gates) {
-  GatedSteps run(batch, weights);
-  const int size = batch.size;
-  Sparse held = run.sparse(), kept = run.sparse();  // the states, and what the reset gates let through of them
-  Aligned<float> update_sums = run.matrix(), reset_sums = run.matrix(), candidate_sums = run.matrix();
-  Aligned<float> update = run.matrix();
-  const int block = run.panels.padded(0) + 2 * run.kernel.width;
-  std::vector<float> room(static_cast<size_t>(batch.threads) * static_cast<size_t>(block * block + 3 * block));
-  run_team(batch.threads, [&](const Member& me) {
-    float* widened = room.data() + int64_t{me.index} * (block * block + 3 * block);
-    float* scratch = widened + block * block;
-    float* candidate_scratch = scratch + block;
-    run.schedule.clear_padding(states, size, me.index, me.team);
-    if (gates) run.schedule.clear_padding(gates, 3 * size, me.index, me.team);
-    run.pack(me);
-    for (int step = 0; step < run.schedule.steps(); ++step) {
-      const int running = run.schedule.running(step);
-      const int products = step == 0 ? 0 : running;
-      for (int panel = me.index; panel < run.panels.count(); panel += me.team) {
-        const int start = run.panels.start(panel), columns = run.panels.columns(panel);
-        run.multiply(held, products, run.update, panel, update_sums.get(), widened);
-        run.multiply(held, products, run.reset, panel, reset_sums.get(), widened);
-        for (int row = 0; row < running; ++row) {
-          const int64_t frame = run.schedule.frame(row, step), at = run.at(row, panel);
-          const float* inputs = x + frame * 3 * size + start;
-          float* gate = gates ? gates + frame * 3 * size + start : nullptr;
-          float* reset = gate ? gate + size : scratch;
-          run.kernel.gates(step ? update_sums.get() + at : run.zeros.data(), inputs, bias + start, columns,
-                           update.get() + at);
-          run.kernel.gates(step ? reset_sums.get() + at : run.zeros.data(), inputs + size, bias + size + start, columns,
-                           reset);
-          if (gate) std::copy_n(update.get() + at, columns, gate);
-          if (step == 0) continue;
-          run.kernel.reset_state(reset, states + run.schedule.frame(row, step - 1) * size + start, columns,
-                                 candidate_scratch);
-          kept.set(row, panel, candidate_scratch, run.kernel);
-        }
-      }
+  void go(const Member& me) {
+    schedule.clear_padding(pass_.states, pass_.batch.size, me.index, me.team);
+    if (pass_.gates) schedule.clear_padding(pass_.gates, 3 * pass_.batch.size, me.index, me.team);
+    pack(me);
+    for (int step = 0; step < schedule.steps(); ++step) {
+      held_.fetch(step ? schedule.running(step) : 0, me.index, me.team);
+      each_panel(me, [&](int panel) { open_gates(step, panel, me); });
       me.wait();
-      for (int panel = me.index; panel < run.panels.count(); panel += me.team) {
-        const int start = run.panels.start(panel), columns = run.panels.columns(panel);
-        run.multiply(kept, products, run.candidate, panel, candidate_sums.get(), widened);
-        for (int row = 0; row < running; ++row) {
-          const int64_t frame = run.schedule.frame(row, step), at = run.at(row, panel);
-          float* state = states + frame * size + start;
-          run.kernel.gated(step ? candidate_sums.get() + at : run.zeros.data(), x + (frame * 3 + 2) * size + start,
-                           bias + 2 * size + start, update.get() + at,
-                           step ? states + run.schedule.frame(row, step - 1) * size + start : run.zeros.data(), columns,
-                           gates ? gates + (frame * 3 + 2) * size + start : candidate_scratch, state);
-          held.set(row, panel, state, run.kernel);
-        }
-      }
+      kept_.fetch(step ? schedule.running(step) : 0, me.index, me.team);
+      each_panel(me, [&](int panel) { set_states(step, panel, me); });
       me.wait();
     }
+  }
+
+ private:
+  size_t scratch_size() const { return static_cast<size_t>(kPanelVectors * kernel.width); }
+  float* scratch(const Member& me) { return room_.data() + static_cast<size_t>(me.index) * 2 * scratch_size(); }
+  // The state before this step, from a panel's first column on.
+  const float* before(int row, int step, int panel) const {
+    return step ? pass_.states + schedule.frame(row, step - 1) * pass_.batch.size + panels.start(panel) : zeros.data();
+  }
+
+  // Update and reset gates of a panel, and what the reset gates let through of the states.
+  void open_gates(int step, int panel, const Member& me) {
+    const int size = pass_.batch.size, start = panels.start(panel), columns = panels.columns(panel);
+    const int running = schedule.running(step), products = step ? running : 0;
+    for (int row = 0; row < running; ++row)
+      for (int gate = 0; gate < 3; ++gate) panels.fetch(pass_.x + (schedule.frame(row, step) * 3 + gate) * size, panel);
+    multiply(held_, products, update, panel, update_sums_.get());
+    multiply(held_, products, reset, panel, reset_sums_.get());
+    for (int row = 0; row < running; ++row) {
+      const int64_t frame = schedule.frame(row, step), here = at(row, panel);
+      const float* inputs = pass_.x + frame * 3 * size + start;
+      float* gate = pass_.gates ? pass_.gates + frame * 3 * size + start : nullptr;
+      float *opened = gate ? gate + size : scratch(me), *through = scratch(me) + scratch_size();
+      kernel.gates(step ? update_sums_.get() + here : zeros.data(), inputs, pass_.bias + start, columns,
+                   update_.get() + here);
+      kernel.gates(step ? reset_sums_.get() + here : zeros.data(), inputs + size, pass_.bias + size + start, columns,
+                   opened);
+      if (gate) std::copy_n(update_.get() + here, columns, gate);
+      if (step == 0) continue;
+      kernel.reset_state(opened, before(row, step, panel), columns, through);
+      kept_.set(row, panel, through, kernel);
+    }
+  }
+
+  void set_states(int step, int panel, const Member& me) {
+    const int size = pass_.batch.size, start = panels.start(panel), columns = panels.columns(panel);
+    const int running = schedule.running(step);
+    multiply(kept_, step ? running : 0, candidate, panel, candidate_sums_.get());
+    for (int row = 0; row < running; ++row) {
+      const int64_t frame = schedule.frame(row, step), here = at(row, panel);
+      float* state = pass_.states + frame * size + start;
+      kernel.gated(step ? candidate_sums_.get() + here : zeros.data(), pass_.x + (frame * 3 + 2) * size + start,
+                   pass_.bias + 2 * size + start, update_.get() + here, before(row, step, panel), columns,
+                   pass_.gates ? pass_.gates + (frame * 3 + 2) * size + start : scratch(me), state);
+      held_.set(row, panel, state, kernel);
+    }
+  }
+
+  const GatedForward pass_;
+  Sparse held_, kept_;  // the states, and what the reset gates let through of them
+  Aligned<float> update_sums_, reset_sums_, candidate_sums_, update_;
+  std::vector<float> room_;
+};
+
+}  // namespace
+
+void gated_forward(const GatedForward& pass) {
+  ForwardSteps steps(pass);
+  run_team(pass.batch.threads, [&](const Member& me) { steps.go(me); });
+}
+
+// Weights up to this size leave room for those of another core in a shared cache.
+constexpr int64_t kApartBytes = int64_t{6} << 20;
+
+void gated_forward(const GatedForward& first, const GatedForward& second) {
+  const int threads = first.batch.threads;
+  const int64_t bytes = int64_t{3} * 4 * first.batch.size * first.batch.size;
+  if (threads == 1 || bytes > kApartBytes) {
+    gated_forward(first);
+    gated_forward(second);
+    return;
+  }
+  GatedForward one = first, two = second;
+  one.batch.threads = threads / 2;
+  two.batch.threads = threads - threads / 2;
+  ForwardSteps one_steps(one), two_steps(two);
+  Barrier one_barrier, two_barrier;
+  run_team(threads, [&](const Member& me) {
+    const int half = me.team / 2;  // of those there are: nothing where one thread is all
+    if (me.index < half) one_steps.go(Member{me.index, half, one_barrier});
+    if (half == 0) one_steps.go(Member{0, 1, one_barrier});
+    if (me.index >= half) two_steps.go(Member{me.index - half, me.team - half, two_barrier});
   });
 }
 
@@ -129,10 +189,10 @@ void gated_backward(const Batch& batch, const GatedWeights& transposed, const fl
     for (int step = run.schedule.steps() - 1; step >= 0; --step) {
       const int running = run.schedule.running(step), later = run.schedule.running(step + 1);
       Sparse& update = step % 2 ? update_odd : update_even;
-      for (int panel = me.index; panel < run.panels.count(); panel += me.team) {
+      run.each_panel(me, [&](int panel) {
         const int start = run.panels.start(panel), columns = run.panels.columns(panel);
-        run.multiply(step % 2 ? update_even : update_odd, later, run.update, panel, carried.get(), nullptr, true);
-        run.multiply(reset, later, run.reset, panel, carried.get(), nullptr, true);
+        run.multiply(step % 2 ? update_even : update_odd, later, run.update, panel, carried.get(), true);
+        run.multiply(reset, later, run.reset, panel, carried.get(), true);
         for (int row = 0; row < running; ++row) {
           const int64_t frame = run.schedule.frame(row, step), at = run.at(row, panel);
           const float* gate = gates + frame * 3 * size + start;
@@ -145,11 +205,11 @@ void gated_backward(const Batch& batch, const GatedWeights& transposed, const fl
           update.set(row, panel, error, run.kernel);
           candidate.set(row, panel, error + 2 * size, run.kernel);
         }
-      }
+      });
       me.wait();
-      for (int panel = me.index; panel < run.panels.count(); panel += me.team) {
+      run.each_panel(me, [&](int panel) {
         const int start = run.panels.start(panel), columns = run.panels.columns(panel);
-        run.multiply(candidate, step ? running : 0, run.candidate, panel, sums.get(), nullptr);
+        run.multiply(candidate, step ? running : 0, run.candidate, panel, sums.get());
         for (int row = 0; row < running; ++row) {
           const int64_t frame = run.schedule.frame(row, step), at = run.at(row, panel);
           const float* gate = gates + (frame * 3 + 1) * size + start;
@@ -159,7 +219,7 @@ void gated_backward(const Batch& batch, const GatedWeights& transposed, const fl
           run.kernel.reset_state(gate, h, columns, out.reset_states + frame * size + start);
           reset.set(row, panel, error, run.kernel);
         }
-      }
+      });
       me.wait();
     }
   });

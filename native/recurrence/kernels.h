@@ -8,6 +8,10 @@ namespace recurrence {
 
 // Widest panel, in vectors: as many accumulators as keep both multipliers of a core busy and fit its registers.
 constexpr int kPanelVectors = 10;
+// Most rows of states that are multiplied at once by two vectors of weights: again what the registers hold.
+constexpr int kTileRows = 6;
+// Up to so many rows each read weights of fewer bytes than float32 on their own; more of them share weights widened once.
+constexpr int kStreamedRows = 2;
 
 enum class Format { float32, bfloat16, int8 };
 
@@ -22,16 +26,15 @@ struct Product {
   int vectors;
   int blocks;
   const int32_t* starts;    // first depth of every block, and the depth
-  const float* values;      // of each row, `stride` apart: what is not zero, block after block at `starts`
-  const int32_t* indices;   // its place within the block
-  const int32_t* counts;    // of each row and block; -n: all n of the block, the indices are not set
+  // Of every block the rows after each other, with room for `capacity` of them: what is not zero, from the first place.
+  const float* values;
+  const uint8_t* indices;   // of a value within its block; at the same places
+  const int32_t* counts;    // of each block and row; -n: all n of the block, the indices are not set
+  int capacity;
   int rows;
-  int stride;
   bool add;                 // to what `sums` holds
   bool distant;             // the weights are more than the second-level cache holds
-  float* sums;              // of each row, `sums_stride` apart
-  int sums_stride;
-  float* widened;           // room for a block of weights as float32
+  float* sums;              // rows x (vectors * width)
 };
 
 struct Kernels {
@@ -39,7 +42,7 @@ struct Kernels {
   int width;  // floats in a vector
   void (*multiply)(const Product&);
   // Writes what is not zero and where; returns how many, or -count with every value where few are zero.
-  int (*compress)(const float* in, int count, float* values, int32_t* indices);
+  int (*compress)(const float* in, int count, float* values, uint8_t* indices);
   // One row of a panel each; pointers are to its first column. `h` is the state one step earlier.
   void (*clipped)(const float* sums, const float* x, const float* bias, float limit, int count, float* state);
   void (*gates)(const float* sums, const float* x, const float* bias, int count, float* gate);

@@ -49,7 +49,7 @@ class Schedule {
 // The columns of a state cut into panels of about the same number of vectors. The same cut makes the blocks of depth.
 class Panels {
  public:
-  Panels(int size, int threads, const Kernels& kernels);
+  Panels(const Batch& batch, const Kernels& kernels);
   int count() const { return static_cast<int>(starts_.size()) - 1; }
   int start(int panel) const { return starts_[static_cast<size_t>(panel)]; }
   int columns(int panel) const { return start(panel + 1) - start(panel); }
@@ -57,31 +57,39 @@ class Panels {
   int padded(int panel) const { return vectors(panel) * width_; }
   int vectors(int panel) const { return (columns(panel) + width_ - 1) / width_; }
   int size() const { return starts_.back(); }
-  int stride() const { return start(count() - 1) + padded(count() - 1); }
+  int padded_size() const { return start(count() - 1) + padded(count() - 1); }
   const int32_t* starts() const { return starts_.data(); }
+  // Asks for a panel of a row that will be read when its product is done.
+  void fetch(const float* row, int panel) const {
+    for (int i = 0; i < columns(panel); i += 16) __builtin_prefetch(row + start(panel) + i, 0, 2);
+  }
+  // Panels of one member of a team: neighbours, so that threads seldom write to the same cache line.
+  int first(int member, int team) const { return static_cast<int>(int64_t{count()} * member / team); }
 
  private:
   int width_;
   std::vector<int32_t> starts_;
 };
 
-// Memory on a cache line's border, not set to anything.
+// Memory on a cache line's border, or on that of a huge page if it fills some: to get thousands of small pages takes
+// longer than to fill them. Both take the bytes.
+void* allocate(size_t bytes);
+void release(void* memory, size_t bytes);
+
+// Such memory, not set to anything.
 template <class T>
 class Aligned {
  public:
-  explicit Aligned(size_t count)
-      : memory_(std::make_unique<Raw[]>(count * sizeof(T) / sizeof(Raw) + 2)),
-        data_(reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(memory_.get()) + 63) & ~uintptr_t{63})) {}
-  T* get() { return data_; }
-  const T* get() const { return data_; }
+  explicit Aligned(size_t count) : data_(static_cast<T*>(allocate(count * sizeof(T))), Release{count * sizeof(T)}) {}
+  T* get() { return data_.get(); }
+  const T* get() const { return data_.get(); }
 
  private:
-  struct alignas(16) Raw {
-    Raw() {}
-    unsigned char bytes[64];
+  struct Release {
+    size_t bytes;
+    void operator()(T* data) const { release(data, bytes); }
   };
-  std::unique_ptr<Raw[]> memory_;
-  T* data_;
+  std::unique_ptr<T, Release> data_;
 };
 
 // A square weight as the caller holds it: element (from, to) at data[from * row_stride + to * column_stride].
@@ -96,7 +104,8 @@ struct Weight {
 // The same weight in panels.
 class PackedWeight {
  public:
-  PackedWeight(const Panels& panels, const Weight& weight);
+  // For products with up to so many rows. More than a few share the weights as float32, widened once.
+  PackedWeight(const Panels& panels, const Weight& weight, int64_t rows);
   // Must have run for a panel, on any thread, before it is multiplied with.
   void pack(int panel);
   void describe(int panel, Product& product) const;
@@ -104,23 +113,31 @@ class PackedWeight {
  private:
   const Panels& panels_;
   Weight weight_;
+  Format format_;
   size_t element_;
   Aligned<unsigned char> packed_;
   Aligned<float> scales_;
 };
 
-// What is not zero of the rows of a matrix, by block.
+// What is not zero of the rows of a matrix, in the order in which products read it: by block, then by row.
 class Sparse {
  public:
   Sparse(const Panels& panels, int rows);
   void set(int row, int panel, const float* values, const Kernels& kernels);
+  // Asks for what the others of a team have set: from another core's cache one line at a time would take longer than
+  // to multiply with it.
+  void fetch(int rows, int member, int team) const;
   void describe(int rows, Product& product) const;
 
  private:
+  // Where the values of a row and panel begin.
+  int64_t place(int row, int panel) const;
+
   const Panels& panels_;
+  int rows_;
   Aligned<float> values_;
-  Aligned<int32_t> indices_;
-  std::vector<int32_t> counts_;
+  Aligned<uint8_t> indices_;
+  Aligned<int32_t> counts_;
 };
 
 }  // namespace recurrence

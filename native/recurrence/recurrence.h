@@ -19,8 +19,19 @@ struct GatedWeights {
 };
 
 // The published GRU. x and gates are (batch, time, 3 * size) in the order update, reset, candidate; gates may be null.
-void gated_forward(const Batch& batch, const GatedWeights& weights, const float* bias, const float* x, float* states,
-                   float* gates);
+struct GatedForward {
+  Batch batch;
+  GatedWeights weights;
+  const float* bias;
+  const float* x;
+  float* states;
+  float* gates;
+};
+
+void gated_forward(const GatedForward& pass);
+// Two that know nothing of each other, the directions of a layer: side by side if both fit the caches of a core each,
+// with half of the threads of the first one's batch each; otherwise one after the other.
+void gated_forward(const GatedForward& first, const GatedForward& second);
 
 struct GatedErrors {
   float* totals;        // (batch, time, 3 * size)

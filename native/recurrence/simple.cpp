@@ -13,25 +13,34 @@ class SimpleSteps {
  public:
   SimpleSteps(const Batch& batch, const Weight& weight)
       : schedule(batch),
-        panels(batch.size, batch.threads, kernel),
-        packed(panels, weight),
+        panels(batch, kernel),
+        packed(panels, weight, batch.batch),
         even_(panels, static_cast<int>(batch.batch)),
         odd_(panels, static_cast<int>(batch.batch)),
-        sums_(static_cast<size_t>(batch.batch) * static_cast<size_t>(panels.stride())),
-        zeros(static_cast<size_t>(panels.stride())) {}
+        batch_(static_cast<int>(batch.batch)),
+        sums_(static_cast<size_t>(batch.batch) * static_cast<size_t>(panels.padded_size())),
+        zeros(static_cast<size_t>(panels.padded_size())) {}
 
   // Two, in turn: another thread may still be reading the last step's while this one writes.
   Sparse& rows(int step) { return step % 2 ? odd_ : even_; }
-  float* sums(int row, int panel) { return sums_.get() + int64_t{row} * panels.stride() + panels.start(panel); }
+  float* sums(int row, int panel) {
+    return sums_.get() + int64_t{batch_} * panels.start(panel) + int64_t{row} * panels.padded(panel);
+  }
 
-  void multiply(int from_step, int count, int panel, float* widened) {
+  // Visits this member's panels, in every other step from the last to the first: weights that a cache does not hold
+  // altogether are then found there for the most part.
+  template <class Visit>
+  void each_panel(const Member& me, int step, const Visit& visit) const {
+    const int first = panels.first(me.index, me.team), end = panels.first(me.index + 1, me.team);
+    for (int i = 0; i < end - first; ++i) visit(step % 2 ? end - 1 - i : first + i);
+  }
+
+  void multiply(int from_step, int count, int panel) {
     if (count == 0) return;
     Product product{};
     packed.describe(panel, product);
     rows(from_step).describe(count, product);
     product.sums = sums(0, panel);
-    product.sums_stride = panels.stride();
-    product.widened = widened;
     kernel.multiply(product);
   }
 
@@ -42,6 +51,7 @@ class SimpleSteps {
 
  private:
   Sparse even_, odd_;
+  int batch_;
   Aligned<float> sums_;
 
  public:
@@ -53,24 +63,23 @@ class SimpleSteps {
 void simple_forward(const Batch& batch, const Weight& weight, const float* bias, float limit, const float* x,
                     float* states) {
   SimpleSteps run(batch, weight);
-  const int block = run.panels.padded(0) + 2 * run.kernel.width;
-  std::vector<float> room(static_cast<size_t>(batch.threads) * static_cast<size_t>(block) * static_cast<size_t>(block));
   run_team(batch.threads, [&](const Member& me) {
-    float* widened = room.data() + int64_t{me.index} * block * block;
     run.schedule.clear_padding(states, batch.size, me.index, me.team);
-    for (int panel = me.index; panel < run.panels.count(); panel += me.team) run.packed.pack(panel);
+    run.each_panel(me, 0, [&](int panel) { run.packed.pack(panel); });
     for (int step = 0; step < run.schedule.steps(); ++step) {
       const int running = run.schedule.running(step);
-      for (int panel = me.index; panel < run.panels.count(); panel += me.team) {
+      if (step > 0) run.rows(step + 1).fetch(running, me.index, me.team);
+      run.each_panel(me, step, [&](int panel) {
         const int start = run.panels.start(panel);
-        run.multiply(step + 1, step == 0 ? 0 : running, panel, widened);
+        for (int row = 0; row < running; ++row) run.panels.fetch(x + run.schedule.frame(row, step) * batch.size, panel);
+        run.multiply(step + 1, step == 0 ? 0 : running, panel);
         for (int row = 0; row < running; ++row) {
           const int64_t at = run.schedule.frame(row, step) * batch.size + start;
           run.kernel.clipped(step == 0 ? run.zeros.data() : run.sums(row, panel), x + at, bias + start, limit,
                              run.panels.columns(panel), states + at);
           run.rows(step).set(row, panel, states + at, run.kernel);
         }
-      }
+      });
       me.wait();
     }
   });
@@ -81,18 +90,19 @@ void simple_backward(const Batch& batch, const Weight& transposed, float limit, 
   SimpleSteps run(batch, transposed);
   run_team(batch.threads, [&](const Member& me) {
     run.schedule.clear_padding(errors, batch.size, me.index, me.team);
-    for (int panel = me.index; panel < run.panels.count(); panel += me.team) run.packed.pack(panel);
+    run.each_panel(me, 0, [&](int panel) { run.packed.pack(panel); });
     for (int step = run.schedule.steps() - 1; step >= 0; --step) {
       const int running = run.schedule.running(step), later = run.schedule.running(step + 1);
-      for (int panel = me.index; panel < run.panels.count(); panel += me.team) {
-        run.multiply(step + 1, later, panel, nullptr);
+      run.rows(step + 1).fetch(later, me.index, me.team);
+      run.each_panel(me, step, [&](int panel) {
+        run.multiply(step + 1, later, panel);
         for (int row = 0; row < running; ++row) {
           const int64_t at = run.schedule.frame(row, step) * batch.size + run.panels.start(panel);
           run.kernel.clipped_error(row < later ? run.sums(row, panel) : run.zeros.data(), grad + at, states + at, limit,
                                    run.panels.columns(panel), errors + at);
           run.rows(step).set(row, panel, errors + at, run.kernel);
         }
-      }
+      });
       me.wait();
     }
   });

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -40,6 +41,7 @@ class BaselineOptions:
         recurrent_layers: LSTM layers.
         frequencies: Bins of a feature frame.
         convolutions: The two convolutions.
+        features: ``log1p`` of magnitudes, as that project has them, or the ``log`` spectrogram of this one.
     """
 
     vocab_size: int = len(ENGLISH_LABELS)
@@ -49,14 +51,20 @@ class BaselineOptions:
     convolutions: tuple[ConvolutionOptions, ...] = field(
         default_factory=lambda: (ConvolutionOptions(32, (41, 11), (2, 2)), ConvolutionOptions(32, (21, 11), (2, 1)))
     )
+    features: Literal["log1p", "log"] = "log1p"
 
 
 class UtteranceNormalizer:
-    """Takes a log power spectrogram to log1p of its magnitudes, with mean 0 and deviation 1 over the utterance."""
+    """Brings a log power spectrogram, or log1p of its magnitudes, to mean 0 and deviation 1 over the utterance."""
+
+    def __init__(self, features: Literal["log1p", "log"] = "log1p") -> None:
+        self._features = features
 
     def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Normalise one spectrogram, (161, frames)."""
-        values = np.log1p(np.exp(0.5 * features.astype(np.float64)) * _MAGNITUDE)
+        values = features.astype(np.float64)
+        if self._features == "log1p":
+            values = np.log1p(np.exp(0.5 * values) * _MAGNITUDE)
         return ((values - values.mean()) / max(values.std(), 1e-8)).astype(np.float32)
 
 
@@ -152,18 +160,21 @@ class BaselineRecognizer(Recognizer):
         return model
 
 
-def build_baseline(parameters: int, *, channels: int = 32, seed: int = 0) -> Baseline:
+def build_baseline(
+    parameters: int, *, channels: int = 32, seed: int = 0, features: Literal["log1p", "log"] = "log1p"
+) -> Baseline:
     """The network with the largest LSTM that so many parameters allow, freshly initialised as torch does.
 
     Args:
         parameters: Trainable parameters in all, at most.
         channels: Of the convolutions, 32 in that project.
         seed: Where the random numbers start.
+        features: What it is trained on; see `BaselineOptions`.
     """
 
     def sized(size: int) -> BaselineOptions:
         convolutions = tuple(replace(item, channels=channels) for item in BaselineOptions().convolutions)
-        return BaselineOptions(recurrent_size=size, convolutions=convolutions)
+        return BaselineOptions(recurrent_size=size, convolutions=convolutions, features=features)
 
     size = 16
     with torch.device("meta"):
@@ -183,5 +194,5 @@ def load_baseline(path: Path) -> Baseline:
     state = model.state_dict()
     # Checkpoints hold floating-point values only; torch's batch norm counts its updates in an integer.
     model.load_state_dict({name: tensors[name].to(value.dtype) for name, value in state.items()})
-    model.normalizer = UtteranceNormalizer()
+    model.normalizer = UtteranceNormalizer(model.options.features)
     return model.eval()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from deepspeech2.cli.evaluate import _table
+from deepspeech2.cli.evaluate import error_table
 from deepspeech2.ctc import BeamDecoder, BeamOptions, load_language_model
 from deepspeech2.ctc.tuning import TuningOptions, TuningResult, best_of, search
 from deepspeech2.errors import DeepSpeech2Error
@@ -54,7 +54,7 @@ def set_up(arguments: argparse.Namespace) -> Trainer:
     for utterances in usable.values():
         cache = FeatureCache(arguments.cache or output / "cache", utterances, (1.0,))
         cache.build()
-        normalizer = UtteranceNormalizer()
+        normalizer = UtteranceNormalizer(model.options.features)
         loaders.append(BatchLoader(utterances, ENGLISH_LABELS, normalizer, None, cache, training.seed))
     trainer = Trainer(model, *loaders, training, output)
     if (output / STATE_FILE).exists():
@@ -71,7 +71,7 @@ def plan(arguments: argparse.Namespace) -> tuple[Baseline, TrainingOptions]:
         cost = count(reference, (torch.empty(1, 161, 999), torch.tensor([999], device="cpu"))).macs
     parameters = arguments.parameters or sum(weight.numel() for weight in reference.parameters())
     training = read_recipe(HERE / "baseline.toml").training
-    model = build_baseline(parameters, channels=arguments.channels, seed=training.seed)
+    model = build_baseline(parameters, channels=arguments.channels, seed=training.seed, features=arguments.features)
     ratio = model.macs(999) / cost
     training = replace(training, epochs=arguments.epochs or max(1, round(small.training.epochs / ratio)))
     if arguments.learning_rate:
@@ -119,7 +119,7 @@ def measure(data: Path, output: Path, utterances: int | None) -> None:
             record = result.summary() | ({"alpha": beam.alpha, "beta": beam.beta} if kind == "beam" else {})
             with replacing(folder / f"{name}-{kind}.json") as file:
                 json.dump(record, file)
-            print(f"{name}, {kind}\n{_table(result, 0)}", flush=True)
+            print(f"{name}, {kind}\n{error_table(result, 0)}", flush=True)
 
 
 def tune(model: Baseline, data: Path, utterances: int | None) -> BeamOptions:
@@ -147,6 +147,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--parameters", type=int, help="instead of those of recipes/small")
     parser.add_argument("--channels", type=int, default=32, help="of the convolutions")
+    parser.add_argument("--features", choices=["log1p", "log"], default="log1p", help="log: this project's own")
     parser.add_argument("--epochs", type=int, help="instead of those that take the operations of recipes/small")
     parser.add_argument("--learning-rate", type=float, help="peak, instead of baseline.toml's")
     parser.add_argument("--cache", type=Path, help="folder of spectrograms to share with other trainings")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -61,6 +61,26 @@ def check_writable(path: str | os.PathLike[str]) -> None:
             pass
     except OSError as error:
         raise OptionError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def refuse_same(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse to write over what is read.
+
+    Args:
+        path: The file to write.
+        inputs: The files that are read; those that do not exist are passed over.
+
+    Raises:
+        OptionError: `path` is one of them, by whatever name.
+    """
+    try:
+        target = Path(path).stat()
+    except OSError:
+        return
+    for given in inputs:
+        with suppress(OSError):
+            if os.path.samestat(target, Path(given).stat()):
+                raise OptionError(f"{path}: is read ({given}), and would be written over; give another name to write")
 
 
 @contextmanager

@@ -173,3 +173,64 @@ def test_evaluate_takes_a_duration_of_zero_for_the_whole_file(
     (tmp_path / "m.jsonl").write_text(json.dumps(record) + "\n")
     assert run("evaluate", tmp_path / "m.jsonl", "--model", checkpoint, "--decoder", "greedy") == 0
     assert "1 utterances, 10.0 s of audio" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.parametrize("command", ["transcribe audio", "transcribe manifest", "evaluate manifest", "evaluate audio"])
+def test_what_is_read_is_not_written_over(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, linked: bool
+) -> None:
+    audio, manifest = tmp_path / "a.flac", tmp_path / "m.jsonl"
+    audio.write_bytes(CLIP.read_bytes())
+    manifest.write_text(json.dumps({"audio_filepath": "a.flac", "duration": 9.9, "text": "a"}) + "\n")
+    verb, kind = command.split()
+    target = audio if kind == "audio" else manifest
+    output = tmp_path / "link" if linked else target
+    if linked:
+        output.symlink_to(target)
+    given = audio if command == "transcribe audio" else manifest
+    before = target.read_bytes()
+    assert run(verb, given, "--output", output, "--model", checkpoint, "--decoder", "greedy") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "would be written over; give another name to write" in error
+    assert target.read_bytes() == before
+
+
+def test_prepare_does_not_write_over_its_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = tmp_path / "manifest.jsonl"
+    line = json.dumps({"audio_filepath": str(CLIP), "duration": 9.9, "text": "Hello, WORLD"}) + "\n"
+    manifest.write_text(line)
+    assert run("prepare", manifest, tmp_path) == 2
+    assert "would be written over" in capsys.readouterr().err
+    assert manifest.read_text() == line
+
+
+def test_the_speed_is_that_of_the_audio_and_not_of_the_manifest(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text(json.dumps({"audio_filepath": str(CLIP), "duration": 2000.0, "text": "a"}) + "\n")
+    run("evaluate", manifest, "--model", checkpoint, "--decoder", "greedy", "--format", "json")
+    assert json.loads(capsys.readouterr().out)["audio_seconds"] == pytest.approx(9.995, abs=1e-3)
+
+
+def test_a_manifest_may_begin_with_a_byte_order_mark(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text(json.dumps({"audio_filepath": str(CLIP), "text": "a"}) + "\n", encoding="utf-8-sig")
+    assert run("evaluate", manifest, "--model", checkpoint, "--decoder", "greedy") == 0
+    assert "words" in capsys.readouterr().out
+
+
+def test_a_folder_of_audio_is_answered_with_the_way_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.flac").write_bytes(CLIP.read_bytes())
+    assert run("transcribe", tmp_path) == 2
+    assert "a folder of audio becomes a manifest by ds2 prepare" in capsys.readouterr().err
+
+
+def test_the_model_of_the_package_is_exported_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("export", "small", tmp_path / "small.onnx") == 0
+    assert run("export", "smal", tmp_path / "x.onnx") == 2
+    assert "did you mean 'small'?" in capsys.readouterr().err

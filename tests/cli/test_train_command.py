@@ -15,6 +15,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from deepspeech2.cli.main import main
+from deepspeech2.speech.checkpoints import load_model
+from deepspeech2.speech.options import ENGLISH_LABELS
+
 RECIPE = """
 [network]
 recurrent_layers = 1
@@ -105,6 +109,8 @@ def test_two_processes_do_what_one_does_with_the_doubled_batch(
     for left, right in zip(alone, together, strict=True):
         assert left["step"] == right["step"]
         assert left["loss"] == pytest.approx(right["loss"], rel=2e-3)
+        if "kind" not in left:  # which Adam and clipping would hide from the losses
+            assert left["gradient_norm"] == pytest.approx(right["gradient_norm"], rel=2e-2)
     assert alone[-1]["dev_loss"] == pytest.approx(together[-1]["dev_loss"], rel=2e-3)
 
 
@@ -118,3 +124,23 @@ def test_a_folder_in_use_is_not_overwritten(tmp_path: Path, recipe: Path, write_
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert "--resume" in result.stderr
+
+
+def test_training_goes_on_from_the_model_of_the_package(
+    tmp_path: Path, recipe: Path, write_tones: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = write_tones(["ab cd", "dad cab"])
+    plain = tmp_path / "plain.toml"
+    plain.write_text("[training]\nepochs = 1\n")
+    arguments = ["train", str(manifest), "--dev", str(manifest), "--no-utilisation", "--initial-model", "small"]
+    main([*arguments, "--output", str(tmp_path / "tuned"), "--recipe", str(plain)])
+    assert load_model(tmp_path / "tuned" / "latest.safetensors").labels == ENGLISH_LABELS
+    for wrong, message in (
+        (["--recipe", str(recipe)], "the recipe's network is not that of small"),
+        (["--recipe", str(plain), "--vocabulary", str(plain)], "a vocabulary cannot be given with an initial model"),
+        (["--log-every", "0"], "expected --log-every of 1 or more, found 0"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main([*arguments, "--output", str(tmp_path / "other"), *wrong])
+        assert stopped.value.code == 2
+        assert message in capsys.readouterr().err

@@ -140,6 +140,24 @@ def test_threads_change_no_bit(gates, reverse, monkeypatch) -> None:
         assert all(torch.equal(one, two) for one, two in zip(found[0], other, strict=True))
 
 
+@pytest.mark.parametrize("size", [3, 79, 170])
+@pytest.mark.parametrize("rows", range(1, 14))
+def test_rows_without_zeros_are_multiplied_together(rows, size) -> None:
+    """Any number of them, beside rows that are mostly zero."""
+    x, weight, bias = tensors(([4] * (rows + 2), 4, size, False, rows), 1)
+    x[:rows] += 1 - float(x.min())
+    x[rows:] -= 1.5
+    lengths = [4] * (rows + 2)
+    states = simple_recurrence(x, 0.1 * weight, bias.abs(), torch.tensor(lengths), False, 100.0)
+    assert (states[:rows] > 0).all()
+    expected = np.zeros_like(x.double().numpy())
+    for t in range(4):
+        before = expected[:, t - 1] if t else np.zeros_like(expected[:, 0])
+        product = before @ (0.1 * weight).double().numpy()
+        expected[:, t] = np.maximum(0, (x[:, t] + bias.abs()).double().numpy() + product)
+    assert_near(states, expected)
+
+
 @pytest.mark.parametrize("gates", [1, 3])
 def test_native_kernels_run_where_they_apply(gates, monkeypatch) -> None:
     """A batch of float32 on the CPU does not fall back without anyone noticing."""

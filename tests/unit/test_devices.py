@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -25,21 +26,33 @@ def test_without_a_gpu_everything_is_on_the_cpu(monkeypatch: pytest.MonkeyPatch)
     assert choose_device() == choose_device("auto") == choose_device("cpu") == torch.device("cpu")
 
 
-def test_a_gpu_is_found_and_processes_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    current: list[int] = []
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.accelerator, "set_device_index", current.append)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_gpu_is_found_and_processes_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_device() == torch.device("cuda", 0)
     assert choose_device("cuda:1") == torch.device("cuda", 1)
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert choose_device("cuda") == choose_device("auto") == torch.device("cuda", 1)
     assert choose_device("cpu") == torch.device("cpu")
-    assert current == [0, 1, 1, 1]
     for name in ("cuda:2", "xpu"):
         with pytest.raises(OptionError, match=r"finds here \(cpu, cuda:0, cuda:1\), found (cuda:2|xpu:1)$"):
             choose_device(name)
+
+
+def test_other_accelerators_are_taken_by_name_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    # torch's CTC loss is for the CPU and CUDA.
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("mps"))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
+    assert choose_device() == torch.device("cpu")
+    assert choose_device("mps") == torch.device("mps", 0)
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", ""])
@@ -97,8 +110,11 @@ def test_products_in_bfloat16(cell: str, training: bool) -> None:
     assert all(weight.grad is not None and weight.grad.dtype == torch.float32 for weight in model.parameters())
 
 
-def test_what_autocasts() -> None:
-    with forward_in("bfloat16", torch.device("cpu")):
-        assert not torch.is_autocast_enabled("cpu")
-    with forward_in("float32", torch.device("cuda")):
-        assert not torch.is_autocast_enabled("cuda")
+def test_what_autocasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[object, ...]] = []
+    monkeypatch.setattr(torch, "autocast", lambda *arguments: called.append(arguments) or contextlib.nullcontext())
+    for precision, device in (("bfloat16", "cpu"), ("bfloat16", "meta"), ("float32", "cuda")):
+        with forward_in(precision, torch.device(device)):
+            assert called == []
+    with forward_in("bfloat16", torch.device("cuda", 1)):
+        assert called == [("cuda", torch.bfloat16)]

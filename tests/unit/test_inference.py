@@ -13,7 +13,7 @@ from deepspeech2.errors import InputError, OptionError
 from deepspeech2.speech import recurrence_native
 from deepspeech2.speech.network import DeepSpeech2
 from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
-from deepspeech2.speech.recurrence_inference import gru_states, simple_states
+from deepspeech2.speech.recurrence_inference import gru_states, gru_states_of_both, simple_states
 from deepspeech2.speech.stored_weights import StoredWeight, store_weight
 
 CLIP = Path(__file__).parents[2] / "examples" / "clip_10s.flac"
@@ -113,6 +113,49 @@ def test_native_kernels_multiply_by_what_is_stored(batch, size, form) -> None:
     generator.set_state(state)
     for ours, expected in zip(found, both(torch.float64), strict=True):
         torch.testing.assert_close(ours.double(), expected, rtol=1e-5, atol=2e-5)
+
+
+def directions(size: int, form: str, dtype: torch.dtype = torch.float32) -> list[list[torch.Tensor | None]]:
+    """Inputs and weights of a forward and a backward GRU of three utterances, in the order of the operators."""
+    generator = torch.Generator().manual_seed(size)
+
+    def one():
+        x = torch.randn(3, 6, 3 * size, generator=generator).to(dtype)
+        gate = store_weight(torch.randn(size, 2 * size, generator=generator) / size**0.5, form)
+        candidate = store_weight(torch.randn(size, size, generator=generator) / size**0.5, form)
+        bias = torch.randn(3 * size, generator=generator).to(dtype)
+        return [x, gate.values, gate.scales, candidate.values, candidate.scales, bias]
+
+    return [one(), one()]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+@pytest.mark.parametrize("size", [5, 170, 730])
+@pytest.mark.parametrize("form", ["float32", "int8"])
+def test_two_directions_together_are_each_alone(form, size, threads, monkeypatch) -> None:
+    """Bit for bit, whether side by side (small ones) or one after the other (730 states)."""
+    lengths = torch.tensor([6, 2, 5])
+    ahead, back = directions(size, form)
+    alone = gru_states(*ahead, lengths, False), gru_states(*back, lengths, True)
+    monkeypatch.setattr(recurrence_native, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(recurrence_native, "_processors", lambda: threads)
+    together = gru_states_of_both(*map(list, zip(ahead, back, strict=True)), lengths)
+    assert all(torch.equal(found, expected) for found, expected in zip(together, alone, strict=True))
+
+
+def test_two_directions_together_where_the_kernels_do_not_apply() -> None:
+    lengths = torch.tensor([6, 2, 5])
+    expected = gru_states_of_both(*map(list, zip(*directions(7, "int8"), strict=True)), lengths)
+    found = gru_states_of_both(*map(list, zip(*directions(7, "int8", torch.float64), strict=True)), lengths)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == torch.float64
+        torch.testing.assert_close(one, other.double(), rtol=1e-5, atol=2e-5)
+
+
+def test_two_directions_keep_the_contract_of_torch_library() -> None:
+    arguments = (*map(list, zip(*directions(4, "int8"), strict=True)), torch.tensor([6, 2, 5]))
+    assert set(torch.library.opcheck(gru_states_of_both, arguments).values()) == {"SUCCESS"}
 
 
 @pytest.mark.parametrize("form", ["float32", "int8"])

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
+from deepspeech2.ctc import Alphabet
 from deepspeech2.errors import CheckpointError, OptionError
+from deepspeech2.speech import distributed
 from deepspeech2.speech.averaging import average_models
 from deepspeech2.speech.build import build_model
 from deepspeech2.speech.checkpoints import load_model, save_model
+from deepspeech2.speech.data.augmentation_config import AugmentationOptions
 from deepspeech2.speech.data.batching import BatchingOptions
 from deepspeech2.speech.data.loading import Batch, BatchLoader
 from deepspeech2.speech.data.manifest import read_manifest
 from deepspeech2.speech.data.prepare import fit_normalizer
+from deepspeech2.speech.distributed import synchronize_batch_norm
 from deepspeech2.speech.dropout import drop_inputs
-from deepspeech2.speech.objective import feasible_losses
+from deepspeech2.speech.objective import evaluate_greedy, feasible_losses
 from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
 from deepspeech2.speech.recipe import Recipe
 from deepspeech2.speech.training import EpochReport, StepReport, Trainer
@@ -191,7 +197,7 @@ def test_a_date_is_a_seed(loader: BatchLoader, tmp_path: Path) -> None:
         options = replace(OPTIONS, epochs=1, dropout=0.5, seed=seed, average_best=0)
         losses.append(trainer(loader, tmp_path / str(seed), options).run()[0].loss)
     assert losses[0] != losses[1]
-    with pytest.raises(OptionError, match="seed of 0 or more, found -1"):
+    with pytest.raises(OptionError, match=r"seed of 0 or more and below 2\*\*63, found -1"):
         replace(OPTIONS, seed=-1)
 
 
@@ -206,3 +212,161 @@ def test_whether_a_text_fits_is_asked_of_the_network_that_is_trained(
         data = TrainingData(manifest, manifest)
         _, report = set_up_training(data, Recipe(network, training), tmp_path / str(stride))
         assert len(report.usable) == usable
+
+
+class Damaged(BatchLoader):
+    """Gives one batch, or all, with an infinite value in the features."""
+
+    damaged: ClassVar[set[int]] = set()
+    loaded: ClassVar[list[int]] = []
+
+    def load(self, indices: Sequence[int], epoch: int = 0, *, least_frames: int = 0) -> Batch:
+        batch = super().load(indices, epoch, least_frames=least_frames)
+        self.loaded.append(len(self.loaded))
+        if self.loaded[-1] in self.damaged or -1 in self.damaged:
+            batch.features[0, 3, 1] = torch.inf
+        return batch
+
+
+def damaged(loader: BatchLoader, which: set[int]) -> BatchLoader:
+    Damaged.damaged, Damaged.loaded = which, []
+    return Damaged(loader.utterances, loader.labels, loader.normalizer)
+
+
+def test_a_batch_that_is_not_finite_leaves_no_trace(loader: BatchLoader, tmp_path: Path) -> None:
+    options = replace(OPTIONS, epochs=1, average_best=0, checkpoint_steps=1)
+    training = trainer(loader, tmp_path, options)
+    training._train = damaged(loader, {1})
+    steps: list[StepReport] = []
+    before: dict[str, torch.Tensor] = {}
+    after: dict[str, torch.Tensor] = {}
+
+    def on_step(report: StepReport) -> None:
+        steps.append(report)
+        (before if report.step == 1 else after if report.step == 2 else {}).update(
+            {name: value.clone() for name, value in training.model.state_dict().items()}
+        )
+
+    (report,) = training.run(on_step)
+    assert not math.isfinite(steps[1].gradient_norm)
+    assert math.isnan(steps[1].loss)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert report.skipped == steps[1].shapes[0][0]
+    assert math.isfinite(report.loss)
+    assert all(value.isfinite().all() for value in training.model.state_dict().values())
+    again = trainer(loader, tmp_path, options)
+    again.resume()
+    assert again.state.history[0]["loss"] == report.loss
+
+
+def test_nothing_but_batches_that_are_not_finite_ends_it(loader: BatchLoader, tmp_path: Path) -> None:
+    training = trainer(loader, tmp_path, OPTIONS)
+    training._train = damaged(loader, {-1})
+    with pytest.raises(OptionError, match=r"20 updates in a row had a gradient that is not finite, .* update 20"):
+        training.run()
+
+
+def test_another_training_is_not_resumed(loader: BatchLoader, tmp_path: Path) -> None:
+    options = replace(OPTIONS, epochs=1, average_best=0)
+    trainer(loader, tmp_path, options).run()
+    spoken = [replace(utterance, text="abc") for utterance in loader.utterances]
+    others = {
+        "data": BatchLoader(spoken, LABELS, loader.normalizer),
+        "augmentation": replace(loader, augmentation=AugmentationOptions(speeds=(0.9, 1.0))),
+    }
+    for key, other in others.items():
+        with pytest.raises(CheckpointError, match=f"the training it belongs to had {key}"):
+            trainer(other, tmp_path, replace(options, epochs=2)).resume()
+    reversed_dev = Trainer(
+        trainer(loader, tmp_path, options).model,
+        loader,
+        replace(loader, utterances=loader.utterances[::-1]),
+        options,
+        tmp_path,
+    )
+    with pytest.raises(CheckpointError, match="had data"):
+        reversed_dev.resume()
+    other_network = build_model(replace(NETWORK, recurrent_size=16), seed=1, labels=LABELS)
+    other_network.normalizer = loader.normalizer
+    with pytest.raises(CheckpointError, match=r"had network\.recurrent_size"):
+        Trainer(other_network, loader, loader, options, tmp_path).resume()
+
+
+def test_the_best_epochs_are_averaged_and_the_best_is_kept(loader: BatchLoader, tmp_path: Path) -> None:
+    reports = trainer(loader, tmp_path, replace(OPTIONS, epochs=6)).run()
+    ranked = sorted(reports, key=lambda report: (report.wer, -report.epoch))
+    assert len({report.wer for report in reports}) > 2
+    best = min(reports, key=lambda report: (report.wer, report.epoch)).epoch + 1
+
+    def weights(name: str) -> dict[str, torch.Tensor]:
+        return load_model(tmp_path / f"{name}.safetensors").state_dict()
+
+    chosen = [weights(f"epoch-{report.epoch + 1:03d}") for report in ranked[:2]]
+    for name, value in weights("average").items():
+        torch.testing.assert_close(value, (chosen[0][name] + chosen[1][name]) / 2)
+    assert all(torch.equal(value, weights(f"epoch-{best:03d}")[name]) for name, value in weights("best").items())
+
+
+def test_epochs_are_judged_with_the_running_statistics(loader: BatchLoader, tmp_path: Path) -> None:
+    training = trainer(loader, tmp_path, replace(OPTIONS, epochs=1, average_best=0))
+    (report,) = training.run()
+    model = load_model(tmp_path / "latest.safetensors").eval()
+    loss, words, _ = evaluate_greedy(model, loader, Alphabet(LABELS), training.options)
+    assert (report.dev_loss, report.wer) == (pytest.approx(loss), words.rate)
+
+
+def test_products_have_the_precision_asked_for(
+    loader: BatchLoader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    training = trainer(loader, tmp_path, replace(OPTIONS, epochs=1, average_best=0, precision="bfloat16"))
+    monkeypatch.setattr(training, "_epoch", lambda *_: seen.append(torch.backends.mkldnn.matmul.fp32_precision))
+    training.run()
+    assert seen == ["bf16"]
+    assert torch.backends.mkldnn.matmul.fp32_precision != "bf16"
+
+
+def test_a_share_without_utterances_takes_part(loader: BatchLoader, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build_model(NETWORK, seed=1, labels=LABELS).train()
+    synchronize_batch_norm(model)
+    sums: list[torch.Tensor] = []
+
+    def with_the_others(values: torch.Tensor) -> torch.Tensor:
+        sums.append(values.detach())
+        return values + 1
+
+    monkeypatch.setattr(distributed, "_summed", with_the_others)
+    batch = loader.load([])
+    log_probs, frames = model(torch.nn.functional.pad(batch.features, (0, 50)), batch.frames)
+    losses, kept, left_out = feasible_losses(log_probs, frames, batch)
+    assert (len(losses), kept, left_out) == (0, 0, 0)
+    (losses.sum() + 0.0 * log_probs.sum()).backward()
+    assert len(sums) == 6
+    assert not any(values.any() for values in sums)
+    assert all(weight.grad is not None and not weight.grad.any() for weight in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"patience": 0},
+        {"betas": (2.0, 3.0)},
+        {"weight_decay": -1.0},
+        {"weight_decay": math.nan},
+        {"clip_norm": math.nan},
+        {"seed": 2**64},
+        {"dropout": math.nan},
+    ],
+)
+def test_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="expected"):
+        replace(OPTIONS, **wrong)
+
+
+def test_numbers_that_are_none_are_refused() -> None:
+    with pytest.raises(OptionError, match="positive learning rate"):
+        ScheduleOptions(peak=math.nan)
+    with pytest.raises(OptionError, match="batch_seconds > 0"):
+        BatchingOptions(batch_seconds=math.nan)
+    with pytest.raises(OptionError, match="all above 0"):
+        AugmentationOptions(speeds=(math.nan,))

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from deepspeech2.errors import OptionError, PosteriorsError
+from deepspeech2.processors import available_processors
 
 if TYPE_CHECKING:
     from deepspeech2.cli.posteriors_input import PosteriorsInput
@@ -90,7 +91,7 @@ def decode(
             a-z, apostrophe, space).
         threads: Utterances decoded at the same time (default: one for each processor).
     """
-    from deepspeech2.cli.posteriors_input import default_threads, open_posteriors
+    from deepspeech2.cli.posteriors_input import open_posteriors
 
     search, result = search or SearchChoices(), result or OutputChoices()
     if not posteriors:
@@ -99,7 +100,7 @@ def decode(
         raise OptionError(f"--threads must be at least 1, but is {threads}.")
     source = open_posteriors(posteriors, labels)
     decoder = build_decoder(source, search, result.n_best)
-    return _write_all(source, decoder, result, threads or default_threads())
+    return _write_all(source, decoder, result, threads or available_processors())
 
 
 def build_decoder(source: PosteriorsInput, search: SearchChoices, n_best: int = 1) -> BeamDecoder | GreedyDecoder:

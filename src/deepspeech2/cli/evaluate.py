@@ -71,13 +71,15 @@ def evaluate(
     from rich.progress import Progress
 
     from deepspeech2.cli.transcribe import load_recognizer
-    from deepspeech2.files import check_writable
+    from deepspeech2.files import check_writable, refuse_same
     from deepspeech2.speech.data.manifest import read_manifest
     from deepspeech2.speech.evaluation import evaluate_manifest, write_predictions
 
     if output is not None:
         check_writable(output)
     utterances = read_manifest(manifest)
+    if output is not None:
+        refuse_same(output, [manifest, *(utterance.audio_path for utterance in utterances)])
     beam = {"beam_size": beam_size, "alpha": alpha, "beta": beta}
     recognizer = load_recognizer(model, decoder, lm, beam, weights, device)
     console = Console(stderr=True)
@@ -88,13 +90,14 @@ def evaluate(
         )
     if output is not None:
         write_predictions(output, result)
-    print(json.dumps(result.summary()) if format == "json" else _table(result, worst))
+    print(json.dumps(result.summary()) if format == "json" else error_table(result, worst))
     for path, reason in result.failures:
         print(f"ds2: left out {path}: {' '.join(reason.split())}", file=sys.stderr)
     return 1 if result.failures else 0
 
 
-def _table(result: Evaluation, worst: int) -> str:
+def error_table(result: Evaluation, worst: int) -> str:
+    """Rates, kinds of errors, speed, and so many of the worst utterances, as lines of text."""
     words, characters = result.words, result.characters
     lines = [f"{'':12}{'rate':>8}{'errors':>9}{'substituted':>13}{'deleted':>9}{'inserted':>10}{'reference':>11}"]
     for name, count in (("words", words), ("characters", characters)):

@@ -29,7 +29,7 @@ def export(
     Parameters
     ----------
     source
-        The checkpoint to read: one of this project, or one of Baidu's.
+        The checkpoint to read, one of this project or of Baidu's, or a model of the package: small.
     target
         The file to write; its ending, .onnx or .pt2, says which form.
     normalizer
@@ -45,8 +45,10 @@ def export(
 
     from deepspeech2.speech.checkpoints import load_model
     from deepspeech2.speech.onnx_export import OPSET, export_onnx, export_program
+    from deepspeech2.speech.pretrained import choose_pretrained
 
-    model = load_model(source, normalizer=normalizer)
+    shipped = choose_pretrained(source)
+    model = load_model(shipped.model if shipped else source, normalizer=normalizer)
     if target.suffix == ".onnx":
         export_onnx(model, target)
         form = f"ONNX, opset {OPSET}"

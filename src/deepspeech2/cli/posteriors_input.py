@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,10 +74,3 @@ def open_posteriors(paths: Sequence[Path], labels: Path | None) -> PosteriorsInp
     if named:
         return PosteriorsInput(files, Alphabet(named[0].labels or ()), is_guess=False)
     return PosteriorsInput(files, Alphabet(DEFAULT_LABELS), is_guess=True)
-
-
-def default_threads() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -24,7 +24,7 @@ def train(
     recipe: Path | None = None,
     vocabulary: Path | None = None,
     normalizer: Path | None = None,
-    initial_model: Path | None = None,
+    initial_model: str | None = None,
     cache: Path | None = None,
     epochs: int | None = None,
     device: str = "auto",
@@ -60,7 +60,7 @@ def train(
     normalizer:
         .npz with mean and std; measured without it.
     initial_model:
-        Start from this checkpoint.
+        Start from this checkpoint, or from a model of the package (small); brings its network and vocabulary.
     cache:
         Folder for spectrograms, to share between trainings.
     epochs:
@@ -81,7 +81,7 @@ def train(
     from dataclasses import replace
 
     from deepspeech2.errors import OptionError
-    from deepspeech2.speech.devices import choose_device
+    from deepspeech2.speech.devices import choose_device, use_device
     from deepspeech2.speech.distributed import join_world, leave_world
     from deepspeech2.speech.recipe import Recipe, read_recipe
     from deepspeech2.speech.training import STATE_FILE
@@ -94,9 +94,13 @@ def train(
     state_exists = (output / STATE_FILE).exists()
     if state_exists and not resume:
         raise OptionError(f"{output} holds a training; add --resume to go on with it, or choose another folder")
+    if log_every < 1:
+        raise OptionError(f"expected --log-every of 1 or more, found {log_every}")
     if tensorboard:
         import_summary_writer()
+    output.mkdir(parents=True, exist_ok=True)  # what cannot be written is to be said before the work
     place = choose_device(device)
+    use_device(place)
     world = join_world()
     display = _Display(world.leads)
     data = TrainingData(manifest, dev, vocabulary, normalizer, initial_model, cache)
@@ -106,7 +110,14 @@ def train(
         if state_exists:
             trainer.resume()
             display.say(f"resuming after update {trainer.state.step}, epoch {trainer.state.epoch + 1}")
-        previous = [signal.signal(number, lambda *_: trainer.stop()) for number in (signal.SIGINT, signal.SIGTERM)]
+        previous = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+        def stop(number: int, _: object) -> None:
+            trainer.stop()
+            signal.signal(number, signal.SIG_DFL)  # the second one ends it at once; the last state stays
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
         try:
             if world.leads:
                 if utilisation:

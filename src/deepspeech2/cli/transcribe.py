@@ -90,7 +90,9 @@ def transcribe(
         Where the network runs: auto (a GPU if torch finds one), cpu, cuda, cuda:1.
     """
     from deepspeech2.errors import OptionError
+    from deepspeech2.files import refuse_same
     from deepspeech2.speech.bulk_results import ResultsFile, ResultsFolder
+    from deepspeech2.speech.data.manifest import Utterance
 
     sources, bulk = _sources(files, stdin_allowed=engine == "local")
     kind = format or ("json" if bulk else "txt")
@@ -104,6 +106,7 @@ def transcribe(
     with ExitStack() as stack:
         results: Results
         if output is not None:
+            refuse_same(output, [*files, *(item.audio_path for item in sources if isinstance(item, Utterance))])
             results = stack.enter_context(ResultsFile(output, sources, settings, resume=resume))
         elif output_dir is not None:
             results = ResultsFolder(output_dir, sources, kind, resume=resume)

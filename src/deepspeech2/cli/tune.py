@@ -216,9 +216,9 @@ def _evaluator(
     """Build the decoder once; return what decodes everything with given weights and counts the errors."""
     import jiwer
 
-    from deepspeech2.cli.posteriors_input import default_threads
     from deepspeech2.ctc import BeamDecoder
     from deepspeech2.ctc.tuning import TuningResult
+    from deepspeech2.processors import available_processors
 
     if how.threads is not None and how.threads < 1:
         raise OptionError(f"--threads must be at least 1, but is {how.threads}.")
@@ -230,7 +230,7 @@ def _evaluator(
             matrices.append(source.matrix(utterance))
         except PosteriorsError as error:
             raise PosteriorsError(f"{utterance.name}: {error}") from None
-    threads = how.threads or default_threads()
+    threads = how.threads or available_processors()
 
     def evaluate(alpha: float, beta: float) -> TuningResult:
         decoder.reset(alpha=alpha, beta=beta)

@@ -25,9 +25,11 @@ def ctc_losses(
     Returns:
         Losses in nats, (batch,); infinite where the labels do not fit into the frames.
     """
+    # torch has this loss for these devices only; on others the CPU computes it.
+    place = log_probs.device if log_probs.device.type in ("cpu", "cuda", "meta") else torch.device("cpu")
     losses = functional.ctc_loss(
-        log_probs.transpose(0, 1),
-        labels.long(),
+        log_probs.to(place).transpose(0, 1),
+        labels.to(place, torch.int64),
         output_frames,
         label_lengths,
         blank=log_probs.shape[-1] - 1,

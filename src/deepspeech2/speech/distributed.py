@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
@@ -11,6 +12,9 @@ from torch.distributed.nn import functional as collective
 
 from deepspeech2.errors import OptionError
 from deepspeech2.speech.network import BatchNorm, ImageBatchNorm, SequenceBatchNorm
+
+PATIENCE = timedelta(hours=12)
+"""How long a process waits for the others: the first may be taking the features of a large corpus meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,14 @@ class World:
         distributed.all_reduce(tensor, op=distributed.ReduceOp.MAX)
         return int(tensor)
 
+    def told(self, values: list[float]) -> list[float]:
+        """The values of the leading process, in float64; every process gives as many."""
+        if self.size == 1:
+            return values
+        tensor = torch.tensor(values, dtype=torch.float64)
+        distributed.broadcast(tensor, 0)
+        return [float(value) for value in tensor]
+
     def wait(self) -> None:
         """Wait until every process is here."""
         if self.size > 1:
@@ -67,7 +79,8 @@ def join_world() -> World:
     if missing:
         raise OptionError(f"WORLD_SIZE is {size}, but {', '.join(missing)} not set; start with torchrun")
     if not distributed.is_initialized():
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        distributed.init_process_group(backend, timeout=PATIENCE)
     return World(distributed.get_rank(), distributed.get_world_size())
 
 

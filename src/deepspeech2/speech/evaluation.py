@@ -12,7 +12,7 @@ from typing import Any
 from deepspeech2.errors import AudioError, ManifestError
 from deepspeech2.files import replacing
 from deepspeech2.speech.data.manifest import Utterance
-from deepspeech2.speech.recognizer import TOGETHER, Prepared, Recognizer
+from deepspeech2.speech.recognizer import Recognizer
 from deepspeech2.speech.scoring import ErrorCount, count_character_errors, count_word_errors
 from deepspeech2.speech.transcript import Transcript
 
@@ -108,17 +108,14 @@ def evaluate_manifest(
     started = time.perf_counter()
     predictions: list[Prediction] = []
     failures: list[tuple[str, str]] = []
-    for start in range(0, len(utterances), TOGETHER):
-        readable: list[tuple[Utterance, Prepared]] = []
-        for utterance in utterances[start : start + TOGETHER]:
-            try:
-                readable.append((utterance, recognizer.prepare(utterance)))
-            except AudioError as error:
-                failures.append((str(utterance.audio_path), str(error)))
-        transcripts = recognizer.recognize([prepared for _, prepared in readable], threads=threads)
-        predictions += [_compare(utterance, found) for (utterance, _), found in zip(readable, transcripts, strict=True)]
+    outcomes = recognizer.outcomes(utterances, threads=threads)
+    for done, (utterance, outcome) in enumerate(zip(utterances, outcomes, strict=True), start=1):
+        if isinstance(outcome, AudioError):
+            failures.append((str(utterance.audio_path), str(outcome)))
+        else:
+            predictions.append(_compare(utterance, outcome))
         if progress:
-            progress(min(start + TOGETHER, len(utterances)))
+            progress(done)
     if not predictions:
         reason = failures[0][1] if failures else "the manifest is empty"
         raise ManifestError(f"no utterance could be evaluated: {reason}")
@@ -153,5 +150,5 @@ def _compare(utterance: Utterance, transcript: Transcript) -> Prediction:
         hypothesis=hypothesis,
         words=count_word_errors(utterance.text, hypothesis),
         characters=count_character_errors(utterance.text, hypothesis),
-        duration=utterance.duration or transcript.seconds,  # 0 in a manifest stands for the whole file
+        duration=transcript.seconds,
     )

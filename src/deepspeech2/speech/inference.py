@@ -1,6 +1,6 @@
 """A network made ready for inference: normalisations folded away, recurrent weights stored in fewer bytes.
 
-Folding changes log-probabilities by rounding only (about 1e-6). With `bfloat16` or `int8` the recurrent weights are
+Folding changes log-probabilities by rounding only (about 1e-5). With `bfloat16` or `int8` the recurrent weights are
 rounded, and nothing else; docs/speed.md has the word error rates this costs.
 """
 
@@ -21,11 +21,14 @@ from deepspeech2.speech.network import (
     ConvolutionLayer,
     DeepSpeech2,
     GRURecurrence,
+    SeparateRecurrentLayer,
     SharedRecurrentLayer,
     SimpleRecurrence,
 )
-from deepspeech2.speech.recurrence_inference import gru_states, simple_states
+from deepspeech2.speech.recurrence_inference import gru_states_of_both, simple_states
 from deepspeech2.speech.stored_weights import WeightFormat, check_format, store_weight
+
+DIRECTIONS = ("forward", "backward")
 
 
 class InferenceNetwork(AcousticNetwork):
@@ -117,82 +120,90 @@ class _SharedLayer(nn.Module):
     def __init__(self, layer: SharedRecurrentLayer, weights: WeightFormat) -> None:
         super().__init__()
         self.projection = _folded_projection(layer.projection, layer.norm)
-        self.forward_states = _states(layer.forward_recurrence, weights)
-        self.backward_states = _states(layer.backward_recurrence, weights)
+        self.states = _states(layer, weights)
 
     def forward(self, x: Tensor, frames: Tensor, valid: Tensor | None) -> Tensor:
         """Take (batch, time, features) to (batch, time, 2 * size), forward states first."""
         x = self.projection(x)
-        return torch.cat([self.forward_states(x, frames), self.backward_states(x, frames)], dim=-1)
+        return torch.cat(self.states(x, x, frames), dim=-1)
 
 
 class _SeparateLayer(nn.Module):
-    forward_projection: _FixedProduct
-    backward_projection: _FixedProduct
-    forward_states: nn.Module
-    backward_states: nn.Module
-
-    def __init__(self, layer: nn.Module, weights: WeightFormat) -> None:
+    def __init__(self, layer: SeparateRecurrentLayer, weights: WeightFormat) -> None:
         super().__init__()
-        for direction in ("forward", "backward"):
-            projection, norm = getattr(layer, f"{direction}_projection"), getattr(layer, f"{direction}_norm")
-            setattr(self, f"{direction}_projection", _folded_projection(projection, norm))
-            setattr(self, f"{direction}_states", _states(getattr(layer, f"{direction}_recurrence"), weights))
+        self.forward_projection = _folded_projection(layer.forward_projection, layer.forward_norm)
+        self.backward_projection = _folded_projection(layer.backward_projection, layer.backward_norm)
+        self.states = _states(layer, weights)
 
     def forward(self, x: Tensor, frames: Tensor, valid: Tensor | None) -> Tensor:
         """Take (batch, time, features) to (batch, time, 2 * size), forward states first."""
-        ahead = self.forward_states(self.forward_projection(x), frames)
-        back = self.backward_states(self.backward_projection(x), frames)
-        return torch.cat([ahead, back], dim=-1)
+        return torch.cat(self.states(self.forward_projection(x), self.backward_projection(x), frames), dim=-1)
 
 
 class _SimpleStates(nn.Module):
-    scales: Tensor | None
+    """Both directions of a simple recurrence, one after the other."""
 
-    def __init__(self, recurrence: SimpleRecurrence, weights: WeightFormat) -> None:
+    def __init__(self, directions: list[SimpleRecurrence], weights: WeightFormat) -> None:
         super().__init__()
-        self.reverse = recurrence.reverse
-        stored = store_weight(recurrence.weight, weights)
-        self.register_buffer("weight", stored.values)
-        self.register_buffer("scales", stored.scales)
-        self.register_buffer("bias", recurrence.bias.detach().float())
+        for name, recurrence in zip(DIRECTIONS, directions, strict=True):
+            stored = store_weight(recurrence.weight, weights)
+            self.register_buffer(f"{name}_weight", stored.values)
+            self.register_buffer(f"{name}_scales", stored.scales)
+            self.register_buffer(f"{name}_bias", recurrence.bias.detach().float())
 
-    def forward(self, x: Tensor, frames: Tensor) -> Tensor:
-        """Take projected frames (batch, time, size) to states of the same shape."""
-        weight, bias = self.get_buffer("weight"), self.get_buffer("bias")
-        return simple_states(x, weight, self.scales, bias, frames, self.reverse, ACTIVATION_LIMIT)
+    def forward(self, ahead: Tensor, back: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Take projected frames of each direction, (batch, time, size), to states of the same shape."""
+        first, second = (
+            simple_states(
+                x,
+                self.get_buffer(f"{name}_weight"),
+                getattr(self, f"{name}_scales"),
+                self.get_buffer(f"{name}_bias"),
+                frames,
+                name == "backward",
+                ACTIVATION_LIMIT,
+            )
+            for name, x in zip(DIRECTIONS, (ahead, back), strict=True)
+        )
+        return first, second
 
 
 class _GRUStates(nn.Module):
-    gate_scales: Tensor | None
-    candidate_scales: Tensor | None
+    """Both directions of a GRU."""
 
-    def __init__(self, recurrence: GRURecurrence, weights: WeightFormat) -> None:
+    def __init__(self, directions: list[GRURecurrence], weights: WeightFormat) -> None:
         super().__init__()
-        self.reverse = recurrence.reverse
-        for name in ("gate", "candidate"):
-            stored = store_weight(getattr(recurrence, f"{name}_weight"), weights)
-            self.register_buffer(f"{name}_weight", stored.values)
-            self.register_buffer(f"{name}_scales", stored.scales)
-        self.register_buffer("bias", recurrence.bias.detach().float())
+        for name, recurrence in zip(DIRECTIONS, directions, strict=True):
+            for part in ("gate", "candidate"):
+                stored = store_weight(getattr(recurrence, f"{part}_weight"), weights)
+                self.register_buffer(f"{name}_{part}_weight", stored.values)
+                self.register_buffer(f"{name}_{part}_scales", stored.scales)
+            self.register_buffer(f"{name}_bias", recurrence.bias.detach().float())
 
-    def forward(self, x: Tensor, frames: Tensor) -> Tensor:
-        """Take projected frames (batch, time, 3 * size) to states (batch, time, size)."""
-        gate, candidate = self.get_buffer("gate_weight"), self.get_buffer("candidate_weight")
-        bias = self.get_buffer("bias")
-        return gru_states(x, gate, self.gate_scales, candidate, self.candidate_scales, bias, frames, self.reverse)
+    def forward(self, ahead: Tensor, back: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Take projected frames of each direction, (batch, time, 3 * size), to states (batch, time, size)."""
+        parts = ("gate_weight", "gate_scales", "candidate_weight", "candidate_scales", "bias")
+        gates, gate_scales, candidates, candidate_scales, biases = (
+            [getattr(self, f"{name}_{part}") for name in DIRECTIONS] for part in parts
+        )
+        inputs = [ahead, back]
+        return gru_states_of_both(inputs, gates, gate_scales, candidates, candidate_scales, biases, frames)
 
 
 def _folded_projection(projection: Affine, norm: BatchNorm) -> _FixedProduct:
     return _FixedProduct(*fold(projection.weight, norm))
 
 
-def _states(recurrence: nn.Module, weights: WeightFormat) -> nn.Module:
-    if isinstance(recurrence, GRURecurrence):
-        return _GRUStates(recurrence, weights)
-    assert isinstance(recurrence, SimpleRecurrence)
-    return _SimpleStates(recurrence, weights)
+def _states(layer: SharedRecurrentLayer | SeparateRecurrentLayer, weights: WeightFormat) -> nn.Module:
+    directions = [layer.forward_recurrence, layer.backward_recurrence]
+    gated = [recurrence for recurrence in directions if isinstance(recurrence, GRURecurrence)]
+    if gated:
+        return _GRUStates(gated, weights)
+    return _SimpleStates([recurrence for recurrence in directions if isinstance(recurrence, SimpleRecurrence)], weights)
 
 
 def _layer(layer: nn.Module, weights: WeightFormat) -> nn.Module:
-    return _SharedLayer(layer, weights) if isinstance(layer, SharedRecurrentLayer) else _SeparateLayer(layer, weights)
+    if isinstance(layer, SharedRecurrentLayer):
+        return _SharedLayer(layer, weights)
+    assert isinstance(layer, SeparateRecurrentLayer)
+    return _SeparateLayer(layer, weights)

@@ -37,6 +37,13 @@ def _gru_states(call: Call) -> OperationCount:
     return gated_recurrence(batch, steps, call["candidate_weight"].shape[0])
 
 
+@register_formula("deepspeech2::gru_states_of_both")
+def _gru_states_of_both(call: Call) -> OperationCount:
+    batch, steps, _ = call["inputs"][0].shape
+    one = gated_recurrence(batch, steps, call["candidate_weights"][0].shape[0])
+    return one + one
+
+
 @register_formula("deepspeech2::gru_recurrence")
 def _gru_recurrence(call: Call) -> OperationCount:
     batch, steps, _ = call["x"].shape

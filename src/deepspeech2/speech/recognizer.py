@@ -31,7 +31,8 @@ Source = str | os.PathLike[str] | BinaryIO | Utterance | NDArray[np.float32]
 
 
 TOGETHER = 32
-"""Pieces of audio recognised together: enough of like lengths for the network's batches."""
+TOGETHER_SECONDS = 600.0
+"""Pieces of audio recognised together, at most: enough of like lengths for the network's batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,8 @@ class Recognizer:
         """
         if decoder not in ("beam", "greedy"):
             raise OptionError(f"expected a decoder of beam or greedy, found {decoder!r}")
+        if decoder == "greedy" and (beam is not None or language_model is not None):
+            raise OptionError("greedy decoding has no beam and no language model; leave them out, or decoder='greedy'")
         shipped = choose_pretrained(model)
         if shipped is None:
             path, options, scorer = Path(model), beam or BeamOptions(n_best=1), language_model
@@ -148,7 +151,7 @@ class Recognizer:
         return self.recognize([self.prepare(source)])[0]
 
     def transcribe_all(self, sources: Iterable[Source], *, threads: int = 1) -> Iterator[Transcript]:
-        """Recognise several pieces of audio, in their order, 32 at a time: the network in batches of like lengths.
+        """Recognise several pieces of audio, in their order, the network in batches of like lengths.
 
         Args:
             sources: The audio.
@@ -157,17 +160,33 @@ class Recognizer:
         Raises:
             AudioError: One of them cannot be used; the ones before it have been returned.
         """
-        waiting: list[Prepared] = []
+        for outcome in self.outcomes(sources, threads=threads):
+            if isinstance(outcome, AudioError):
+                raise outcome
+            yield outcome
+
+    def outcomes(
+        self, sources: Iterable[Source], *, threads: int = 1, together: int = TOGETHER
+    ) -> Iterator[Transcript | AudioError]:
+        """Recognise several pieces of audio, in their order; what cannot be used is answered with its error.
+
+        Args:
+            sources: The audio.
+            threads: Threads that decode.
+            together: Pieces that are read before they are recognised, fewer when they last ten minutes together.
+        """
+        waiting: list[Prepared | AudioError] = []
+        seconds = 0.0
         for source in sources:
             try:
-                waiting.append(self.prepare(source))
-            except AudioError:
-                yield from self.recognize(waiting, threads=threads)
-                raise
-            if len(waiting) == TOGETHER:
-                yield from self.recognize(waiting, threads=threads)
-                waiting = []
-        yield from self.recognize(waiting, threads=threads)
+                waiting.append(prepared := self.prepare(source))
+                seconds += prepared.seconds
+            except AudioError as error:
+                waiting.append(error)
+            if len(waiting) >= together or seconds >= TOGETHER_SECONDS:
+                yield from self._answers(waiting, threads)
+                waiting, seconds = [], 0.0
+        yield from self._answers(waiting, threads)
 
     def prepare(self, source: Source) -> Prepared:
         """Read audio and take its features: what `recognize` goes on from.
@@ -196,6 +215,11 @@ class Recognizer:
             AudioError: The audio cannot be used.
         """
         return log_probabilities_of_all(self.network, [self.prepare(source).features], self.windows)[0]
+
+    def _answers(self, waiting: list[Prepared | AudioError], threads: int) -> Iterator[Transcript | AudioError]:
+        found = iter(self.recognize([item for item in waiting if isinstance(item, Prepared)], threads=threads))
+        for item in waiting:
+            yield next(found) if isinstance(item, Prepared) else item
 
     def _made_ready(self, model: DeepSpeech2, weights: WeightFormat) -> AcousticNetwork:
         """The network that runs; a recogniser of another kind of network has its own."""

@@ -1,4 +1,4 @@
-"""The recurrences for inference: `deepspeech2::simple_states` and `deepspeech2::gru_states`.
+"""The recurrences for inference: `deepspeech2::simple_states`, `gru_states` and `gru_states_of_both`.
 
 The functions of `recurrence.py`, but without a gradient, without the values only a gradient needs, and with weights
 that may be stored as bfloat16 or int8 (`stored_weights.py`). Like those they are single calls to whoever traces or
@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from deepspeech2.speech import recurrence_loops, recurrence_native
-from deepspeech2.speech.operators import fake_result_of, operator
+from deepspeech2.speech.operators import FUNCTIONS, fake_result_of, operator
 from deepspeech2.speech.recurrence import checked_lengths
 from deepspeech2.speech.stored_weights import StoredWeight
 
@@ -98,3 +98,63 @@ def _(  # noqa: PLR0913, PLR0917
     reverse: bool,
 ) -> Tensor:
     return x.new_empty(x.shape[0], x.shape[1], candidate_weight.shape[0])
+
+
+@operator
+def gru_states_of_both(  # noqa: PLR0913, PLR0917
+    inputs: list[Tensor],
+    gate_weights: list[Tensor],
+    gate_scales: list[Tensor | None],
+    candidate_weights: list[Tensor],
+    candidate_scales: list[Tensor | None],
+    biases: list[Tensor],
+    lengths: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Run both directions of a GRU layer: `gru_states` forward, and in reverse, each with its own input and weights.
+
+    Small directions run side by side on threads of their own, which need not wait for each other.
+
+    Args:
+        inputs: Projected input of the forward and of the backward direction, as of the other lists.
+        gate_weights: See `gru_states`.
+        gate_scales: See `gru_states`.
+        candidate_weights: See `gru_states`.
+        candidate_scales: See `gru_states`.
+        biases: See `gru_states`.
+        lengths: Valid frames of each utterance, (batch,), int64.
+
+    Returns:
+        States of both directions, each (batch, time, size).
+
+    Raises:
+        InputError: A length does not fit.
+    """
+    gates = [StoredWeight(*stored) for stored in zip(gate_weights, gate_scales, strict=True)]
+    candidates = [StoredWeight(*stored) for stored in zip(candidate_weights, candidate_scales, strict=True)]
+    lengths = checked_lengths(lengths, inputs[0].shape[1])
+    if recurrence_native.applies(*inputs, *biases) and recurrence_native.takes(*gates, *candidates):
+        return recurrence_native.gru_states_of_both(inputs, gates, candidates, biases, lengths)
+    ahead, back = (
+        FUNCTIONS["gru_states"](*direction, lengths, reverse)
+        for *direction, reverse in zip(
+            inputs, gate_weights, gate_scales, candidate_weights, candidate_scales, biases, (False, True), strict=True
+        )
+    )
+    return ahead, back
+
+
+@fake_result_of("gru_states_of_both")
+def _(  # noqa: PLR0913, PLR0917
+    inputs: list[Tensor],
+    gate_weights: list[Tensor],
+    gate_scales: list[Tensor | None],
+    candidate_weights: list[Tensor],
+    candidate_scales: list[Tensor | None],
+    biases: list[Tensor],
+    lengths: Tensor,
+) -> tuple[Tensor, Tensor]:
+    ahead, back = (
+        x.new_empty(x.shape[0], x.shape[1], weight.shape[0])
+        for x, weight in zip(inputs, candidate_weights, strict=True)
+    )
+    return ahead, back

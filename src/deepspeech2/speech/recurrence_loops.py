@@ -39,8 +39,9 @@ class Packing:
 
     def unpack(self, packed: Tensor, batch: int, time: int) -> Tensor:
         """Put packed frames back, zero where there was none."""
-        padded = packed.new_zeros(batch * time, packed.shape[-1])
-        return padded.index_copy_(0, self.rows.to(packed.device), packed).view(batch, time, -1)
+        size = packed.shape[-1]
+        padded = packed.new_zeros(batch * time, size)
+        return padded.index_copy_(0, self.rows.to(packed.device), packed).view(batch, time, size)
 
     def previous(self, packed: Tensor) -> Tensor:
         """For every packed frame that is not its utterance's first, the frame one step earlier."""

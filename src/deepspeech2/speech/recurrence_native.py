@@ -7,12 +7,12 @@ the weights are matrix products of torch, the same for the same inputs and threa
 from __future__ import annotations
 
 import functools
-import os
 
 import torch
 from torch import Tensor
 
 from deepspeech2.errors import InputError, OptionError
+from deepspeech2.processors import available_processors
 from deepspeech2.speech.stored_weights import StoredWeight
 
 try:
@@ -22,6 +22,7 @@ except ImportError:  # not compiled for this interpreter: the loops of torch ope
 
 _Batch = tuple[int, int, int, int, bool, int]
 _Weight = tuple[int, str, int, int, int]
+_Forward = tuple[_Batch, tuple[_Weight, _Weight, _Weight], int, int, int, int]
 
 # Multiply-adds of one step below which a second thread costs more than it brings.
 _WORTH_A_THREAD = 1 << 16
@@ -129,30 +130,64 @@ def gru_states(  # noqa: PLR0913, PLR0917
     gates: Tensor | None = None,
 ) -> Tensor:
     """See `recurrence_inference.gru_states`; `gates`, if given, is filled with the gates' values."""
-    x, bias, lengths = x.contiguous(), bias.contiguous(), lengths.contiguous()
-    batch, time, width = x.shape
-    size = candidate.values.shape[0]
-    _check("input", x, batch, time, 3 * size)
-    for name, stored, columns in (("gate", gate, 2 * size), ("candidate", candidate, size)):
-        _check(f"{name} weight", stored.values, size, columns)
-        _check(f"{name} scales", stored.scales, columns)
-    _check("bias", bias, width)
-    _check("lengths", lengths, batch)
-    states = x.new_empty(batch, time, size)
-    halves = [(columns, None) for columns in gate.values.split(size, dim=1)]
-    if gate.scales is not None:
-        rows = gate.scales.contiguous().split(size)
-        halves = [(columns, scales) for (columns, _), scales in zip(halves, rows, strict=True)]
-    scales = None if candidate.scales is None else candidate.scales.contiguous()
-    _recurrence.gated_forward(
-        _batch(x, lengths, reverse, size),
-        (_weight(*halves[0]), _weight(*halves[1]), _weight(candidate.values, scales)),
-        bias.data_ptr(),
-        x.data_ptr(),
-        states.data_ptr(),
-        0 if gates is None else gates.data_ptr(),
-    )
-    return states
+    one = _GRUPass(x, gate, candidate, bias, lengths, reverse, gates)
+    _recurrence.gated_forward([one.arguments()])
+    return one.states
+
+
+def gru_states_of_both(
+    inputs: list[Tensor],
+    gates: list[StoredWeight],
+    candidates: list[StoredWeight],
+    biases: list[Tensor],
+    lengths: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """See `recurrence_inference.gru_states_of_both`."""
+    columns = zip(inputs, gates, candidates, biases, strict=True)
+    ahead, back = (_GRUPass(*column, lengths, reverse) for column, reverse in zip(columns, (False, True), strict=True))
+    _recurrence.gated_forward([ahead.arguments(), back.arguments()])
+    return ahead.states, back.states
+
+
+class _GRUPass:
+    """One direction of a GRU: what the kernels are told, and the tensors that must live until they are done."""
+
+    def __init__(  # noqa: PLR0913, PLR0917
+        self,
+        x: Tensor,
+        gate: StoredWeight,
+        candidate: StoredWeight,
+        bias: Tensor,
+        lengths: Tensor,
+        reverse: bool,
+        gates: Tensor | None = None,
+    ) -> None:
+        self.x, self.bias, self.lengths = x.contiguous(), bias.contiguous(), lengths.contiguous()
+        batch, time, width = x.shape
+        self.size, self.reverse, self.gates = candidate.values.shape[0], reverse, gates
+        _check("input", x, batch, time, 3 * self.size)
+        for name, stored, columns in (("gate", gate, 2 * self.size), ("candidate", candidate, self.size)):
+            _check(f"{name} weight", stored.values, self.size, columns)
+            _check(f"{name} scales", stored.scales, columns)
+        _check("bias", bias, width)
+        _check("lengths", lengths, batch)
+        self.states = x.new_empty(batch, time, self.size)
+        scales: tuple[Tensor | None, ...] = (None, None)
+        if gate.scales is not None:
+            scales = gate.scales.contiguous().split(self.size)
+        self.weights = [*zip(gate.values.split(self.size, dim=1), scales, strict=True)]
+        self.weights.append((candidate.values, None if candidate.scales is None else candidate.scales.contiguous()))
+
+    def arguments(self) -> _Forward:
+        update, reset, candidate = (_weight(*weight) for weight in self.weights)
+        return (
+            _batch(self.x, self.lengths, self.reverse, self.size),
+            (update, reset, candidate),
+            self.bias.data_ptr(),
+            self.x.data_ptr(),
+            self.states.data_ptr(),
+            0 if self.gates is None else self.gates.data_ptr(),
+        )
 
 
 def gru_backward(  # noqa: PLR0913, PLR0917
@@ -200,13 +235,9 @@ def _check(name: str, tensor: Tensor | None, *shape: int) -> None:
 
 def _batch(padded: Tensor, lengths: Tensor, reverse: bool, size: int) -> _Batch:
     work = padded.shape[0] * size * padded.shape[2]
-    threads = min(torch.get_num_threads(), _processors(), 1 + work // _WORTH_A_THREAD)
+    # Threads that wait for each other at every step need a processor each.
+    threads = min(torch.get_num_threads(), available_processors(), 1 + work // _WORTH_A_THREAD)
     return padded.shape[0], padded.shape[1], size, lengths.data_ptr(), reverse, threads
-
-
-def _processors() -> int:
-    """Processors this process may run on: threads that wait for each other at every step need one each."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _weight(weight: Tensor, scales: Tensor | None = None, *, transposed: bool = False) -> _Weight:

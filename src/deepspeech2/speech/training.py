@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from deepspeech2.ctc import Alphabet
-from deepspeech2.errors import InputError
+from deepspeech2.errors import InputError, OptionError
 from deepspeech2.speech.averaging import average_models
 from deepspeech2.speech.checkpoints import save_model
 from deepspeech2.speech.data.batching import plan_batches, share_of
 from deepspeech2.speech.data.loading import Batch, BatchLoader, load_ahead
+from deepspeech2.speech.data.manifest import data_digest
 from deepspeech2.speech.devices import device_of
 from deepspeech2.speech.distributed import World, synchronize_batch_norm
 from deepspeech2.speech.dropout import drop_inputs
@@ -29,6 +32,8 @@ from deepspeech2.speech.training_checkpoints import TrainingState, load_state, s
 from deepspeech2.speech.training_options import TrainingOptions
 
 STATE_FILE = "training-state.safetensors"
+UNUSABLE_UPDATES = 20
+"""So many updates in a row without a finite gradient end a training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,8 @@ class StepReport:
         epoch: The epoch, from 0.
         position: Batches of the epoch that are behind.
         batches: Batches in the epoch.
-        loss: Mean loss per character of this update's utterances, in nats.
+        loss: Mean loss per character of this update's utterances, in nats; not a number if the gradient was not finite
+            and the update not made.
         learning_rate: Of this update.
         gradient_norm: Before clipping.
         seconds: Wall-clock time of the update, waiting included.
@@ -122,6 +128,7 @@ class Trainer:
         self._alphabet = Alphabet(model.labels)
         self.state = TrainingState()
         self._stopping = False
+        self._unusable = 0
         if self.world.size > 1:
             synchronize_batch_norm(model)
         if options.dropout:
@@ -132,6 +139,8 @@ class Trainer:
             "network": asdict(model.options),
             "labels": list(model.labels),
             "utterances": len(train.utterances),
+            "data": [data_digest(loader.utterances) for loader in (train, dev)],
+            "augmentation": None if train.augmentation is None else asdict(train.augmentation),
             "processes": self.world.size,
         }
 
@@ -188,22 +197,24 @@ class Trainer:
         state, options = self.state, self.options
         seconds = [utterance.duration for utterance in self._train.utterances]
         batching = options.batching
-        whole = type(batching)(**asdict(batching) | {"batch_seconds": batching.batch_seconds * self.world.size})
+        whole = replace(
+            batching,
+            batch_seconds=batching.batch_seconds * self.world.size,
+            batch_utterances=batching.batch_utterances * self.world.size,
+        )
         plan = plan_batches(seconds, whole, state.epoch)
         remaining = plan[state.position :]
+        # With fewer utterances than processes, some have an empty share, which takes part in everything all the same.
         mine = [share_of(indices, self.world.rank, self.world.size) for indices in remaining]
-        # With fewer utterances than processes, someone would have none: it takes the first, and counts it nothing.
-        loaded = [share if len(share) else indices[:1] for share, indices in zip(mine, remaining, strict=True)]
-        batches = load_ahead(self._train, loaded, state.epoch, workers=options.workers)
+        batches = load_ahead(self._train, mine, state.epoch, workers=options.workers)
         wrapped.train()
         while state.position < len(plan):
             started, waited = time.perf_counter(), 0.0
-            group: list[tuple[Batch, bool]] = []
+            group: list[Batch] = []
             for _ in range(min(options.accumulate, len(plan) - state.position)):
                 asked = time.perf_counter()
-                batch = next(batches)
+                group.append(next(batches))
                 waited += time.perf_counter() - asked
-                group.append((batch, len(mine[len(mine) - len(plan) + state.position + len(group)]) > 0))
             rate = options.schedule.learning_rate(state.step, state.epoch + state.position / len(plan), options.epochs)
             loss, characters, norm = self._update(wrapped, group, rate)
             state.position += len(group)
@@ -218,7 +229,7 @@ class Trainer:
     def _step_report(
         self,
         plan: list[NDArray[np.int64]],
-        group: list[tuple[Batch, bool]],
+        group: list[Batch],
         numbers: tuple[float, float, float],
         started: float,
         waited: float,
@@ -235,52 +246,77 @@ class Trainer:
             seconds=time.perf_counter() - started,
             waited=waited,
             audio_seconds=sum(self._train.utterances[int(i)].duration for indices in done for i in indices),
-            shapes=tuple((len(batch.indices), batch.features.shape[2]) for batch, _ in group),
+            shapes=tuple((len(batch.indices), batch.features.shape[2]) for batch in group),
         )
 
-    def _update(self, wrapped: nn.Module, group: list[tuple[Batch, bool]], rate: float) -> tuple[float, int, float]:
+    def _update(self, wrapped: nn.Module, group: list[Batch], rate: float) -> tuple[float, int, float]:
+        """One update; returns loss and characters of all processes, and the norm of the gradient."""
         for settings in self._optimizer.param_groups:
             settings["lr"] = rate
         self._optimizer.zero_grad(set_to_none=True)
-        local = float(sum(len(batch.indices) for batch, counts in group if counts))
-        utterances = self.world.sum([local])[0]
-        total, characters, skipped, device = 0.0, 0, 0, device_of(self.model)
         if self.options.dropout:
             # Anew for every update and process: what a resumed training draws depends on nothing that came before.
             torch.manual_seed(_seed_of(self.options.seed, self.state.step, self.world.rank))
-        for batch, counts in group:
+        statistics = [buffer.clone() for buffer in self.model.buffers()]
+        counted = self._gradients(wrapped, group)
+        parameters = list(self.model.parameters())
+        norm = float(nn.utils.clip_grad_norm_(parameters, self.options.clip_norm or float("inf")))
+        self.state.step += 1
+        total, characters, skipped, utterances = self.world.sum(counted)
+        if math.isfinite(norm):
+            self._optimizer.step()
+            self._unusable = 0
+        else:
+            # The forward pass has put what it found into the running statistics, which would keep it for good.
+            for buffer, before in zip(self.model.buffers(), statistics, strict=True):
+                buffer.copy_(before)
+            total, characters, skipped = 0.0, 0.0, utterances
+            self._unusable += 1
+        self.state.loss_sum += total
+        self.state.characters += int(characters)
+        self.state.skipped += int(skipped)
+        if self._unusable == UNUSABLE_UPDATES:
+            raise OptionError(
+                f"training: {UNUSABLE_UPDATES} updates in a row had a gradient that is not finite, the last at update "
+                f"{self.state.step}; look for damaged speech with ds2 prepare, or take a lower learning rate"
+            )
+        return (total if math.isfinite(norm) else math.nan), int(characters), norm
+
+    def _gradients(self, wrapped: nn.Module, group: list[Batch]) -> list[float]:
+        """Sum the gradients of some batches; returns this process's loss, characters, skipped and all utterances."""
+        device = device_of(self.model)
+        utterances = float(sum(len(batch.indices) for batch in group))
+        everyone = self.world.sum([utterances])[0]
+        total, characters, skipped = 0.0, 0, 0
+        for number, batch in enumerate(group, start=1):
             frames = self.world.highest(batch.features.shape[2])
             features = nn.functional.pad(batch.features, (0, frames - batch.features.shape[2]))
-            with forward_in(self.options.precision, device):
-                log_probs, output_frames = wrapped(features.to(device), batch.frames)
-            losses, kept, left_out = feasible_losses(log_probs, output_frames, batch, self.options.norm_by_times)
-            weight = self.world.size / utterances if counts else 0.0
-            # Adding nothing times the output keeps every parameter in the graph when no utterance is feasible.
-            objective: Tensor = losses.sum() * weight + 0.0 * log_probs.sum()
-            objective.backward()
-            if counts:
-                total, characters, skipped = total + float(losses.detach().sum()), characters + kept, skipped + left_out
-        parameters = list(self.model.parameters())
-        norm = nn.utils.clip_grad_norm_(parameters, self.options.clip_norm or float("inf"))
-        if torch.isfinite(norm):
-            self._optimizer.step()
-        self.state.step += 1
-        total, *counts_summed = self.world.sum([total, float(characters), float(skipped)])
-        self.state.loss_sum += total
-        self.state.characters += int(counts_summed[0])
-        self.state.skipped += int(counts_summed[1])
-        return total, int(counts_summed[0]), float(norm)
+            more = number < len(group)  # one exchange of gradients for all batches of an update
+            alone = isinstance(wrapped, DistributedDataParallel) and more
+            with wrapped.no_sync() if alone else nullcontext():  # type: ignore[operator]
+                with forward_in(self.options.precision, device):
+                    log_probs, output_frames = wrapped(features.to(device), batch.frames)
+                losses, kept, left_out = feasible_losses(log_probs, output_frames, batch, self.options.norm_by_times)
+                # Adding nothing times the output keeps every parameter in the graph when no utterance is feasible.
+                objective: Tensor = losses.sum() * (self.world.size / everyone) + 0.0 * log_probs.sum()
+                objective.backward()
+            total, characters, skipped = total + float(losses.detach().sum()), characters + kept, skipped + left_out
+        return [total, float(characters), float(skipped), utterances]
 
     def _finish_epoch(self, seconds: float) -> EpochReport:
         state, options = self.state, self.options
-        dev_loss, words, characters = evaluate_greedy(self.model, self._dev, self._alphabet, options)
+        judged = [0.0, 0.0, 0.0]
+        if self.world.leads:
+            dev_loss, words, characters = evaluate_greedy(self.model, self._dev, self._alphabet, options)
+            judged = [dev_loss, words.rate, characters.rate]
+        dev_loss, wer, cer = self.world.told(judged)  # one process judges, or they might disagree on when to stop
         report = EpochReport(
             epoch=state.epoch,
             step=state.step,
             loss=state.loss_sum / max(1, state.characters),
             dev_loss=dev_loss,
-            wer=words.rate,
-            cer=characters.rate,
+            wer=wer,
+            cer=cer,
             learning_rate=options.schedule.learning_rate(state.step, state.epoch + 1.0, options.epochs),
             seconds=round(seconds, 1),
             skipped=state.skipped,

@@ -60,8 +60,6 @@ def save_state(
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in moments.items()}
     tensors["random/cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors |= {f"random/cuda/{i}": value for i, value in enumerate(torch.cuda.get_rng_state_all())}
     header = {"format": _FORMAT, "state": _encode(state), "identity": _encode(identity)}
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with replacement(path) as temporary:
@@ -98,8 +96,6 @@ def load_state(
         raise CheckpointError(f"{path}: does not fit the network ({' '.join(str(error).split())[:200]})") from error
     _load_moments(optimizer, _under(tensors, "optimizer/"))
     torch.set_rng_state(tensors["random/cpu"])
-    if torch.cuda.is_available() and "random/cuda/0" in tensors:
-        torch.cuda.set_rng_state_all(list(_under(tensors, "random/cuda/").values()))
     return state
 
 

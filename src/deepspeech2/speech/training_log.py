@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,13 @@ class TrainingLog:
     """
 
     def __init__(self, folder: Path, *, resume_step: int = 0, every: int = 20, tensorboard: bool = False) -> None:
+        if every < 1:
+            raise OptionError(f"expected at least one update between two records of the log, found {every}")
         folder.mkdir(parents=True, exist_ok=True)
         self._every = every
-        self._writer: Any = import_summary_writer()(str(folder / "tensorboard")) if tensorboard else None
+        self._writer: Any = None
+        if tensorboard:
+            self._writer = import_summary_writer()(str(folder / "tensorboard"), purge_step=resume_step + 1)
         path = folder / LOG_FILE
         kept = [line for line in _lines(path) if json.loads(line)["step"] <= resume_step]
         with replacing(path) as file:
@@ -70,7 +75,8 @@ class TrainingLog:
             self._writer.close()
 
     def _write(self, record: dict[str, Any]) -> None:
-        self._file.write(json.dumps(record) + "\n")
+        finite = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in record.items()}
+        self._file.write(json.dumps(finite) + "\n")
         self._file.flush()
 
     def _scalars(self, group: str, step: int, record: dict[str, Any], names: tuple[str, ...]) -> None:

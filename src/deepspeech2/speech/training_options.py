@@ -29,9 +29,11 @@ class ScheduleOptions:
     epoch_factor: float = 0.9
 
     def __post_init__(self) -> None:
-        if self.peak <= 0 or self.warmup_steps < 0 or not 0 <= self.decay_from <= 1 or self.epoch_factor <= 0:
+        rates = 0 < self.peak < math.inf and 0 < self.epoch_factor < math.inf
+        if not rates or self.warmup_steps < 0 or not 0 <= self.decay_from <= 1:
             raise OptionError(
-                f"expected a positive learning rate, warmup_steps >= 0, decay_from in [0, 1], found {self}"
+                f"expected a positive learning rate and epoch_factor, warmup_steps >= 0, decay_from in [0, 1], "
+                f"found {self}"
             )
         if self.decay not in ("constant", "linear", "cosine", "exponential"):
             raise OptionError(f"expected a decay of constant, linear, cosine or exponential, found {self.decay!r}")
@@ -111,9 +113,16 @@ class TrainingOptions:
                 f"expected optimizer adam or adamw and precision float32 or bfloat16, found {self.optimizer!r} "
                 f"and {self.precision!r}"
             )
-        if self.seed < 0:
-            raise OptionError(f"expected a seed of 0 or more, found {self.seed}")
+        if not 0 <= self.seed < 2**63:
+            raise OptionError(f"expected a seed of 0 or more and below 2**63, found {self.seed}")
+        if not all(0 <= beta < 1 for beta in self.betas) or not 0 <= self.weight_decay < math.inf:
+            raise OptionError(
+                f"expected betas of at least 0 and below 1 and a weight_decay of 0 or more, found {self.betas} and "
+                f"{self.weight_decay}"
+            )
+        if self.patience is not None and self.patience < 1:
+            raise OptionError(f"expected a patience of 1 epoch or more, or None for all epochs, found {self.patience}")
         if not 0 <= self.dropout < 1:
             raise OptionError(f"expected a dropout of at least 0 and below 1, found {self.dropout}")
-        if self.clip_norm is not None and self.clip_norm <= 0:
+        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
             raise OptionError(f"expected clip_norm above 0, or None for no limit, found {self.clip_norm}")

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from deepspeech2.errors import ManifestError, OptionError
+from deepspeech2.processors import available_processors
 from deepspeech2.speech.build import build_model
 from deepspeech2.speech.checkpoints import load_model
 from deepspeech2.speech.data.feature_cache import FeatureCache
@@ -21,7 +23,8 @@ from deepspeech2.speech.data.prepare import fit_normalizer
 from deepspeech2.speech.distributed import World
 from deepspeech2.speech.features import Normalizer
 from deepspeech2.speech.network import DeepSpeech2
-from deepspeech2.speech.options import ENGLISH_LABELS
+from deepspeech2.speech.options import ENGLISH_LABELS, NetworkOptions
+from deepspeech2.speech.pretrained import choose_pretrained
 from deepspeech2.speech.recipe import Recipe
 from deepspeech2.speech.training import Trainer
 
@@ -36,7 +39,8 @@ class TrainingData:
         vocabulary: Vocabulary file; None for the 28 English symbols where they suffice, otherwise the characters
             that occur.
         normalizer: ``.npz`` with mean and std; None to measure them.
-        initial_model: Checkpoint to start from instead of fresh weights; brings its vocabulary and normaliser.
+        initial_model: Checkpoint, or model of the package by its name, to start from instead of fresh weights; brings
+            its network, vocabulary and normaliser.
         cache: Folder for spectrograms; None for ``cache`` in the training's folder.
     """
 
@@ -44,7 +48,7 @@ class TrainingData:
     dev: Path
     vocabulary: Path | None = None
     normalizer: Path | None = None
-    initial_model: Path | None = None
+    initial_model: Path | str | None = None
     cache: Path | None = None
 
 
@@ -77,7 +81,7 @@ def set_up_training(
     world = world or World()
     notify = progress or (lambda what, done, total: None)
     train, dev = read_manifest(data.train), read_manifest(data.dev)
-    start = load_model(data.initial_model) if data.initial_model else None
+    start = _start(data, recipe)
     labels = _labels(data, start, train)
     network = start.options if start else recipe.network
     checking = PreflightOptions(decode=False, stride=math.prod(layer.stride[1] for layer in network.convolutions))
@@ -87,7 +91,8 @@ def set_up_training(
         if not usable:
             raise ManifestError(f"{path}: no utterance can be used; ds2 prepare says why")
 
-    normalizer = _normalizer(data, start, report.usable, recipe.training.seed)
+    normalizer = _normalizer(data, start, report.usable, recipe.training.seed) if world.leads else None
+    normalizer = _shared(normalizer, network.frequencies, world)
     model = start or build_model(
         replace(recipe.network, vocab_size=len(labels)), seed=recipe.training.seed, labels=labels
     )
@@ -103,6 +108,21 @@ def set_up_training(
         BatchLoader(usable_dev, labels, normalizer, None, dev_cache, seed),
     )
     return Trainer(model.to(device or "cpu"), *loaders, recipe.training, folder, world), report
+
+
+def _start(data: TrainingData, recipe: Recipe) -> DeepSpeech2 | None:
+    if data.initial_model is None:
+        return None
+    if data.vocabulary is not None:
+        raise OptionError(f"{data.vocabulary}: a vocabulary cannot be given with an initial model, which has its own")
+    shipped = choose_pretrained(data.initial_model)
+    model = load_model(shipped.model if shipped else data.initial_model)
+    wanted = replace(recipe.network, vocab_size=model.options.vocab_size)
+    if wanted not in (model.options, replace(NetworkOptions(), vocab_size=model.options.vocab_size)):
+        raise OptionError(
+            f"the recipe's network is not that of {data.initial_model}; leave [network] out, or start without a model"
+        )
+    return model
 
 
 def _labels(data: TrainingData, start: DeepSpeech2 | None, train: list[Utterance]) -> tuple[str, ...]:
@@ -124,6 +144,17 @@ def _normalizer(data: TrainingData, start: DeepSpeech2 | None, usable: tuple[Utt
     return fit_normalizer(usable, 2000, seed)
 
 
+def _shared(normalizer: Normalizer | None, frequencies: int, world: World) -> Normalizer:
+    # Measured once: machines of different processors round logarithms differently.
+    if world.size == 1 and normalizer is not None:
+        return normalizer
+    values = [0.0] * (2 * frequencies)
+    if normalizer is not None:
+        values = [*normalizer.mean.ravel().tolist(), *normalizer.std.ravel().tolist()]
+    mean, std = np.array(world.told(values), np.float32).reshape(2, frequencies)
+    return Normalizer(mean, std)
+
+
 def _cache(
     folder: Path,
     utterances: tuple[Utterance, ...],
@@ -135,6 +166,6 @@ def _cache(
     cache = FeatureCache(folder, utterances, wanted)
     if world.leads:
         total = len(utterances) * len(wanted)
-        cache.build(workers=2, progress=lambda done: notify("spectrograms", done, total))
+        cache.build(workers=available_processors(), progress=lambda done: notify("spectrograms", done, total))
     world.wait()
     return cache

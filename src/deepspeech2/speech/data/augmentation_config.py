@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class AugmentationOptions:
     first_epoch: int = 0
 
     def __post_init__(self) -> None:
-        if not self.speeds or min(self.speeds) <= 0:
+        if not self.speeds or not all(0 < speed < math.inf for speed in self.speeds):
             raise OptionError(f"expected at least one speed, all above 0, found {self.speeds}")
 
 

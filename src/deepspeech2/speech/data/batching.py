@@ -31,7 +31,7 @@ class BatchingOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.batch_seconds <= 0 or self.batch_utterances < 1 or not 0 <= self.length_jitter < 1:
+        if not self.batch_seconds > 0 or self.batch_utterances < 1 or not 0 <= self.length_jitter < 1:
             raise OptionError(
                 f"expected batch_seconds > 0, batch_utterances >= 1 and length_jitter in [0, 1), found "
                 f"{self.batch_seconds}, {self.batch_utterances} and {self.length_jitter}"

@@ -44,7 +44,10 @@ def read_folder(folder: Path, *, texts: bool) -> list[Utterance]:
 
 def _table(path: Path) -> dict[str, str]:
     if not path.is_file():
-        raise ManifestError(f"{path}: no such file; a Kaldi folder has wav.scp and text")
+        raise ManifestError(
+            f"{path}: no such file; a Kaldi folder has wav.scp and text (a folder of audio becomes a manifest by "
+            "ds2 prepare; its files can be named one by one)"
+        )
     rows: dict[str, str] = {}
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
+import hashlib
 import math
 import os
 import zlib
@@ -105,6 +107,14 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
         file.writelines(lines)
 
 
+def data_digest(utterances: Iterable[Utterance]) -> str:
+    """A SHA-256 of what is said, where in which file: the same wherever the folder of the data lies."""
+    digest = hashlib.sha256()
+    for item in utterances:
+        digest.update(f"{item.audio_path.name}\0{item.offset!r}\0{item.duration!r}\0{item.text}\n".encode())
+    return digest.hexdigest()
+
+
 def total_seconds(utterances: Sequence[Utterance]) -> float:
     """Seconds of audio in a list of utterances."""
     return math.fsum(utterance.duration for utterance in utterances)
@@ -167,6 +177,8 @@ def _json_records(source: Path) -> Iterable[tuple[int, dict[str, Any]]]:
     try:
         with opener(source, "rb") as file:
             for number, line in enumerate(file, start=1):
+                if number == 1:
+                    line = line.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901  (some editors begin files with it)
                 if not line.strip():
                     continue
                 try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -166,10 +165,7 @@ def _check_audio(utterance: Utterance, options: PreflightOptions) -> Problem | N
     if not options.decode:
         return None
     try:
-        with warnings.catch_warnings(action="ignore"):
-            load_audio(
-                utterance.audio_path, offset_seconds=utterance.offset, duration_seconds=utterance.duration or None
-            )
+        load_audio(utterance.audio_path, offset_seconds=utterance.offset, duration_seconds=utterance.duration or None)
     except AudioError as error:
         silent = "silent" in str(error)
         return Problem(utterance, Reason.SILENT if silent else Reason.UNREADABLE, str(error))

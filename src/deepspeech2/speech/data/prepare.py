@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from deepspeech2.errors import AudioError, ManifestError
-from deepspeech2.files import replacing
+from deepspeech2.files import refuse_same, replacing
 from deepspeech2.speech.data.corpora import scan_corpus, with_durations
 from deepspeech2.speech.data.feature_cache import utterance_spectrogram
 from deepspeech2.speech.data.labels import build_labels, read_labels, write_labels
@@ -88,6 +87,8 @@ def prepare(
         ManifestError: Nothing is found, or no utterance is usable.
     """
     options = options or PrepareOptions()
+    for name in ("manifest.jsonl", "left_out.jsonl"):
+        refuse_same(output / name, [source])
     found, unreadable = _find(source, options)
     if options.spelling not in ("english", "keep"):
         raise ManifestError(f"expected a spelling of english or keep, found {options.spelling!r}")
@@ -132,8 +133,7 @@ def fit_normalizer(utterances: Sequence[Utterance], count: int, seed: int = 0) -
     """Mean and deviation of each bin over the frames of at most `count` random utterances."""
     generator = np.random.default_rng(seed)
     chosen = generator.permutation(len(utterances))[:count].tolist()
-    with warnings.catch_warnings(action="ignore"):
-        return Normalizer.fit(utterance_spectrogram(utterances[index]) for index in sorted(chosen))
+    return Normalizer.fit(utterance_spectrogram(utterances[index]) for index in sorted(chosen))
 
 
 def _find(source: Path, options: PrepareOptions) -> tuple[list[Utterance], list[Problem]]:
