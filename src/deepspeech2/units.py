@@ -59,6 +59,22 @@ def format_seconds(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def format_duration(seconds: float) -> str:
+    """Format a duration of any size with three digits, from nanoseconds on; from a minute on as h:mm:ss.
+
+    >>> format_duration(0.0000123)
+    '12.3 us'
+    >>> format_duration(1.5)
+    '1.5 s'
+    """
+    if seconds >= 60:
+        return format_seconds(seconds)
+    for unit, scale in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
+        if round(seconds * scale, 2) >= 1:
+            return f"{seconds * scale:.3g} {unit}"
+    return f"{seconds * 1e9:.3g} ns"
+
+
 def format_share(part: float, whole: float) -> str:
     """Format a part of a whole as a percentage with two decimals; a dash when the whole is zero.
 

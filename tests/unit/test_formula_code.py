@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from deepspeech2 import count
 from deepspeech2.flops.closed_form import integer_code
+from deepspeech2.flops.expressions import dimension, flat_floors
 
 
 def padded_to_four(x):
@@ -43,3 +44,24 @@ def test_every_function_of_a_formula_has_code(text, outer) -> None:
     code = integer_code(number)
     for size in range(1, 20):
         assert eval(code, {"t": size}) == number.subs(t, size)
+
+
+def test_floors_of_floors_become_one_where_they_are_equal() -> None:
+    """Strides one after another; not where a part of a number is under the outer floor, or a factor."""
+    time = dimension("time")
+    once = sympy.floor((time - 3) / 2)
+    cases = {
+        sympy.floor((once - 1) / 2): sympy.floor((time - 5) / 4),
+        5 * sympy.floor(once / 3 + 2) + 1: 5 * sympy.floor((time - 3) / 6) + 11,
+        sympy.floor(sympy.floor(sympy.floor(time / 5) / 2) / 2): sympy.floor(time / 20),
+        sympy.floor(2 * once / 3): None,
+        sympy.floor(once / 2 + time / 3): None,
+    }
+    for nested, flat in cases.items():
+        found = flat_floors(nested)
+        if flat is None:
+            assert found == nested
+        else:
+            assert sympy.expand(found - flat) == 0
+        for size in range(1, 80):
+            assert found.subs(time, size) == nested.subs(time, size)

@@ -142,3 +142,29 @@ def test_a_billion_parameters_take_no_memory() -> None:
     assert tally.macs == 16 * layer + t * d * 128_256
     assert tally.parameters == 1_235_814_400
     assert tally.memory.parameters == 4 * tally.parameters
+
+
+def test_a_codec_is_counted_where_its_paddings_have_values() -> None:
+    """EnCodec, as torch counts while it runs; on the meta device its integer buffers are what is missing."""
+    import warnings
+
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import EncodecConfig, EncodecModel
+
+    from deepspeech2.errors import DataDependentError
+
+    sizes = {"num_filters": 4, "hidden_size": 16, "codebook_size": 32, "codebook_dim": 16, "num_lstm_layers": 1}
+    config = EncodecConfig(**sizes, upsampling_ratios=[4, 2])
+    wave = torch.randn(1, 1, 480)
+    with warnings.catch_warnings():
+        # Torch warns of what another processor could do, and the library uses the old weight norm.
+        warnings.simplefilter("ignore")
+        program = EncodecModel(config).eval()
+        # Without oneDNN, whose LSTM torch's counter does not see.
+        with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+            program(wave)
+        with torch.device("meta"):
+            bare = EncodecModel(config).eval()
+    assert 2 * count(program, wave, strict=True).macs == counter.get_total_flops()
+    with pytest.raises(DataDependentError, match=r"modeling_encodec\.py:\d+.*make them on the CPU \(encoder\."):
+        count(bare, wave)

@@ -128,6 +128,25 @@ def test_products_are_counted_however_the_model_arrives(name) -> None:
     assert tally.macs == SAMPLES * each
 
 
+@pytest.mark.parametrize("from_a_file", [True, False])
+def test_a_traced_script_computes_with_sizes_and_numbers_of_its_own(tmp_path, from_a_file) -> None:
+    """Attention of width 16, 5 places of 2: four projections, scores and mixing; from a file, too.
+
+    Its graph divides sizes and holds a scale, which TorchScript asks for while it optimises.
+    """
+    attention = nn.MultiheadAttention(16, 4).eval()
+    inputs = (torch.zeros(5, 2, 16),) * 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.jit.trace(attention, inputs, check_trace=False)
+        if from_a_file:
+            program.save(tmp_path / "attention.ts")
+            program = torch.jit.load(tmp_path / "attention.ts")
+    expected = 5 * 2 * 4 * 16 * 16 + 2 * 2 * 5 * 5 * 16
+    assert count(program, inputs, strict=True).macs == expected
+    assert count(attention, inputs).macs == expected
+
+
 @pytest.mark.parametrize("build", [layers, scripted, lambda: nn.DataParallel(layers()), Wrapped, Hooked, Mixed])
 def test_training_counts_them_and_leaves_gradients_alone(build) -> None:
     """Backward: a product for each weight, and one for each input but the first layer's."""
@@ -175,6 +194,28 @@ class Asks(nn.Module):
 def test_a_number_that_is_needed_is_named_with_its_line_and_what_is_written_there() -> None:
     with pytest.raises(DataDependentError, match=r"its one number.*test_ways_models_arrive\.py:\d+ \(limit = x.max"):
         count(Asks(), example())
+
+
+class Padded(nn.Module):
+    """Asks a buffer how wide its padding is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("padding", torch.tensor(3))
+        self.layer = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.layer(nn.functional.pad(x, (0, 0, 0, int(self.padding))))
+
+
+def test_integers_on_meta_have_no_values_and_the_refusal_says_where_to_make_them() -> None:
+    """As EnCodec's paddings, which decide how long its convolutions' inputs are."""
+    assert count(Padded(), example()).macs == (SAMPLES + 3) * 8 * 4
+    with pytest.raises(DataDependentError, match=r"make them on the CPU \(padding\), or make the decision") as raised:
+        count(Padded().to("meta"), example(device="meta"))
+    assert "\n" not in str(raised.value)
+    with pytest.raises(DataDependentError, match=r"on the CPU \(input 1 and 1 more\)"):
+        count(lambda x, n, m: x[: int(n + m)], (example(), *[torch.empty((), dtype=torch.int64, device="meta")] * 2))
 
 
 def test_a_mask_that_is_known_chooses_a_known_number_of_rows() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -13,9 +12,11 @@ from typing import Any
 
 import torch
 
-from deepspeech2.errors import CheckpointError, InputError, OptionError
+from deepspeech2.cli.configured_models import build_configured, configuration_of
+from deepspeech2.cli.flops_choices import InputChoice, View, check_model_name
+from deepspeech2.cli.model_factories import make_model
+from deepspeech2.errors import CheckpointError, ClosedFormError, InputError, OptionError
 from deepspeech2.flops.closed_form import ClosedForm
-from deepspeech2.flops.conventions import known_convention
 from deepspeech2.flops.counting import count, count_training
 from deepspeech2.flops.onnx_graphs.counting import OnnxFile
 from deepspeech2.flops.programs import is_torch_archive, load_program
@@ -33,7 +34,7 @@ _LABELS_PER_SECOND = 14
 _FORMULA_FRAMES = 999
 # Sizes are 64-bit integers in torch, and the activations are some hundred times the input.
 _MOST_ELEMENTS = 2**52
-_SHAPE = re.compile(r"^(\d+(?:,\d+)*)?(?::(\w+))?$")
+_SHAPE = re.compile(r"^(?:([A-Za-z_]\w*)=)?(\d+(?:,\d+)*)?(?::(\w+))?$")
 _PROGRAM_SUFFIXES = (".pt2", ".pt", ".pth", ".ts", ".torchscript")
 _OUTPUT_LAYERS = ("output", "log_softmax")
 
@@ -46,7 +47,7 @@ class Request:
         name: what the user typed.
         program: the model.
         samples: samples of audio, None for models with explicit shapes.
-        inputs: example tensors on the meta device.
+        inputs: example tensors on the meta device, positional or by name.
         input: the same for the report.
         strict: raise on operators without a formula.
     """
@@ -54,48 +55,29 @@ class Request:
     name: str
     program: Callable[..., Any] | OnnxFile
     samples: int | None
-    inputs: tuple[torch.Tensor, ...]
+    inputs: tuple[torch.Tensor, ...] | dict[str, torch.Tensor]
     input: CountedInput
     strict: bool
 
 
-def make_request(
-    model: str,
-    audio: Path | None,
-    *,
-    seconds: float | None,
-    frames: int | None,
-    batch: int | None,
-    shapes: tuple[str, ...],
-    strict: bool,
-) -> Request:
-    """Check the options and load the model.
+def make_request(model: str, choice: InputChoice, *, strict: bool) -> Request:
+    """Load the model and make its inputs.
 
     Raises:
         InputError: naming the option, the file or the model that is wrong.
     """
-    given = [
-        name
-        for name, value in (("AUDIO", audio), ("--seconds", seconds), ("--frames", frames), ("--shape", shapes))
-        if value not in (None, ())
-    ]
-    if len(given) > 1:
-        raise OptionError(f"expected one of AUDIO, --seconds, --frames and --shape; found {' and '.join(given)}")
-    if batch is not None and batch < 1:
-        raise OptionError(f"--batch must be at least 1, found {batch}")
-    if shapes:
-        if batch is not None:
-            raise OptionError("--batch goes with spectrograms; with --shape, write the batch into the sizes")
-        tensors = tuple(_tensor(text) for text in shapes)
+    if choice.shapes:
+        inputs = _inputs(choice.shapes)
+        tensors = inputs if isinstance(inputs, tuple) else tuple(inputs.values())
         described = CountedInput(None, None, None, tuple(tuple(tensor.shape) for tensor in tensors))
-        return Request(model, find_model(model), None, tensors, described, strict)
+        return Request(model, find_model(model), None, inputs, described, strict)
     program = find_model(model)
-    if not given and isinstance(program, OnnxFile) and program.fixed_inputs is not None:
+    if not choice.given and isinstance(program, OnnxFile) and program.fixed_inputs is not None:
         fixed = program.fixed_inputs
         tensors = tuple(torch.empty(sizes, device="meta") for sizes in fixed)
         return Request(model, program, None, tensors, CountedInput(None, None, None, fixed), strict)
-    batch = batch or 1
-    samples, length, frames = _audio_length(audio, seconds, frames)
+    batch = choice.batch or 1
+    samples, length, frames = _audio_length(choice)
     if batch * 161 * frames > _MOST_ELEMENTS:
         raise OptionError(f"{batch} x 161 x {frames} is more than a tensor can hold; give a shorter or smaller input")
     features = torch.empty((batch, 161, frames), device="meta")
@@ -104,25 +86,21 @@ def make_request(
     return Request(model, program, samples, (features, lengths), described, strict)
 
 
-def _audio_length(audio: Path | None, seconds: float | None, frames: int | None) -> tuple[int, float, int]:
+def _audio_length(choice: InputChoice) -> tuple[int, float, int]:
     """Samples, seconds and frames of the utterance."""
-    if frames is not None:
-        if frames < 1:
-            raise OptionError(f"--frames must be at least 1, found {frames}")
-        samples = WINDOW_SAMPLES + HOP_SAMPLES * (frames - 1)
-        return samples, samples / SAMPLE_RATE, frames
-    if audio is not None:
+    if choice.frames is not None:
+        samples = WINDOW_SAMPLES + HOP_SAMPLES * (choice.frames - 1)
+        return samples, samples / SAMPLE_RATE, choice.frames
+    if choice.audio is not None:
         from deepspeech2.speech.audio import load_audio
 
-        samples = load_audio(audio).size
+        samples = load_audio(choice.audio).size
         length = samples / SAMPLE_RATE
     else:
-        length = _DEFAULT_SECONDS if seconds is None else seconds
-        if not 0 < length < float("inf"):
-            raise OptionError(f"--seconds must be positive, found {seconds:g}")
+        length = _DEFAULT_SECONDS if choice.seconds is None else choice.seconds
         samples = round(length * SAMPLE_RATE)
     if samples < WINDOW_SAMPLES:
-        what = audio or f"--seconds {length:g}"
+        what = choice.audio or f"--seconds {length:g}"
         raise OptionError(
             f"{what}: {samples} samples are shorter than one window of {WINDOW_SAMPLES} samples "
             f"({1000 * WINDOW_SAMPLES / SAMPLE_RATE:g} ms); give longer audio"
@@ -130,24 +108,40 @@ def _audio_length(audio: Path | None, seconds: float | None, frames: int | None)
     return samples, length, (samples - WINDOW_SAMPLES) // HOP_SAMPLES + 1
 
 
-def _tensor(text: str) -> torch.Tensor:
+def _inputs(shapes: tuple[str, ...]) -> tuple[torch.Tensor, ...] | dict[str, torch.Tensor]:
+    """Positional tensors, or named ones where every shape has a name."""
+    pairs = [_tensor(text) for text in shapes]
+    names = [name for name, _ in pairs if name]
+    if not names:
+        return tuple(tensor for _, tensor in pairs)
+    if len(set(names)) < len(pairs):
+        raise OptionError(f"--shape: name every input once, or none; found {' '.join(shapes)}")
+    return {name: tensor for name, tensor in pairs if name}
+
+
+def _tensor(text: str) -> tuple[str | None, torch.Tensor]:
+    """Name and tensor of `[name=]sizes[:dtype]`."""
     match = _SHAPE.match(text.strip())
-    dtype = getattr(torch, match[2] or "float32", None) if match else None
+    dtype = getattr(torch, match[3] or "float32", None) if match else None
     if match is None or not isinstance(dtype, torch.dtype):
-        raise OptionError(f"--shape: expected sizes and an optional dtype, as in 1,80,3000 or 4:int64; found {text!r}")
-    sizes = [int(size) for size in match[1].split(",")] if match[1] else []
+        raise OptionError(
+            "--shape: expected sizes, with a dtype and a name where needed, as in 1,80,3000 or 4:int64 or "
+            f"input_ids=1,40:int64; found {text!r}"
+        )
+    sizes = [int(size) for size in match[2].split(",")] if match[2] else []
     if prod(sizes) > _MOST_ELEMENTS:
         raise OptionError(f"--shape: {text} is more than a tensor can hold")
-    return torch.empty(sizes, dtype=dtype, device="meta")
+    return match[1], torch.empty(sizes, dtype=dtype, device="meta")
 
 
 def find_model(name: str) -> Callable[..., Any] | OnnxFile:
-    """A preset without weights in memory, or a model from a file.
+    """A preset without weights in memory, a model from a file, or what a factory makes.
 
     Raises:
         OptionError: neither a preset nor a file; names the nearest preset.
         CheckpointError: the file is no model that can be counted.
     """
+    check_model_name(name)
     path = Path(name)
     if name in PRESETS:
         from deepspeech2.speech.build import build_model
@@ -156,16 +150,18 @@ def find_model(name: str) -> Callable[..., Any] | OnnxFile:
     if name in PRETRAINED:
         path = PRETRAINED[name].model
     if not path.exists():
-        known = [*PRESETS, *PRETRAINED]
-        near = get_close_matches(name, known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise OptionError(f"{name!r} is neither a preset ({', '.join(known)}) nor a file.{hint}")
+        return make_model(name)
+    configuration = configuration_of(path)
+    if configuration is not None:
+        return build_configured(configuration)
     if path.suffix == ".onnx":
         return OnnxFile.read(path)
     if path.is_file() and is_torch_archive(path):
         return load_program(path)
     if path.is_file() and path.suffix in _PROGRAM_SUFFIXES:
         raise CheckpointError(f"{path}: expected a .pt2 export or TorchScript, found {_found_instead(path)}")
+    if path.suffix == ".py":
+        raise CheckpointError(f"{path}: a Python file; name what makes the model in it, as in {path.stem}:make_model")
     from deepspeech2.speech.checkpoints import load_model
 
     return load_model(path)
@@ -183,13 +179,8 @@ def _found_instead(path: Path) -> str:
     return "no archive"
 
 
-def count_model(
-    request: Request, convention: str, depth: int | None, training: tuple[str, int | None] | None
-) -> Report:
+def count_model(request: Request, view: View, training: tuple[str, int | None] | None) -> Report:
     """Count a request; `training` is the optimiser and the number of labels of an utterance."""
-    if depth is not None and depth < 1:
-        raise OptionError(f"--depth must be at least 1, found {depth}")
-    known_convention(convention)
     counting: Callable[..., Any] = partial(count, strict=request.strict)
     if isinstance(request.program, OnnxFile):
         if training is not None:
@@ -207,8 +198,9 @@ def count_model(
         model=request.name,
         input=request.input,
         tally=tally,
-        convention=convention,
-        depth=depth,
+        convention=view.convention,
+        depth=view.depth,
+        hardware=view.hardware,
         features=features,
         output_layers=_OUTPUT_LAYERS if is_speech else (),
     )
@@ -243,7 +235,7 @@ def _with_fitting_inputs(request: Request, counting: Callable[..., Any]) -> Any:
     try:
         return counting(request.program, request.inputs)
     except InputError as error:
-        if isinstance(request.program, DeepSpeech2) or request.samples is None:
+        if isinstance(request.program, DeepSpeech2) or request.samples is None or isinstance(request.inputs, dict):
             raise
         try:
             return counting(request.program, request.inputs[:1])
@@ -260,9 +252,7 @@ def count_formula(request: Request) -> ClosedForm:
         return request.program.formula(request.inputs if request.samples is None else None, strict=request.strict)
     inputs = request.inputs
     if request.samples is None:
-        # The first axis and the longest other one; of a matrix or a vector only the first.
-        names = ("batch", "time") if inputs[0].dim() > 1 else ("batch",)
-        return count(request.program, inputs, symbolic=dict.fromkeys(names, ...), strict=request.strict)
+        return _formula_of_shapes(request.program, request)
     if isinstance(request.program, DeepSpeech2):
         # The formula is the same whatever the example; one that is short would hide the time axis among small sizes.
         frames = max(_FORMULA_FRAMES, request.input.frames or 0)
@@ -270,3 +260,20 @@ def count_formula(request: Request) -> ClosedForm:
         inputs = (torch.empty((batch, 161, frames), device="meta"), torch.full((batch,), frames))
     symbolic = {"batch": 0, "time": [(0, 2)]}
     return count(request.program, inputs, symbolic=symbolic, strict=request.strict)
+
+
+def _formula_of_shapes(program: Callable[..., Any], request: Request) -> ClosedForm:
+    """In the first axis, `batch`, and the longest other one that the program leaves free, `time`; or in the first."""
+    inputs = request.inputs
+    first = next(iter(inputs.values())) if isinstance(inputs, dict) else inputs[0]
+    axes = sorted(range(1, first.dim()), key=lambda axis: -first.shape[axis])
+    # `...` is the longest axis too, unless the module itself says which it is.
+    choices: list[dict[str, Any]] = [{"batch": ..., "time": ...}] if axes else []
+    choices += [{"batch": ..., "time": axis} for axis in axes[1:]]
+    refusals = []
+    for symbolic in [*choices, {"batch": ...}]:
+        try:
+            return count(program, inputs, symbolic=symbolic, strict=request.strict)
+        except (ClosedFormError, InputError) as error:
+            refusals.append(error)
+    raise refusals[0]

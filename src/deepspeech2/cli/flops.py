@@ -13,6 +13,7 @@ from deepspeech2.errors import OptionError
 if TYPE_CHECKING:
     from deepspeech2.flops.closed_form import ClosedForm
     from deepspeech2.report.document import Report
+    from deepspeech2.report.hardware import Hardware
 
 _AUDIO_SUFFIXES = {".flac", ".wav", ".mp3", ".ogg", ".opus", ".oga", ".aiff", ".aif"}
 
@@ -37,6 +38,8 @@ def flops(
     teraflops: float | None = None,
     formula: Literal["text", "latex", "python"] | None = None,
     shape: Annotated[tuple[str, ...], Parameter(name="--shape", negative=())] = (),
+    peak: float | None = None,
+    bandwidth: float | None = None,
     strict: bool = False,
 ) -> None:
     """Count the operations a model spends on an utterance, layer by layer.
@@ -53,13 +56,17 @@ def flops(
     ds2 flops default --training --batch 16 --seconds 15
     ds2 flops small --training --manifest train.jsonl --epochs 12 --teraflops 120
     ds2 flops conformer.pt2 --shape 1,80,3000 --shape 1:int64
+    ds2 flops "mypackage.models:Encoder(256, layers=12)" --shape 1,3000,80
+    ds2 flops llama/config.json --shape input_ids=1,2048:int64 --depth 3
+    ds2 flops librispeech --peak 150e9 --bandwidth 26e9
     ```
 
     Parameters
     ----------
     model:
         A preset (default, librispeech, aishell, baidu-en8k, small), a checkpoint of this project, a Baidu
-        params.tar.gz, a fluid model folder, a .pt2 export, a TorchScript file or an .onnx file.
+        params.tar.gz, a fluid model folder, a .pt2 export, a TorchScript file, an .onnx file, a config.json of the
+        transformers library, or module:function, your own code that makes a torch module.
     audio:
         The utterance: WAV, FLAC, OGG, Opus or MP3.
     seconds:
@@ -96,12 +103,17 @@ def flops(
     formula:
         Print the operations as a closed formula in batch and time (frames) instead.
     shape:
-        Input of a model that is not a DeepSpeech2: sizes, and optionally a dtype, as in 1,80,3000 or 1,40:int64.
-        Repeat for each input.
+        Input of a model that is not a DeepSpeech2: sizes, and optionally a dtype and a name, as in 1,80,3000 or
+        1,40:int64 or input_ids=1,40:int64. Repeat for each input.
+    peak:
+        With --bandwidth: operations a second the device computes at best. Adds the least time of each row, and
+        whether computing or memory bounds it.
+    bandwidth:
+        With --peak: bytes a second the device's memory reads and writes at best.
     strict:
         Fail instead of giving a lower bound when an operator has no formula.
     """
-    from deepspeech2.cli.counted_models import Request, count_formula, count_model, make_request
+    from deepspeech2.cli.flops_choices import InputChoice, View, check_model_name
 
     run = {"--epochs": epochs, "--batch-seconds": batch_seconds, "--teraflops": teraflops}
     if manifest is None and any(value is not None for value in run.values()):
@@ -112,9 +124,19 @@ def flops(
         raise OptionError("--optimiser and --label-length describe a training step; add --training")
     if formula is not None and (training or depth is not None or format != "table"):
         raise OptionError("--formula prints one formula of inference; leave out --training, --depth and --format")
+    if formula is not None and (peak is not None or bandwidth is not None):
+        raise OptionError("--peak and --bandwidth time numbers, and --formula prints symbols; leave out either")
+    if (peak is None) != (bandwidth is None):
+        given, missing = (
+            ("--peak", "--bandwidth BYTES_PER_SECOND")
+            if bandwidth is None
+            else ("--bandwidth", "--peak FLOP_PER_SECOND")
+        )
+        raise OptionError(f"{given} alone bounds nothing; add {missing}")
     if manifest is not None:
-        given = {"AUDIO": audio, "--seconds": seconds, "--frames": frames, "--shape": shape or None, "--depth": depth}
-        _refuse([name for name, value in given.items() if value is not None])
+        options = {"AUDIO": audio, "--seconds": seconds, "--frames": frames, "--shape": shape or None, "--depth": depth}
+        options |= {"--peak": peak}
+        _refuse([name for name, value in options.items() if value is not None])
         text = _training_cost(
             model,
             manifest,
@@ -129,18 +151,28 @@ def flops(
         _emit(text, output)
         return
     model, audio = _audio_alone(model, audio)
-    request: Request = make_request(
-        model, audio, seconds=seconds, frames=frames, batch=batch, shapes=shape, strict=strict
-    )
+    choice = InputChoice(audio, seconds, frames, batch, shape)
+    view = View(convention, depth, _hardware(peak, bandwidth))
+    check_model_name(model)
+
+    from deepspeech2.cli.counted_models import count_formula, count_model, make_request
+
+    request = make_request(model, choice, strict=strict)
     if formula is not None:
         _emit(_formula_text(count_formula(request), convention, formula), output)
         return
     steps = (optimiser or "adam", label_length) if training else None
-    report = count_model(request, convention, depth, steps)
+    report = count_model(request, view, steps)
     _emit(_rendered(report, format, colour=output is None and sys.stdout.isatty()), output)
     if not report.tally.complete:
         names = ", ".join(one.operator for one in report.tally.unknown)
         print(f"ds2: the totals are lower bounds, not counted: {names}", file=sys.stderr)
+
+
+def _hardware(peak: float | None, bandwidth: float | None) -> Hardware | None:
+    from deepspeech2.report.hardware import Hardware
+
+    return None if peak is None or bandwidth is None else Hardware(peak, bandwidth)
 
 
 def _refuse(options: list[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
 
@@ -34,12 +33,19 @@ def build_app(*, lists_commands: bool) -> App:
     app = App(
         name="ds2",
         help="DeepSpeech2 in PyTorch, with every floating-point operation accounted for.",
-        version=lambda: version("deepspeech2"),
+        version=_version,
         help_format="markdown",
     )
     for name, summary in COMMANDS.items():
         app.command(f"deepspeech2.cli.{name}:{name}", help=summary if lists_commands else None)
     return app
+
+
+def _version() -> str:
+    # Reading the metadata of packages takes longer than the rest of the help.
+    from importlib.metadata import version
+
+    return version("deepspeech2")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import sympy
 
 from deepspeech2.errors import ClosedFormError
-from deepspeech2.flops.expressions import dimension, evaluate
+from deepspeech2.flops.expressions import dimension, evaluate, flat_floors
 from deepspeech2.flops.operations import Number
 from deepspeech2.flops.tally import Layer, Tally, UnknownOperator
 
@@ -153,10 +153,10 @@ class ClosedForm:
 
 
 def _tidy(number: Number) -> Number:
-    """Collected in powers of the dimensions, floors kept whole."""
+    """Collected in powers of the dimensions, floors kept whole and floors of floors made one."""
     if isinstance(number, int):
         return number
-    expanded = sympy.expand(number)
+    expanded = sympy.expand(flat_floors(number))
     return int(expanded) if expanded.is_Integer else expanded
 
 

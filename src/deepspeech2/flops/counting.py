@@ -14,7 +14,7 @@ from deepspeech2.errors import CountingError, DataDependentError, InputError, Un
 from deepspeech2.flops.closed_form import ClosedForm
 from deepspeech2.flops.dimensions import resolve_dimensions
 from deepspeech2.flops.fakes import FakeWorld
-from deepspeech2.flops.refusals import failing_line, message_of, needed_value, shape_text
+from deepspeech2.flops.refusals import failing_line, message_of, needed_value, shape_text, way_out
 from deepspeech2.flops.tally import Tally
 from deepspeech2.flops.tracer import Training, trace
 
@@ -226,7 +226,8 @@ def _run(
     except (DataDependentOutputException, DynamicOutputShapeException, GuardOnDataDependentSymNode) as error:
         raise DataDependentError(
             f"the program needs the value of a tensor ({needed_value(error)}) at {failing_line(error)}, and counting "
-            "knows shapes only; make the decision from shapes, or count the part behind it on its own"
+            f"knows shapes only; {way_out(program, args, kwargs)}make the decision from shapes, or count the part behind "
+            "it on its own"
         ) from error
     except (CountingError, InputError):
         raise

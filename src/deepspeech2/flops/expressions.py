@@ -61,6 +61,27 @@ def plain_sympy(expression: sympy.Expr) -> sympy.Expr:
     return expression
 
 
+def flat_floors(expression: sympy.Expr) -> sympy.Expr:
+    """One floor where strides follow each other: floor((floor(x) + k) / n) is floor((x + k) / n) for integers k, n."""
+
+    def flatten(argument: sympy.Expr) -> sympy.Expr:
+        whole = sympy.expand(argument)
+        inner = [floor for floor in whole.atoms(sympy.floor) if _is_part(whole.coeff(floor))]
+        if len(inner) != 1:
+            return sympy.floor(argument)
+        rest = sympy.expand(whole - whole.coeff(inner[0]) * inner[0])
+        if rest.has(sympy.floor) or not (rest / whole.coeff(inner[0])).is_integer:
+            return sympy.floor(argument)
+        return sympy.floor(sympy.expand(rest + whole.coeff(inner[0]) * inner[0].args[0]))
+
+    return expression.replace(sympy.floor, flatten) if expression.has(sympy.floor) else expression
+
+
+def _is_part(coefficient: sympy.Expr) -> bool:
+    """Whether it is one over an integer."""
+    return bool(coefficient.is_Rational and coefficient.p == 1)
+
+
 def evaluate(number: Number, values: Mapping[str, int]) -> int:
     """The integer an expression takes for the given dimensions.
 

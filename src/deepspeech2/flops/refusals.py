@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ def message_of(error: Exception) -> str:
         return type(error).__name__
     if "TorchScript interpreter" in lines[0]:
         return _script_message(lines)
+    if lines[0].rstrip().endswith(":") and len(lines) > 1:
+        # What it says stands in the next line.
+        return f"{lines[0].strip()} {lines[1].strip()}"
     return lines[0] if not isinstance(error, KeyError | ZeroDivisionError) else f"{type(error).__name__}: {lines[0]}"
 
 
@@ -59,6 +63,22 @@ def needed_value(error: BaseException) -> str:
     operator = str(getattr(error, "func", None) or "a branch")
     need = _NEEDS.get(operator.removeprefix("aten.").partition(".")[0])
     return f"{operator}: {need}" if need else operator
+
+
+def way_out(program: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    """Integers that have no values because they are on the meta device: lengths and paddings a program may ask for."""
+    pairs = [*((f"input {place}", value) for place, value in enumerate(args)), *kwargs.items()]
+    if isinstance(program, torch.nn.Module):
+        pairs += program.named_buffers()
+    bare = [
+        name
+        for name, value in pairs
+        if isinstance(value, torch.Tensor) and value.is_meta and not value.is_floating_point()
+    ]
+    if not bare:
+        return ""
+    more = f" and {len(bare) - 1} more" if len(bare) > 1 else ""
+    return f"integers on the meta device have no values: make them on the CPU ({bare[0]}{more}), or "
 
 
 def failing_line(error: BaseException) -> str:

@@ -122,9 +122,10 @@ class _DispatchLevel(TorchDispatchMode):
             return result
         if not isinstance(func, torch._ops.OpOverload):
             return self._higher_order(func, args, kwargs)
-        if _computes_sizes(func, args) or _asks_constants(func, args):
+        constants = _constants(func, args)
+        if constants is not None:
             with _disable_current_modes():
-                return func(*args, **kwargs)
+                return func(*constants, **kwargs)
         with self.recorder.silence():
             args, kwargs = self.world.fake_tree((args, kwargs))
         if func in DECOMPOSITIONS:
@@ -235,6 +236,19 @@ def _fakes_in(values: Any) -> Iterator[FakeTensor]:
         yield from _fakes_in(list(values.values()))
 
 
+def _constants(func: Any, args: Any) -> Any:
+    """The arguments of an operator that computes with sizes or constants of a program, not with its tensors; or None.
+
+    TorchScript hands the constants that were numbers over as numbers, where its own operators take tensors.
+    """
+    if _computes_sizes(func, args):
+        return args
+    if not _asks_constants(func, args):
+        return None
+    with _disable_current_modes():
+        return tuple(value if isinstance(value, torch.Tensor) else torch.as_tensor(value) for value in args)
+
+
 def _computes_sizes(func: Any, args: Any) -> bool:
     """Whether an operator is arithmetic on sizes, which traced TorchScript does on real integer scalars."""
     tensors = [value for value in args if isinstance(value, torch.Tensor)]
@@ -247,8 +261,16 @@ def _computes_sizes(func: Any, args: Any) -> bool:
 
 def _asks_constants(func: Any, args: Any) -> bool:
     """Whether TorchScript asks for a number it holds (a scale), or, optimising, whether two constants are equal."""
-    asks = func in (torch.ops.aten.equal.default, torch.ops.aten._local_scalar_dense.default)
-    return asks and all(type(value) is torch.Tensor and not value.is_meta for value in args)
+    if func is torch.ops.aten._local_scalar_dense.default:
+        return isinstance(args[0], int | float) or _is_constant(args[0])
+    return func is torch.ops.aten.equal.default and all(
+        isinstance(value, int | float) or (type(value) is torch.Tensor and not value.is_meta) for value in args
+    )
+
+
+def _is_constant(value: Any) -> bool:
+    """Whether it is a number of the program's own, as scripts from files hold them: no axes, no input, no weight."""
+    return type(value) is torch.Tensor and value.dim() == 0 and not value.requires_grad and not value.is_meta
 
 
 @contextmanager

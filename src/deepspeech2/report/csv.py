@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import io
 
-from deepspeech2.report.cells import ALL_COLUMNS, row_cells, total_cells
+from deepspeech2.report.cells import ALL_COLUMNS, TIME_COLUMNS, rows_of_cells
 from deepspeech2.report.document import Report
 
 
 def render_csv(report: Report) -> str:
     """The report as CSV text; `operations` is in the report's convention, the kinds follow one by one."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, ALL_COLUMNS, lineterminator="\n")
+    columns = ALL_COLUMNS if report.hardware is None else (*ALL_COLUMNS, *TIME_COLUMNS)
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    for row in report.rows:
-        writer.writerow(row_cells(report, row))
-    writer.writerow(total_cells(report))
+    writer.writerows(rows_of_cells(report))
     return text.getvalue()

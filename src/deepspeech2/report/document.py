@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from deepspeech2.flops.conventions import UNITS, headline
 from deepspeech2.flops.operations import NOTHING, OperationCount, total_of
 from deepspeech2.flops.tally import Layer, Tally
+from deepspeech2.report.hardware import Hardware, LeastTime, least_times, total_time
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Report:
         features: operations of feature extraction by step; empty where there is none. Not part of the totals, since
             a part of them is modelled.
         output_layers: names of the rows that make up the output stage.
+        hardware: what the least time of each row is computed for; None for none.
     """
 
     model: str
@@ -49,6 +51,7 @@ class Report:
     depth: int | None = None
     features: Mapping[str, OperationCount] = field(default_factory=dict)
     output_layers: tuple[str, ...] = ()
+    hardware: Hardware | None = None
 
     @property
     def unit(self) -> str:
@@ -64,6 +67,31 @@ class Report:
     def rows(self) -> list[Layer]:
         """The rows of every table; their own counts add up to the totals."""
         return self.tally.rows(self.depth)
+
+    @property
+    def times(self) -> list[LeastTime]:
+        """The least time of each of `rows`; empty without a hardware."""
+        return [] if self.hardware is None else least_times(self.tally, self.hardware, self.depth)
+
+    @property
+    def timed_rows(self) -> list[tuple[Layer, LeastTime | None]]:
+        """Each row with its least time, or None without a hardware."""
+        rows = self.rows
+        if self.hardware is None:
+            return [(row, None) for row in rows]
+        return list(zip(rows, self.times, strict=True))
+
+    @property
+    def least_time(self) -> LeastTime:
+        """The least time of the model, row after row."""
+        return total_time(self.times)
+
+    @property
+    def real_time_factor(self) -> float | None:
+        """The least time over the audio's; None without a hardware, and for models that take no audio."""
+        if self.hardware is None or not self.input.seconds:
+            return None
+        return self.least_time.seconds / (self.input.seconds * (self.input.batch or 1))
 
     def headline(self, count: OperationCount) -> int:
         """A count in the chosen convention."""

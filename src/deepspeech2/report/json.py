@@ -8,6 +8,7 @@ from typing import Any
 from deepspeech2.flops.operations import OperationCount
 from deepspeech2.flops.tally import Layer
 from deepspeech2.report.document import Report
+from deepspeech2.report.hardware import LeastTime
 
 
 def render_json(report: Report) -> str:
@@ -38,7 +39,8 @@ def to_document(report: Report) -> dict[str, Any]:
         "memory": _memory(report),
         "stages": {name: _amounts(count) for name, count in report.stages.items()},
         "feature_steps": {name: _amounts(count) for name, count in report.features.items()},
-        "layers": [_row(report, row) for row in report.rows],
+        **_hardware(report),
+        "layers": [_row(report, row, time) for row, time in report.timed_rows],
         "complete": report.tally.complete,
         "unknown": [
             {"operator": one.operator, "calls": one.calls, "sites": list(one.sites), "reason": one.reason}
@@ -59,6 +61,30 @@ def _memory(report: Report) -> dict[str, Any]:
     }
 
 
+def _hardware(report: Report) -> dict[str, Any]:
+    """The least time on the hardware that was asked about, in seconds; nothing where none was."""
+    if report.hardware is None:
+        return {}
+    return {
+        "hardware": {
+            "peak": report.hardware.peak,
+            "bandwidth": report.hardware.bandwidth,
+            "ridge": report.hardware.ridge,
+            **_time(report.least_time),
+            "real_time_factor": report.real_time_factor,
+        }
+    }
+
+
+def _time(time: LeastTime) -> dict[str, Any]:
+    return {
+        "least_seconds": time.seconds,
+        "compute_bound_seconds": time.compute,
+        "memory_bound_seconds": time.memory,
+        "bound": time.bound,
+    }
+
+
 def _amounts(count: OperationCount) -> dict[str, Any]:
     return {
         "macs": count.macs,
@@ -71,7 +97,7 @@ def _amounts(count: OperationCount) -> dict[str, Any]:
     }
 
 
-def _row(report: Report, row: Layer) -> dict[str, Any]:
+def _row(report: Report, row: Layer, time: LeastTime | None) -> dict[str, Any]:
     head = report.headline(report.total)
     return {
         "name": row.name,
@@ -85,4 +111,5 @@ def _row(report: Report, row: Layer) -> dict[str, Any]:
         "share": report.headline(row.own) / head if head else 0.0,
         "bytes_read": row.bytes_read,
         "bytes_written": row.bytes_written,
+        **({} if time is None else _time(time)),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepspeech2.report.cells import COLUMNS, row_cells, total_cells
+from deepspeech2.report.cells import COLUMNS, TIME_COLUMNS, rows_of_cells
 from deepspeech2.report.document import Report
 from deepspeech2.report.summary import summary_lines, title
 
@@ -12,10 +12,10 @@ _TEXT_COLUMNS = 4
 def render_markdown(report: Report) -> str:
     """A heading, the table with its total, and the summary as a list."""
     shown = [name for name in COLUMNS if name != "phase" or any(row.phase != "forward" for row in report.rows)]
-    align = ["---" if name in COLUMNS[:_TEXT_COLUMNS] else "---:" for name in shown]
+    shown += TIME_COLUMNS if report.hardware is not None else ()
+    align = ["---" if name in (*COLUMNS[:_TEXT_COLUMNS], "bound") else "---:" for name in shown]
     lines = [f"**{title(report)}**", "", _line([name.replace("_", " ") for name in shown]), _line(align)]
-    table = [*(row_cells(report, row) for row in report.rows), total_cells(report)]
-    lines += [_line([_cell(name, cells[name]) for name in shown]) for cells in table]
+    lines += [_line([_cell(name, cells[name]) for name in shown]) for cells in rows_of_cells(report)]
     lines += ["", *(f"- {label}: {value}" for label, value in summary_lines(report))]
     return "\n".join(lines) + "\n"
 

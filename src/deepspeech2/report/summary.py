@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deepspeech2.flops.conventions import CONVENTIONS, UNITS, headline
 from deepspeech2.report.document import Report
-from deepspeech2.units import format_bytes, format_count, format_seconds, format_share
+from deepspeech2.units import format_bytes, format_count, format_duration, format_seconds, format_share
 
 
 def title(report: Report) -> str:
@@ -31,6 +31,7 @@ def summary_lines(report: Report) -> list[tuple[str, str]]:
         ("parameters", f"{report.tally.parameters:,}"),
         ("memory traffic", _traffic(report)),
         *_peak(report),
+        *_least_time(report),
         *_unknown(report),
     ]
 
@@ -111,6 +112,24 @@ def _peak(report: Report) -> list[tuple[str, str]]:
     ]
     together = f"; with {', '.join(given)}: {format_bytes(memory.total)}" if given else ""
     return [("peak memory", f"{made} ({where}){together}; kernels' workspace not included")]
+
+
+def _least_time(report: Report) -> list[tuple[str, str]]:
+    if report.hardware is None:
+        return []
+    hardware, time = report.hardware, report.least_time
+    rates = f"{format_count(hardware.peak, 'FLOP/s')} and {format_count(hardware.bandwidth, 'B/s')}"
+    parts = f"{format_duration(time.compute)} bound by compute, {format_duration(time.memory)} by memory"
+    lines = [
+        (
+            "least time",
+            f"{format_duration(time.seconds)} at {rates}, row after row: {parts} (below "
+            f"{hardware.ridge:.1f} FLOP per byte); a recurrence reads its weights once",
+        )
+    ]
+    if report.real_time_factor is not None:
+        lines.append(("real-time factor", f"{report.real_time_factor:.4g} at best"))
+    return lines
 
 
 def _unknown(report: Report) -> list[tuple[str, str]]:

@@ -9,13 +9,17 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from deepspeech2.flops.operations import Number
 from deepspeech2.flops.tally import Layer
 from deepspeech2.report.document import Report
+from deepspeech2.report.hardware import LeastTime
 from deepspeech2.report.summary import summary_lines, title
-from deepspeech2.units import format_count, format_share
+from deepspeech2.units import format_count, format_duration, format_share
 
 _LEAST_WIDTH = 110
 _UNBOUNDED = 10_000
+# A row that only moves bytes is shown where it takes more than this share of the least time.
+_LEAST_TIME_SHOWN = 0.0005
 
 
 def render_table(report: Report, *, colour: bool = False, width: int | None = None) -> str:
@@ -28,7 +32,12 @@ def render_table(report: Report, *, colour: bool = False, width: int | None = No
             names and numbers stay whole.
     """
     columns = width or max(_LEAST_WIDTH, shutil.get_terminal_size((_LEAST_WIDTH, 24)).columns)
-    shown = [row for row in report.rows if row.own.total or row.own.macs or row.parameters]
+    least = _LEAST_TIME_SHOWN * report.least_time.seconds
+    shown = [
+        (row, time)
+        for row, time in report.timed_rows
+        if row.own.total or row.own.macs or row.parameters or (time and time.seconds > least)
+    ]
     table = _table(report, shown)
     if width is None:
         unbounded = Console(file=io.StringIO(), width=_UNBOUNDED)
@@ -38,7 +47,9 @@ def render_table(report: Report, *, colour: bool = False, width: int | None = No
     console.print(table)
     hidden = len(report.rows) - len(shown)
     if hidden:
-        console.print(f"{hidden} rows compute nothing in floating point (masks, copies, lengths) and are not shown.")
+        rows = "1 row computes" if hidden == 1 else f"{hidden} rows compute"
+        verb = "is" if hidden == 1 else "are"
+        console.print(f"{rows} nothing in floating point (masks, copies, lengths) and {verb} not shown.")
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -50,9 +61,9 @@ def render_table(report: Report, *, colour: bool = False, width: int | None = No
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
-def _table(report: Report, rows: list[Layer]) -> Table:
+def _table(report: Report, rows: list[tuple[Layer, LeastTime | None]]) -> Table:
     table = Table(title=title(report), title_justify="left", title_style="bold", box=None, pad_edge=False)
-    phases = len({row.phase for row in rows}) > 1
+    phases = len({row.phase for row, _ in rows}) > 1
     table.add_column("layer", no_wrap=True)
     if phases:
         table.add_column("phase", no_wrap=True)
@@ -60,18 +71,33 @@ def _table(report: Report, rows: list[Layer]) -> Table:
     table.add_column("output shape", no_wrap=True)
     for name in ("parameters", "MACs", report.unit if report.unit != "MAC" else "MACs counted", "share"):
         table.add_column(name, justify="right", no_wrap=True)
+    if report.hardware is not None:
+        table.add_column("FLOP/byte", justify="right", no_wrap=True)
+        table.add_column("least time", justify="right", no_wrap=True)
+        table.add_column("bound", no_wrap=True)
     whole = report.headline(report.total)
-    for row in rows:
+    for row, time in rows:
         head = report.headline(row.own)
         figures = [
             f"{row.parameters:,}" if row.parameters else "",
             format_count(float(row.own.macs)) if row.own.macs else "",
             format_count(head) if head else "",
             format_share(head, whole) if head else "",
+            *_time_cells(row.own.total, row.bytes_read + row.bytes_written, time),
         ]
         phase = [row.phase] if phases else []
         table.add_row(row.name, *phase, row.operator, "x".join(map(str, row.output_shape)), *figures)
     totals = [f"{report.tally.parameters:,}", format_count(float(report.total.macs)), format_count(whole), "100.00%"]
+    moved = report.tally.bytes_read + report.tally.bytes_written
+    totals += _time_cells(report.total.total, moved, report.least_time if report.hardware else None)
     table.add_section()
     table.add_row("total", *([""] if phases else []), "", "", *totals, style="bold")
     return table
+
+
+def _time_cells(operations: Number, moved: Number, time: LeastTime | None) -> list[str]:
+    """Operations per byte, least time and its bound; nothing where no hardware was asked about."""
+    if time is None:
+        return []
+    intensity = f"{float(operations) / float(moved):.1f}" if moved else ""
+    return [intensity, format_duration(time.seconds), time.bound]
