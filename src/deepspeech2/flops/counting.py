@@ -226,8 +226,8 @@ def _run(
     except (DataDependentOutputException, DynamicOutputShapeException, GuardOnDataDependentSymNode) as error:
         raise DataDependentError(
             f"the program needs the value of a tensor ({needed_value(error)}) at {failing_line(error)}, and counting "
-            f"knows shapes only; {way_out(program, args, kwargs)}make the decision from shapes, or count the part behind "
-            "it on its own"
+            f"knows shapes only; {way_out(program, args, kwargs)}make the decision from shapes, or count the part "
+            "behind it on its own"
         ) from error
     except (CountingError, InputError):
         raise
