@@ -269,8 +269,8 @@ def _asks_constants(func: Any, args: Any) -> bool:
 
 
 def _is_constant(value: Any) -> bool:
-    """Whether it is a number of the program's own, as scripts from files hold them: no axes, no input, no weight."""
-    return type(value) is torch.Tensor and value.dim() == 0 and not value.requires_grad and not value.is_meta
+    """Whether it is a number of the program's own, as scripts from files hold them: one element, no weight."""
+    return type(value) is torch.Tensor and value.numel() == 1 and not value.requires_grad and not value.is_meta
 
 
 @contextmanager
