@@ -60,6 +60,8 @@ def resolve_dimensions(
     Raises:
         OptionError: a name, an axis or an input does not exist, or an axis is named twice.
     """
+    if not isinstance(symbolic, Mapping):
+        raise OptionError(f"symbolic: expected names with their axes, {{'time': 2}}, found {symbolic!r}")
     inputs: dict[int | str, torch.Tensor] = {
         key: value for key, value in _keyed(args, kwargs) if isinstance(value, torch.Tensor)
     }

@@ -1,6 +1,6 @@
 """Operators that call programs: scan, map, while_loop, cond, and the wrappers that exported graphs put around regions.
 
-A loop's body is counted once and charged for every iteration.
+A scan's body is counted once and charged for every step, unless values it is given or a gradient make steps differ.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import torch
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from deepspeech2.flops.branches import cond, truth
 from deepspeech2.flops.flexible_attention import flex_attention
@@ -18,6 +19,8 @@ from deepspeech2.flops.recorder import Recorder
 Handler: TypeAlias = Callable[..., Any]
 
 _MAX_ITERATIONS = 1_000_000
+# Of a scan whose steps are gone through one by one.
+_MAX_STEPS = 2048
 
 
 def _list(values: Any) -> list[Any]:
@@ -25,14 +28,56 @@ def _list(values: Any) -> list[Any]:
 
 
 def _scan(recorder: Recorder, body: Any, init: Any, xs: Any, additional: Any = (), **_: Any) -> Any:
+    structures: list[Any] = []
+
+    def flat_body(*values: Any) -> list[Any]:
+        leaves, structure = tree_flatten(body(*values))
+        structures.append(structure)
+        return leaves
+
+    results = _flat_scan(recorder, flat_body, init, xs, additional)
+    return tree_unflatten(results, structures[0])
+
+
+def _flat_scan(recorder: Recorder, body: Callable[..., list[Any]], init: Any, xs: Any, additional: Any) -> list[Any]:
     steps = int(xs[0].shape[0])
+    operands = [value for value in (*init, *xs, *additional) if isinstance(value, torch.Tensor)]
+    known = any(known_value(value) is not None for value in (*init, *xs) if isinstance(value, torch.Tensor))
+    if steps <= _MAX_STEPS and (known or torch.is_grad_enabled()):
+        # Steps may cost differently, and a gradient goes from each to the one before.
+        return _every_step(recorder, body, init, xs, additional)
+    if torch.is_grad_enabled() and any(value.requires_grad for value in operands):
+        recorder.record_unknown("scan", f"it has more than {_MAX_STEPS} steps, whose gradient is not counted")
     with recorder.silence():
-        first = [x.select(0, 0) for x in xs]
+        first = [x.new_empty(x.shape[1:]) for x in xs]  # without values: those of one step are not those of others
+        carried = [_without_value(value) for value in init]
     with recorder.repeated(steps):
-        results = _list(body(*init, *first, *additional))
+        results = body(*carried, *first, *additional)
     carried, each = results[: len(init)], results[len(init) :]
     with recorder.silence():
         return [*carried, *[y.new_empty((steps, *y.shape)) for y in each]]
+
+
+def _every_step(recorder: Recorder, body: Any, init: Any, xs: Any, additional: Any) -> list[Any]:
+    carried, each = list(init), []
+    with recorder.silence():
+        # Taken apart at once, so that the gradients of all steps are put together and not added up.
+        rows = zip(*(x.unbind(0) if x.is_floating_point() else _selected(x) for x in xs), strict=True)
+    for row in rows:
+        results = body(*carried, *row, *additional)
+        carried = results[: len(init)]
+        each.append(results[len(init) :])
+    with recorder.silence():
+        return [*carried, *[torch.stack(list(parts)) for parts in zip(*each, strict=True)]]
+
+
+def _selected(x: torch.Tensor) -> list[torch.Tensor]:
+    return [x.select(0, step) for step in range(int(x.shape[0]))]
+
+
+def _without_value(value: Any) -> Any:
+    known = isinstance(value, torch.Tensor) and known_value(value) is not None
+    return value.new_empty(value.shape) if known else value
 
 
 def _map(recorder: Recorder, body: Any, xs: Any, additional: Any = (), **_: Any) -> Any:
@@ -75,4 +120,9 @@ HIGHER_ORDER: dict[str, Handler] = {
     "tag_activation_checkpoint": _wrapped(0),
     "wrap_activation_checkpoint": _wrapped(0),
     "invoke_subgraph": lambda recorder, body, _identifier, *operands: body(*operands),
+}
+
+# Those that have a gradient: it is lost below the level of functions, where operators are dispatched.
+WITH_GRADIENT = {
+    getattr(torch.ops.higher_order, name): HIGHER_ORDER[name] for name in ("cond", "scan", "map_impl", "while_loop")
 }

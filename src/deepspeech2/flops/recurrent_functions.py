@@ -106,10 +106,10 @@ def _pack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: 
     _refuse_packing(values, batch, steps)
     longest = max(values)
     sizes = [sum(1 for length in values if length > step) for step in range(longest)]
+    plan = Plan(recorder, read_size, "_pack_padded_sequence", NOTHING, NOTHING, [(sum(values), *data.shape[2:])])
+    packed = Whole.apply(plan, data)  # type: ignore[no-untyped-call]
     with recorder.silence():
-        packed = data.new_empty((sum(values), *data.shape[2:]))
-        batch_sizes = torch.tensor(sizes, dtype=torch.int64)
-    return packed, batch_sizes
+        return packed, torch.tensor(sizes, dtype=torch.int64)
 
 
 def _refuse_packing(lengths: Sequence[int], batch: Number, steps: Number) -> None:
@@ -133,5 +133,7 @@ def _unpack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs
     steps = max(total, len(sizes))
     lengths = [sum(1 for size in sizes if size > sample) for sample in range(sizes[0])]
     shape = (sizes[0], steps) if batch_first else (steps, sizes[0])
+    plan = Plan(recorder, read_size, "_pad_packed_sequence", NOTHING, NOTHING, [(*shape, *data.shape[1:])])
+    padded = Whole.apply(plan, data)  # type: ignore[no-untyped-call]
     with recorder.silence():
-        return data.new_empty((*shape, *data.shape[1:])), torch.tensor(lengths, dtype=torch.int64)
+        return padded, torch.tensor(lengths, dtype=torch.int64)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deepspeech2.errors import InputError
+from deepspeech2.errors import InputError, OptionError
 from deepspeech2.flops.conventions import headline
 from deepspeech2.flops.memory import Memory
 from deepspeech2.flops.operations import NOTHING, Number, OperationCount, total_of
@@ -178,7 +178,13 @@ class Tally:
         return sums
 
     def phase(self, name: str) -> OperationCount:
-        """Operations of one phase: `forward`, `backward` or `optimiser`."""
+        """Operations of one phase: `forward`, `backward` or `optimiser`.
+
+        Raises:
+            OptionError: There is no phase of that name.
+        """
+        if name not in ("forward", "backward", "optimiser"):
+            raise OptionError(f"expected a phase of forward, backward or optimiser, found {name!r}")
         return total_of(layer.own for _, layer in self.walk() if layer.phase == name)
 
     def map(self, function: Callable[[Number], Number]) -> Tally:

@@ -30,12 +30,11 @@ import deepspeech2.flops.operators
 import deepspeech2.flops.recurrent_functions
 import deepspeech2.flops.value_checks  # noqa: F401  (registers its rules)
 from deepspeech2.errors import CountingError
-from deepspeech2.flops.branches import cond
 from deepspeech2.flops.decompositions import DECOMPOSITIONS, reference_decomposition
 from deepspeech2.flops.expressions import SizeReader
 from deepspeech2.flops.fakes import FakeWorld, fake_state, tensors_within
 from deepspeech2.flops.functions import find_function_rule
-from deepspeech2.flops.higher_order import HIGHER_ORDER
+from deepspeech2.flops.higher_order import HIGHER_ORDER, WITH_GRADIENT
 from deepspeech2.flops.live_memory import LiveMemory
 from deepspeech2.flops.quantised_tensors import stands_for_quantised
 from deepspeech2.flops.recorder import Recorder, specification
@@ -76,11 +75,10 @@ class _FunctionLevel(TorchFunctionMode):
             # Under a transform (vmap, grad) a function sees one sample; the dispatcher sees them all.
             whole = not recorder.paused and torch._C._functorch.peek_interpreter_stack() is None
             rule = find_function_rule(func) if whole else None
-            if func is torch.ops.higher_order.cond and whole:
-                # Below this level there is no gradient any more.
+            if whole and isinstance(func, torch._ops.HigherOrderOperator) and func in WITH_GRADIENT:
                 with recorder.silence():
                     args, kwargs = self.world.fake_tree((args, kwargs))
-                return cond(recorder, *args, **kwargs)
+                return WITH_GRADIENT[func](recorder, *args, **kwargs)
             if rule is not None:
                 with recorder.silence():
                     args, kwargs = self.world.fake_tree((args, kwargs))
