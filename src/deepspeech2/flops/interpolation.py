@@ -31,6 +31,8 @@ _LONGEST_CHECK = 2048
 _LONGEST_DIRECT = 256
 # All classes are found where that takes so many counts and operator calls at most.
 _MOST_COUNTS, _MOST_CALLS = 80, 20_000
+# The longest check of all takes so many operator calls at most, about a second.
+_CALLS_FAR_AWAY = 2_000
 
 CountAt = Callable[[Mapping[str, int]], Tally]
 
@@ -95,6 +97,10 @@ class _Search:
     def size(self) -> int:
         """The example's length."""
         return self.dimensions.sizes[self.name]
+
+    def calls_at(self, length: int) -> int:
+        """How many operators run at a length."""
+        return sum(layer.calls for _, layer in self.at(length).walk())
 
     def periods(self) -> Iterator[tuple[int, int]]:
         """Periods to try, each with the length to start at; those suggested again where windows of several fit."""
@@ -206,7 +212,7 @@ def _on_all_classes(search: _Search, tally: Tally, period: int, first: int) -> T
     counts = period
     for degree in degrees.values():
         counts *= degree + 1
-    calls = sum(layer.calls for _, layer in search.at(first).walk())
+    calls = search.calls_at(first)
     if search.rest or counts > _MOST_COUNTS or counts * calls > _MOST_CALLS:
         return None
 
@@ -230,10 +236,15 @@ def _on_all_classes(search: _Search, tally: Tally, period: int, first: int) -> T
 
 
 def _far_steps(search: _Search, period: int, first: int) -> list[int]:
-    """Periods from the first length to those of the last checks: past every window, and at the example."""
+    """Periods from the first length to those of the last checks: past every window, at the example, and far away.
+
+    What the program does at lengths that it compares with a number of its own shows only beyond that number.
+    """
     steps = [9, 9 + 3 * first // period]
     reach = min(3 * search.pieces.longest, _LONGEST_CHECK)
     steps.append(-(-(reach - first) // period))
+    far = min(_LONGEST_CHECK, _CALLS_FAR_AWAY * first // max(1, search.calls_at(first)))
+    steps.append((far - first) // period)
     if search.size <= _LONGEST_CHECK:
         steps.append((search.size - first) // period)
     return sorted({step for step in steps if step > 8})

@@ -143,6 +143,8 @@ class _DispatchLevel(TorchDispatchMode):
         return outputs
 
     def _outputs(self, func: Any, args: Any, kwargs: Any) -> Any:
+        if func in _PRODUCTS:
+            _refuse_two_types(args)
         known = self.world.known
         own = own_result(func, symbolic=known is None)
         if own is not None:
@@ -245,6 +247,22 @@ def _constants(func: Any, args: Any) -> Any:
         return None
     with _disable_current_modes():
         return tuple(value if isinstance(value, torch.Tensor) else torch.as_tensor(value) for value in args)
+
+
+_PRODUCTS = (
+    torch.ops.aten.mm.default,
+    torch.ops.aten.bmm.default,
+    torch.ops.aten.addmm.default,
+    torch.ops.aten.baddbmm.default,
+    torch.ops.aten.linear.default,
+)
+
+
+def _refuse_two_types(args: Any) -> None:
+    """Torch's kernels refuse factors of two types; its functions for shapes let them pass."""
+    kinds = [value.dtype for value in args if isinstance(value, torch.Tensor)]
+    if len(set(kinds)) > 1:
+        raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {' and '.join(map(str, kinds))}")
 
 
 def _computes_sizes(func: Any, args: Any) -> bool:
