@@ -176,3 +176,25 @@ def test_products_of_two_types_are_refused_as_torch_does(kind: torch.dtype) -> N
         nn.Linear(4, 5)(torch.ones(2, 4, dtype=kind))
     with pytest.raises(InputError, match="same dtype"):
         count(nn.Linear(4, 5), torch.ones(2, 4, dtype=kind))
+
+
+def test_a_body_whose_steps_are_alike_runs_once() -> None:
+    calls = []
+
+    def program(xs: Tensor) -> Tensor:
+        def body(state: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+            calls.append(1)
+            return state @ WEIGHT + x, state.clone()
+
+        return scan(body, torch.zeros(2, 8), xs)[1]
+
+    assert count(program, torch.randn(1000, 2, 8)).macs == 1000 * 2 * 64
+    before = len(calls)
+    assert count(program, torch.randn(10, 2, 8)).macs == 10 * 2 * 64
+    assert len(calls) - before == before  # as often for ten steps as for a thousand
+
+
+def test_a_gradient_through_too_many_steps_is_named() -> None:
+    found = count_training(Looped(scans=True), (torch.randn(2049, 2, 4),))
+    assert not found.complete
+    assert "2048 steps, whose gradient is not counted" in found.unknown[0].reason

@@ -41,18 +41,17 @@ def _scan(recorder: Recorder, body: Any, init: Any, xs: Any, additional: Any = (
 
 def _flat_scan(recorder: Recorder, body: Callable[..., list[Any]], init: Any, xs: Any, additional: Any) -> list[Any]:
     steps = int(xs[0].shape[0])
-    operands = [value for value in (*init, *xs, *additional) if isinstance(value, torch.Tensor)]
-    known = any(known_value(value) is not None for value in (*init, *xs) if isinstance(value, torch.Tensor))
+    known = any(_has_value(value) for value in (*init, *xs))
     if steps <= _MAX_STEPS and (known or torch.is_grad_enabled()):
         # Steps may cost differently, and a gradient goes from each to the one before.
         return _every_step(recorder, body, init, xs, additional)
-    if torch.is_grad_enabled() and any(value.requires_grad for value in operands):
-        recorder.record_unknown("scan", f"it has more than {_MAX_STEPS} steps, whose gradient is not counted")
     with recorder.silence():
         first = [x.new_empty(x.shape[1:]) for x in xs]  # without values: those of one step are not those of others
         carried = [_without_value(value) for value in init]
     with recorder.repeated(steps):
         results = body(*carried, *first, *additional)
+    if any(isinstance(value, torch.Tensor) and value.requires_grad for value in results):
+        recorder.record_unknown("scan", f"it has more than {_MAX_STEPS} steps, whose gradient is not counted")
     carried, each = results[: len(init)], results[len(init) :]
     with recorder.silence():
         return [*carried, *[y.new_empty((steps, *y.shape)) for y in each]]
@@ -75,9 +74,13 @@ def _selected(x: torch.Tensor) -> list[torch.Tensor]:
     return [x.select(0, step) for step in range(int(x.shape[0]))]
 
 
+def _has_value(value: Any) -> bool:
+    """Whether it is a counter, an index or a mask that the trace knows: floats decide no cost."""
+    return isinstance(value, torch.Tensor) and not value.is_floating_point() and known_value(value) is not None
+
+
 def _without_value(value: Any) -> Any:
-    known = isinstance(value, torch.Tensor) and known_value(value) is not None
-    return value.new_empty(value.shape) if known else value
+    return value.new_empty(value.shape) if _has_value(value) else value
 
 
 def _map(recorder: Recorder, body: Any, xs: Any, additional: Any = (), **_: Any) -> Any:

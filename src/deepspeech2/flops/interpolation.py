@@ -62,13 +62,16 @@ class _Search:
     problem: Exception | None = None
     _known: dict[int, Tally] = field(default_factory=dict)
     _whole: dict[int, OperationCount] = field(default_factory=dict)
+    _calls: dict[int, int] = field(default_factory=dict)
 
     def whole_at(self, length: int) -> OperationCount:
         """The count at a length, other dimensions about as in the example."""
         if length not in self._whole:
             # Of another dimension that is looped over, a few are enough.
             few = {name: min(self.dimensions.sizes[name], self.start) for name in self.rest}
-            self._whole[length] = self.count_at({**self.dimensions.sizes, **few, self.name: length}).count
+            tally = self.count_at({**self.dimensions.sizes, **few, self.name: length})
+            self._whole[length] = tally.count
+            self._calls[length] = sum(layer.calls for _, layer in tally.walk())
         return self._whole[length]
 
     def at(self, length: int) -> Tally:
@@ -99,8 +102,9 @@ class _Search:
         return self.dimensions.sizes[self.name]
 
     def calls_at(self, length: int) -> int:
-        """How many operators run at a length."""
-        return sum(layer.calls for _, layer in self.at(length).walk())
+        """How many operators run at a length, other dimensions about as in the example."""
+        self.whole_at(length)
+        return self._calls[length]
 
     def periods(self) -> Iterator[tuple[int, int]]:
         """Periods to try, each with the length to start at; those suggested again where windows of several fit."""
