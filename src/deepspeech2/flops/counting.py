@@ -16,7 +16,8 @@ from deepspeech2.flops.dimensions import resolve_dimensions
 from deepspeech2.flops.fakes import FakeWorld
 from deepspeech2.flops.refusals import failing_line, message_of, needed_value, shape_text, way_out
 from deepspeech2.flops.tally import Tally
-from deepspeech2.flops.tracer import Training, trace
+from deepspeech2.flops.tracer import trace
+from deepspeech2.flops.training_step import Training
 
 
 @overload

@@ -97,3 +97,21 @@ def failing_line(error: BaseException) -> str:
             layer = place
         traceback = traceback.tb_next
     return program or layer or "an unknown place"
+
+
+_PRODUCTS = (
+    torch.ops.aten.mm.default,
+    torch.ops.aten.bmm.default,
+    torch.ops.aten.addmm.default,
+    torch.ops.aten.baddbmm.default,
+    torch.ops.aten.linear.default,
+)
+
+
+def refuse_two_types(operator: Any, args: Any) -> None:
+    """Torch's kernels refuse factors of two types in a product; its functions for shapes let them pass."""
+    if operator not in _PRODUCTS:
+        return
+    kinds = [value.dtype for value in args if isinstance(value, torch.Tensor)]
+    if len(set(kinds)) > 1:
+        raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {' and '.join(map(str, kinds))}")

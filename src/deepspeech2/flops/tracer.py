@@ -14,7 +14,6 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,23 +28,25 @@ import deepspeech2.flops.einsum
 import deepspeech2.flops.operators
 import deepspeech2.flops.recurrent_functions
 import deepspeech2.flops.value_checks  # noqa: F401  (registers its rules)
-from deepspeech2.errors import CountingError
 from deepspeech2.flops.decompositions import DECOMPOSITIONS, reference_decomposition
 from deepspeech2.flops.expressions import SizeReader
-from deepspeech2.flops.fakes import FakeWorld, fake_state, tensors_within
+from deepspeech2.flops.fakes import FakeWorld, fake_state
 from deepspeech2.flops.functions import find_function_rule
 from deepspeech2.flops.higher_order import HIGHER_ORDER, WITH_GRADIENT
 from deepspeech2.flops.live_memory import LiveMemory
+from deepspeech2.flops.program_numbers import own_numbers
 from deepspeech2.flops.quantised_tensors import stands_for_quantised
 from deepspeech2.flops.recorder import Recorder, specification
+from deepspeech2.flops.refusals import refuse_two_types
 from deepspeech2.flops.registry import Call, find_rule, operator_name
 from deepspeech2.flops.results import own_result
+from deepspeech2.flops.training_step import Training, backward
 from deepspeech2.flops.updates import plan_update, record_update
 
-# Questions about a tensor, and the birth of constants, which fake tensors must see as real ones to keep their values.
 # One count at a time: while a module is counted, fakes stand in for its weights.
 _COUNTING = threading.RLock()
 _IS_QUANTISED = torch.Tensor.is_quantized.__get__  # type: ignore[attr-defined]
+# Questions about a tensor, and the birth of constants, which fake tensors must see as real ones to keep their values.
 _UNSEEN = {
     torch.ops.prim.device.default,
     torch.ops.aten.sym_size.int,
@@ -120,10 +121,10 @@ class _DispatchLevel(TorchDispatchMode):
             return result
         if not isinstance(func, torch._ops.OpOverload):
             return self._higher_order(func, args, kwargs)
-        constants = _constants(func, args)
-        if constants is not None:
+        numbers = own_numbers(func, args)
+        if numbers is not None:
             with _disable_current_modes():
-                return func(*constants, **kwargs)
+                return func(*numbers, **kwargs)
         with self.recorder.silence():
             args, kwargs = self.world.fake_tree((args, kwargs))
         if func in DECOMPOSITIONS:
@@ -143,8 +144,7 @@ class _DispatchLevel(TorchDispatchMode):
         return outputs
 
     def _outputs(self, func: Any, args: Any, kwargs: Any) -> Any:
-        if func in _PRODUCTS:
-            _refuse_two_types(args)
+        refuse_two_types(func, args)
         known = self.world.known
         own = own_result(func, symbolic=known is None)
         if own is not None:
@@ -236,59 +236,6 @@ def _fakes_in(values: Any) -> Iterator[FakeTensor]:
         yield from _fakes_in(list(values.values()))
 
 
-def _constants(func: Any, args: Any) -> Any:
-    """The arguments of an operator that computes with sizes or constants of a program, not with its tensors; or None.
-
-    TorchScript hands the constants that were numbers over as numbers, where its own operators take tensors.
-    """
-    if _computes_sizes(func, args):
-        return args
-    if not _asks_constants(func, args):
-        return None
-    with _disable_current_modes():
-        return tuple(value if isinstance(value, torch.Tensor) else torch.as_tensor(value) for value in args)
-
-
-_PRODUCTS = (
-    torch.ops.aten.mm.default,
-    torch.ops.aten.bmm.default,
-    torch.ops.aten.addmm.default,
-    torch.ops.aten.baddbmm.default,
-    torch.ops.aten.linear.default,
-)
-
-
-def _refuse_two_types(args: Any) -> None:
-    """Torch's kernels refuse factors of two types; its functions for shapes let them pass."""
-    kinds = [value.dtype for value in args if isinstance(value, torch.Tensor)]
-    if len(set(kinds)) > 1:
-        raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {' and '.join(map(str, kinds))}")
-
-
-def _computes_sizes(func: Any, args: Any) -> bool:
-    """Whether an operator is arithmetic on sizes, which traced TorchScript does on real integer scalars."""
-    tensors = [value for value in args if isinstance(value, torch.Tensor)]
-    if not tensors or func._schema.is_mutable:
-        return False
-    return all(
-        type(tensor) is torch.Tensor and tensor.dim() == 0 and not tensor.dtype.is_floating_point for tensor in tensors
-    )
-
-
-def _asks_constants(func: Any, args: Any) -> bool:
-    """Whether TorchScript asks for a number it holds (a scale), or, optimising, whether two constants are equal."""
-    if func is torch.ops.aten._local_scalar_dense.default:
-        return isinstance(args[0], int | float) or _is_constant(args[0])
-    return func is torch.ops.aten.equal.default and all(
-        isinstance(value, int | float) or (type(value) is torch.Tensor and not value.is_meta) for value in args
-    )
-
-
-def _is_constant(value: Any) -> bool:
-    """Whether it is a number of the program's own, as scripts from files hold them: one element, no weight."""
-    return type(value) is torch.Tensor and value.numel() == 1 and not value.requires_grad and not value.is_meta
-
-
 @contextmanager
 def _quiet_torch() -> Iterator[None]:
     """Keep torch from logging a traceback for shapes that do not fit, and from warning of our hooks on modules.
@@ -337,22 +284,6 @@ def _module_hooks(recorder: Recorder, names: Mapping[int, str], read_size: SizeR
             handle.remove()
 
 
-@dataclass(frozen=True)
-class Training:
-    """What a training step does around the forward pass.
-
-    Attributes:
-        loss: from what the program returns to a scalar, its operations counted; None starts the backward pass from
-            given gradients of all floating-point results, at no cost.
-        optimiser: its name or one of torch.optim; None for no step.
-        clip: whether gradients are clipped by their global norm before the step.
-    """
-
-    loss: Callable[[Any], torch.Tensor] | None = None
-    optimiser: str | torch.optim.Optimizer | None = "adam"
-    clip: bool = False
-
-
 def trace(
     program: Callable[..., Any],
     args: tuple[Any, ...],
@@ -399,7 +330,7 @@ def trace(
         if inspect.isgenerator(results):
             results = list(results)
         if training is not None:
-            _backward(recorder, results, training)
+            backward(recorder, results, training)
             recorder.end()
             if isinstance(program, torch.nn.Module):
                 record_update(recorder, program, update, clip=training.clip)
@@ -418,18 +349,3 @@ def _give(live: LiveMemory, program: Any, inputs: Any, training: Training | None
         if training is not None:
             live.watch_gradients(program.parameters())
     live.give("inputs", tree_flatten(inputs)[0])
-
-
-def _backward(recorder: Recorder, results: Any, training: Training) -> None:
-    """Differentiate what the program returned with respect to everything that requires it."""
-    if training.loss is not None:
-        results = training.loss(results)
-    roots = [value for value in tensors_within(results) if value.requires_grad]
-    if not roots:
-        raise CountingError("nothing to train: no result depends on a parameter or input that requires a gradient")
-    recorder.begin_backward()
-    with recorder.silence(), nullcontext() if recorder.live is None else recorder.live.suspend():
-        seeds = [torch.empty_like(root) for root in roots]
-    if recorder.live is not None:
-        recorder.live.give("seeds", seeds)
-    torch.autograd.backward(roots, seeds)
