@@ -96,9 +96,12 @@ def test_killed_training_resumes_to_the_same_weights(
 def test_two_processes_do_what_one_does_with_the_doubled_batch(
     tmp_path: Path, recipe: Path, write_tones: Callable[..., Path], random_texts: Callable[[int], list[str]]
 ) -> None:
-    manifest = write_tones(random_texts(32))
+    # One utterance fills a batch alone: the second process has none of it.
+    manifest = write_tones([*random_texts(31), "abcd " * 22])
+    accumulated = RECIPE.replace("epochs = 2", "epochs = 2\naccumulate = 2")
     doubled = tmp_path / "doubled.toml"
-    doubled.write_text(RECIPE.replace("batch_seconds = 6.0", "batch_seconds = 12.0"))
+    doubled.write_text(accumulated.replace("batch_seconds = 6.0", "batch_seconds = 12.0"))
+    recipe.write_text(accumulated)
     one, two = tmp_path / "one", tmp_path / "two"
     subprocess.run(command(one, manifest, doubled), check=True, env=ENVIRONMENT, capture_output=True)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]

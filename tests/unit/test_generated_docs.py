@@ -9,6 +9,8 @@ from types import ModuleType
 import pytest
 
 from deepspeech2.speech.scoring import count_character_errors
+from recipes.baseline import tabulate as baseline
+from recipes.small import tabulate as small
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -62,3 +64,14 @@ def test_the_figures_of_the_speed_page_are_current() -> None:
     text = (DOCS / "speed.md").read_text()
     assert load("speed").page(text) == text
     assert "| int8 |" in text
+
+
+def test_the_pages_of_the_recipes_are_current() -> None:
+    recipes = DOCS.parent / "recipes"
+    text = (recipes / "baseline" / "README.md").read_text()
+    assert baseline.filled(text) == text
+    assert "| 4.5 | epoch 3 |" in text
+    assert (
+        f"<!-- results -->\n{small.results_table()}\n<!-- /results -->" in (recipes / "small" / "README.md").read_text()
+    )
+    assert small.curves() == (recipes / "small" / "curves.svg").read_text()
