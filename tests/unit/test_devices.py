@@ -14,6 +14,7 @@ import torch
 
 from deepspeech2.errors import OptionError
 from deepspeech2.speech.build import build_model
+from deepspeech2.speech.ctc_loss import ctc_losses
 from deepspeech2.speech.devices import choose_device, device_of
 from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
 from deepspeech2.speech.precision import forward_in
@@ -118,3 +119,16 @@ def test_what_autocasts(monkeypatch: pytest.MonkeyPatch) -> None:
             assert called == []
     with forward_in("bfloat16", torch.device("cuda", 1)):
         assert called == [("cuda", torch.bfloat16)]
+
+
+def test_the_loss_takes_labels_beside_the_log_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As CUDA wants them; torch computes it there, on the CPU and on meta, and the CPU for all other devices.
+    given: list[torch.Tensor] = []
+
+    def ctc_loss(log_probs: torch.Tensor, labels: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+        given.extend([log_probs, labels])
+        return log_probs.new_zeros(1)
+
+    monkeypatch.setattr(torch.nn.functional, "ctc_loss", ctc_loss)
+    ctc_losses(torch.zeros(1, 9, 5, device="meta"), torch.tensor([9]), torch.tensor([1, 2]), torch.tensor([2]))
+    assert [tensor.device.type for tensor in given] == ["meta", "meta"]

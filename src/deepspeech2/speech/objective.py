@@ -34,7 +34,7 @@ def feasible_losses(
     losses = ctc_losses(
         log_probs.index_select(0, keep.to(log_probs.device)).float(),
         output_frames[keep.to(output_frames.device)],
-        torch.cat(kept).to(log_probs.device),
+        torch.cat(kept),
         batch.label_lengths[keep],
         norm_by_times=norm_by_times,
     )
