@@ -147,3 +147,18 @@ def test_training_goes_on_from_the_model_of_the_package(
             main([*arguments, "--output", str(tmp_path / "other"), *wrong])
         assert stopped.value.code == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("inside", ["file", "file/deeper", "new/deeper"])
+def test_a_folder_that_cannot_be_written_is_named_first(
+    tmp_path: Path, inside: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    arguments = ["train", str(tmp_path / "lost.jsonl"), "--dev", str(tmp_path / "lost.jsonl")]
+    with pytest.raises(SystemExit) as stopped:
+        main([*arguments, "--output", str(tmp_path / inside)])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert ("cannot be written" if inside.startswith("file") else "lost.jsonl: no such manifest") in error
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -81,6 +81,7 @@ def train(
     from dataclasses import replace
 
     from deepspeech2.errors import OptionError
+    from deepspeech2.files import check_writable
     from deepspeech2.speech.devices import choose_device, use_device
     from deepspeech2.speech.distributed import join_world, leave_world
     from deepspeech2.speech.recipe import Recipe, read_recipe
@@ -98,7 +99,8 @@ def train(
         raise OptionError(f"expected --log-every of 1 or more, found {log_every}")
     if tensorboard:
         import_summary_writer()
-    output.mkdir(parents=True, exist_ok=True)  # what cannot be written is to be said before the work
+    # What cannot be written is to be said before the work, and leaves no folder behind.
+    check_writable(next(place for place in (output, *output.absolute().parents) if place.exists()) / STATE_FILE)
     place = choose_device(device)
     use_device(place)
     world = join_world()
