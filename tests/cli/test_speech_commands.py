@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import soundfile
 
 from deepspeech2.cli.main import main
 from deepspeech2.speech.audio import load_audio
@@ -60,6 +61,20 @@ def test_transcribe_goes_on_past_a_bad_file(
     assert "1 of 2 files" in output.err
     assert run("transcribe", CLIP, *options) == 0
     assert capsys.readouterr().out == expected_text(checkpoint) + "\n"
+
+
+def test_telephone_speech_is_named(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    samples = load_audio(CLIP, 8000, duration_seconds=2.0)
+    for name in ("first.wav", "second.wav"):
+        soundfile.write(tmp_path / name, samples, 8000)
+    files = (tmp_path / "first.wav", CLIP, tmp_path / "second.wav")
+    assert run("transcribe", *files, "--model", checkpoint, "--decoder", "greedy", "--format", "json") == 0
+    output = capsys.readouterr()
+    assert [json.loads(line)["sample_rate"] for line in output.out.splitlines()] == [8000, 16_000, 8000]
+    (note,) = output.err.splitlines()
+    assert f"{files[0]} (8000 Hz) and 1 more: recorded below the 16000 Hz" in note
+    assert run("transcribe", CLIP, "--model", checkpoint, "--decoder", "greedy") == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_transcribe_writes_files(checkpoint: Path, tmp_path: Path) -> None:

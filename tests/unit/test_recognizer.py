@@ -205,6 +205,7 @@ def test_formats() -> None:
     )
     record = json.loads(format_transcript(TRANSCRIPT, "json"))
     assert record["text"] == "hello big world"
+    assert record["sample_rate"] == 16_000
     assert record["words"][1] == {"text": "big", "start": 1.0, "end": 1.25, "confidence": 0.8}
     with pytest.raises(OptionError, match="found 'doc'"):
         format_transcript(TRANSCRIPT, "doc")

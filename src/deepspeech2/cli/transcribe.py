@@ -134,9 +134,12 @@ def _collect(outcomes: Iterator[Outcome], results: Results, done: int, total: in
     from rich.console import Console
     from rich.progress import Progress
 
+    from deepspeech2.speech.audio import SAMPLE_RATE
+
     console = Console(stderr=True)
     shown = console.is_terminal and total > 1 and not (isinstance(results, _Printed) and sys.stdout.isatty())
-    failed = 0
+    failed = narrow = 0
+    first = ""
     with Progress(console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task("transcribing", total=total, completed=done)
         for outcome in outcomes:
@@ -145,7 +148,16 @@ def _collect(outcomes: Iterator[Outcome], results: Results, done: int, total: in
                 print(f"ds2: {outcome.reason}", file=sys.stderr)
             else:
                 results.add(outcome.index, outcome.transcript)
+                if outcome.transcript.sample_rate < SAMPLE_RATE:
+                    narrow += 1
+                    first = first or f"{outcome.transcript.source} ({outcome.transcript.sample_rate} Hz)"
             bar.advance(task)
+    if narrow:
+        more = f" and {narrow - 1} more" if narrow > 1 else ""
+        print(
+            f"ds2: {first}{more}: recorded below the {SAMPLE_RATE} Hz the network learned from; expect more errors",
+            file=sys.stderr,
+        )
     return failed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +25,19 @@ WINDOW_SAMPLES = 320
 _BLOCK_VALUES = 1 << 18
 # Below this a file is not speech but a damaged header, and resampling would multiply it without bound.
 _LOWEST_RATE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """Audio as it was read.
+
+    Attributes:
+        samples: Mono samples at the rate asked for, shape (samples,), float32.
+        native_rate: Samples per second of the recording itself; above half of it there is no sound.
+    """
+
+    samples: NDArray[np.float32]
+    native_rate: int
 
 
 def load_audio(
@@ -56,6 +70,21 @@ def load_audio(
         >>> samples.shape
         (159920,)
     """
+    return read_audio(source, sample_rate, offset_seconds=offset_seconds, duration_seconds=duration_seconds).samples
+
+
+def read_audio(
+    source: str | os.PathLike[str] | BinaryIO,
+    sample_rate: int = SAMPLE_RATE,
+    *,
+    offset_seconds: float = 0.0,
+    duration_seconds: float | None = None,
+) -> Audio:
+    """`load_audio` for those who need to know the recording's own rate as well.
+
+    Raises:
+        AudioError: As `load_audio`.
+    """
     name = _name(source)
     if sample_rate <= 0 or offset_seconds < 0 or (duration_seconds is not None and duration_seconds <= 0):
         raise AudioError(
@@ -67,7 +96,7 @@ def load_audio(
     if native_rate != sample_rate:
         samples = soxr.resample(samples, native_rate, sample_rate).astype(np.float32, copy=False)
         check_samples(samples, name, minimum=1)  # values near the largest float32 overflow
-    return samples
+    return Audio(samples, native_rate)
 
 
 def check_samples(samples: NDArray[Any], name: str, minimum: int = WINDOW_SAMPLES) -> None:

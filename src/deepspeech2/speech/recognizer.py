@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deepspeech2.ctc import Alphabet, BeamDecoder, BeamOptions, GreedyDecoder, Hypothesis, load_language_model
 from deepspeech2.errors import AudioError, OptionError
-from deepspeech2.speech.audio import SAMPLE_RATE, load_audio
+from deepspeech2.speech.audio import SAMPLE_RATE, Audio, read_audio
 from deepspeech2.speech.checkpoints import load_model
 from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.devices import choose_device, device_of
@@ -43,11 +43,13 @@ class Prepared:
         features: Normalised spectrogram, (161, frames).
         seconds: Length of the audio.
         name: The file, for messages and transcripts.
+        native_rate: Samples per second of the recording itself.
     """
 
     features: NDArray[np.float32]
     seconds: float
     name: str
+    native_rate: int = SAMPLE_RATE
 
 
 class Recognizer:
@@ -194,8 +196,9 @@ class Recognizer:
         Raises:
             AudioError: The audio cannot be used.
         """
-        samples, name = self._samples(source)
-        return Prepared(self.normalizer(spectrogram(samples, name=name)), len(samples) / SAMPLE_RATE, name)
+        audio, name = self._audio(source)
+        features = self.normalizer(spectrogram(audio.samples, name=name))
+        return Prepared(features, len(audio.samples) / SAMPLE_RATE, name, audio.native_rate)
 
     def recognize(self, prepared: Sequence[Prepared], *, threads: int = 1) -> list[Transcript]:
         """Recognise what `prepare` made of several pieces of audio, together; with several threads that decode."""
@@ -225,15 +228,15 @@ class Recognizer:
         """The network that runs; a recogniser of another kind of network has its own."""
         return optimize_for_inference(model, weights)
 
-    def _samples(self, source: Source) -> tuple[NDArray[np.float32], str]:
+    def _audio(self, source: Source) -> tuple[Audio, str]:
         if isinstance(source, np.ndarray):
-            return source, "samples"
+            return Audio(source, SAMPLE_RATE), "samples"
         if isinstance(source, Utterance):
             length = source.duration or None
-            samples = load_audio(source.audio_path, offset_seconds=source.offset, duration_seconds=length)
-            return samples, str(source.audio_path)
+            audio = read_audio(source.audio_path, offset_seconds=source.offset, duration_seconds=length)
+            return audio, str(source.audio_path)
         name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "stream"))
-        return load_audio(source), name
+        return read_audio(source), name
 
     def _transcript(self, hypothesis: Hypothesis, item: Prepared) -> Transcript:
         step, seconds = self.seconds_per_frame, item.seconds
@@ -247,4 +250,4 @@ class Recognizer:
             for word in hypothesis.words
         )
         text = " ".join(hypothesis.text.split())
-        return Transcript(text, words, seconds, hypothesis.score, item.name)
+        return Transcript(text, words, seconds, hypothesis.score, item.name, item.native_rate)
