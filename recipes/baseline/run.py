@@ -87,7 +87,7 @@ def plan(arguments: argparse.Namespace) -> tuple[Baseline, TrainingOptions]:
 
 def train(trainer: Trainer, output: Path) -> None:
     """Run to the last epoch, saving everything when interrupted."""
-    log = TrainingLog(output, resume_step=trainer.state.step)
+    log = TrainingLog(output, state=trainer.state)
 
     def on_epoch(report: EpochReport) -> None:
         log.epoch(report)

@@ -102,11 +102,11 @@ def train(sets: Sets, recipe: Recipe, output: Path) -> tuple[int, float]:
     for name, utterances in zip(names, sets.values(), strict=False):
         write_manifest(output / f"{name}.jsonl", utterances)
     data = TrainingData(*(output / f"{name}.jsonl" for name in names))
-    trainer, report = set_up_training(data, recipe, output)
+    trainer, report, _ = set_up_training(data, recipe, output)
     print(report.summary(), flush=True)
     if (output / STATE_FILE).exists():
         trainer.resume()
-    log = TrainingLog(output, resume_step=trainer.state.step)
+    log = TrainingLog(output, state=trainer.state)
 
     def on_epoch(found: EpochReport) -> None:
         log.epoch(found)

@@ -45,6 +45,15 @@ def replacement(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_partial(folder: Path, suffix: str) -> None:
+    """Remove what `replacement` had begun in a folder for names that end in `suffix` when the process was killed.
+
+    Only for folders that one process writes: what another is writing there would be removed as well.
+    """
+    for left in folder.glob(f".*{suffix}.*.partial"):
+        left.unlink(missing_ok=True)
+
+
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Refuse, before hours of work, a file that cannot be written after them; leaves nothing behind.
 

@@ -27,7 +27,7 @@ def test_real_speech_is_learnt(tmp_path: Path) -> None:
         batching=BatchingOptions(batch_seconds=12.0),
         schedule=ScheduleOptions(peak=5e-3, warmup_steps=10),
     )
-    trainer, report = set_up_training(TrainingData(SPEECH, SPEECH), Recipe(network, training), tmp_path)
+    trainer, report, _ = set_up_training(TrainingData(SPEECH, SPEECH), Recipe(network, training), tmp_path)
     assert len(report.usable) == 6
     first = trainer.run()[0]
     assert first.wer > 0.9

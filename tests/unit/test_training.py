@@ -23,7 +23,7 @@ from deepspeech2.speech.data.loading import Batch, BatchLoader
 from deepspeech2.speech.data.manifest import read_manifest
 from deepspeech2.speech.data.prepare import fit_normalizer
 from deepspeech2.speech.distributed import synchronize_batch_norm
-from deepspeech2.speech.dropout import drop_inputs
+from deepspeech2.speech.dropout import inputs_dropped
 from deepspeech2.speech.objective import evaluate_greedy, feasible_losses
 from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
 from deepspeech2.speech.recipe import Recipe
@@ -120,13 +120,14 @@ def test_stop_saves_and_resume_goes_on_to_the_same_weights(loader: BatchLoader, 
 def test_dropout_is_of_training_alone_and_keeps_the_mean() -> None:
     layer = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.ones_(layer.weight)
-    drop_inputs([layer], 0.25)
     x = torch.full((40_000, 1), 3.0)
-    seen = layer(x)
+    with inputs_dropped([layer], 0.25):
+        seen, judged = layer(x), layer.eval()(x)
+    assert torch.equal(judged, x)
+    assert torch.equal(layer.train()(x), x)
     assert sorted(set(seen.flatten().tolist())) == [0.0, 4.0]
     # Four standard deviations of the share of zeros.
     assert (seen == 0).float().mean().item() == pytest.approx(0.25, abs=4 * (0.25 * 0.75 / 40_000) ** 0.5)
-    assert torch.equal(layer.eval()(x), x)
     assert list(layer.state_dict()) == ["weight"]
 
 
@@ -210,8 +211,8 @@ def test_whether_a_text_fits_is_asked_of_the_network_that_is_trained(
     for stride, usable in ((3, 1), (1, 2)):
         network = replace(NETWORK, convolutions=(ConvolutionOptions(4, (41, 11), (4, stride)),))
         data = TrainingData(manifest, manifest)
-        _, report = set_up_training(data, Recipe(network, training), tmp_path / str(stride))
-        assert len(report.usable) == usable
+        setup = set_up_training(data, Recipe(network, training), tmp_path / str(stride))
+        assert len(setup.train.usable) == len(setup.dev.usable) == usable
 
 
 class Damaged(BatchLoader):

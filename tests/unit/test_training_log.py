@@ -11,6 +11,7 @@ import pytest
 from deepspeech2.cli.main import main
 from deepspeech2.errors import OptionError
 from deepspeech2.speech.training import EpochReport, StepReport
+from deepspeech2.speech.training_checkpoints import TrainingState
 from deepspeech2.speech.training_log import TrainingLog
 
 
@@ -28,7 +29,7 @@ def test_a_resumption_takes_back_what_came_after_its_state(tmp_path: Path) -> No
     log.close()
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write('{"step": 4, "lo')  # as a kill leaves it
-    log = TrainingLog(tmp_path, resume_step=2, every=1)
+    log = TrainingLog(tmp_path, state=TrainingState(step=2), every=1)
     log.step(step(3))
     log.epoch(EPOCH)
     log.close()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
 
+    from deepspeech2.speech.data.preflight import Problem
     from deepspeech2.speech.network import DeepSpeech2
-    from deepspeech2.speech.training import EpochReport, StepReport
+    from deepspeech2.speech.training import EpochReport, StepReport, Trainer
 
 
 def train(
@@ -35,8 +37,9 @@ def train(
 ) -> None:
     """Train a DeepSpeech2 on a manifest of speech.
 
-    OUTPUT receives latest, best, average and epoch-NNN.safetensors, log.jsonl and the state to resume from. Killed at
-    any moment, the same command with --resume ends with the same weights. Several processes: start with torchrun.
+    OUTPUT receives latest, best, average and epoch-NNN.safetensors, log.jsonl, left_out.jsonl (the utterances that
+    cannot be used, and why) and the state to resume from. Killed at any moment, the same command with --resume ends
+    with the same weights. Several processes: start with torchrun.
 
     Examples:
     ```
@@ -92,51 +95,77 @@ def train(
     settings = read_recipe(recipe) if recipe else Recipe()
     if epochs is not None:
         settings = replace(settings, training=replace(settings.training, epochs=epochs))
-    state_exists = (output / STATE_FILE).exists()
-    if state_exists and not resume:
-        raise OptionError(f"{output} holds a training; add --resume to go on with it, or choose another folder")
     if log_every < 1:
         raise OptionError(f"expected --log-every of 1 or more, found {log_every}")
     if tensorboard:
         import_summary_writer()
-    # What cannot be written is to be said before the work, and leaves no folder behind.
-    check_writable(next(place for place in (output, *output.absolute().parents) if place.exists()) / STATE_FILE)
     place = choose_device(device)
     use_device(place)
     world = join_world()
+    # Of several processes only the leading one has the files of the training for sure.
+    state_exists = bool(world.told([float((output / STATE_FILE).exists())])[0])
+    if state_exists and not resume:
+        raise OptionError(f"{output} holds a training; add --resume to go on with it, or choose another folder")
+    # What cannot be written is to be said before the work, and leaves no folder behind.
+    check_writable(next(place for place in (output, *output.absolute().parents) if place.exists()) / STATE_FILE)
     display = _Display(world.leads)
     data = TrainingData(manifest, dev, vocabulary, normalizer, initial_model, cache)
     with display:
-        trainer, report = set_up_training(data, settings, output, world=world, device=place, progress=display.preparing)
-        display.say(report.summary())
+        training = set_up_training(data, settings, output, world=world, device=place, progress=display.preparing)
+        trainer = training.trainer
+        display.say(f"train: {training.train.summary()}")
+        display.say(f"dev: {training.dev.summary()}")
+        if world.leads:
+            _name_left_out((*training.train.problems, *training.dev.problems), display, output)
         if state_exists:
             trainer.resume()
             display.say(f"resuming after update {trainer.state.step}, epoch {trainer.state.epoch + 1}")
-        previous = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-
-        def stop(number: int, _: object) -> None:
-            trainer.stop()
-            signal.signal(number, signal.SIG_DFL)  # the second one ends it at once; the last state stays
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, stop)
         try:
-            if world.leads:
-                if utilisation:
-                    display.measure(training_flops(trainer.model), peak_flops(settings.training.precision, place))
-                _run_logged(trainer, display, output, (log_every, tensorboard))
-            else:
-                trainer.run()
+            with _stopped_by_signals(trainer):
+                if world.leads:
+                    if utilisation:
+                        display.measure(training_flops(trainer.model), peak_flops(settings.training.precision, place))
+                    _run_logged(trainer, display, output, (log_every, tensorboard))
+                else:
+                    trainer.run()
         finally:
-            for number, handler in zip((signal.SIGINT, signal.SIGTERM), previous, strict=True):
-                signal.signal(number, handler)
             leave_world()
 
 
-def _run_logged(trainer: Any, display: _Display, output: Path, logging: tuple[int, bool]) -> None:
+@contextmanager
+def _stopped_by_signals(trainer: Trainer) -> Iterator[None]:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.getsignal(number) for number in numbers]
+
+    def stop(number: int, _: object) -> None:
+        trainer.stop()
+        signal.signal(number, signal.SIG_DFL)  # the second one ends it at once; the last state stays
+
+    for number in numbers:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, previous, strict=True):
+            signal.signal(number, handler)
+
+
+def _name_left_out(problems: Sequence[Problem], display: _Display, output: Path) -> None:
+    from deepspeech2.speech.data.prepare import write_problems
+
+    if not problems:
+        return
+    for problem in problems[:5]:
+        display.say(f"left out: {problem}")
+    output.mkdir(parents=True, exist_ok=True)
+    write_problems(output / "left_out.jsonl", problems)
+    display.say(f"all {len(problems)} that are left out: {output / 'left_out.jsonl'}")
+
+
+def _run_logged(trainer: Trainer, display: _Display, output: Path, logging: tuple[int, bool]) -> None:
     from deepspeech2.speech.training_log import TrainingLog
 
-    log = TrainingLog(output, resume_step=trainer.state.step, every=logging[0], tensorboard=logging[1])
+    log = TrainingLog(output, state=trainer.state, every=logging[0], tensorboard=logging[1])
 
     def on_step(report: StepReport) -> None:
         log.step(report)

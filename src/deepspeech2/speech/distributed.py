@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, distributed, nn
@@ -57,6 +61,30 @@ class World:
         tensor = torch.tensor(values, dtype=torch.float64)
         distributed.broadcast(tensor, 0)
         return [float(value) for value in tensor]
+
+    @contextmanager
+    def file_of_the_leader(self, path: Path) -> Iterator[Path]:
+        """Where this process can read a file that the leading process has on its disk, which may be another's.
+
+        The path itself on the leading process, whether it exists or not; a copy that goes with the block on the others.
+        """
+        if self.size == 1:
+            yield path
+            return
+        content = path.read_bytes() if self.leads and path.is_file() else b""
+        (size,) = self.told([float(len(content))])
+        tensor = (
+            torch.frombuffer(bytearray(content), dtype=torch.uint8)
+            if content
+            else torch.empty(int(size), dtype=torch.uint8)
+        )
+        if size:
+            distributed.broadcast(tensor, 0)
+        with TemporaryDirectory() as folder:
+            copy = Path(folder) / path.name
+            if size and not self.leads:
+                copy.write_bytes(tensor.numpy().tobytes())
+            yield path if self.leads else copy
 
     def wait(self) -> None:
         """Wait until every process is here."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
 from torch.nn import functional
 
 
-def drop_inputs(layers: Iterable[nn.Module], probability: float) -> None:
-    """Let layers see their first input with dropout while they are in training mode.
+@contextmanager
+def inputs_dropped(layers: Iterable[nn.Module], probability: float) -> Iterator[None]:
+    """Let layers see their first input with dropout while the block lasts and they are in training mode.
 
     The random numbers are torch's global ones.
 
@@ -22,5 +24,9 @@ def drop_inputs(layers: Iterable[nn.Module], probability: float) -> None:
     def drop(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         return (functional.dropout(inputs[0], probability, layer.training), *inputs[1:])
 
-    for layer in layers:
-        layer.register_forward_pre_hook(drop)
+    hooks = [layer.register_forward_pre_hook(drop) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -17,18 +17,19 @@ from torch.nn.parallel import DistributedDataParallel
 
 from deepspeech2.ctc import Alphabet
 from deepspeech2.errors import InputError, OptionError
+from deepspeech2.files import remove_partial
 from deepspeech2.speech.averaging import average_models
 from deepspeech2.speech.checkpoints import save_model
 from deepspeech2.speech.data.batching import plan_batches, share_of
 from deepspeech2.speech.data.loading import Batch, BatchLoader, load_ahead
-from deepspeech2.speech.data.manifest import data_digest
 from deepspeech2.speech.devices import device_of
 from deepspeech2.speech.distributed import World, synchronize_batch_norm
-from deepspeech2.speech.dropout import drop_inputs
+from deepspeech2.speech.dropout import inputs_dropped
 from deepspeech2.speech.network import DeepSpeech2
 from deepspeech2.speech.objective import evaluate_greedy, feasible_losses
 from deepspeech2.speech.precision import forward_in, products_in
 from deepspeech2.speech.training_checkpoints import TrainingState, load_state, save_state
+from deepspeech2.speech.training_identity import training_identity
 from deepspeech2.speech.training_options import TrainingOptions
 
 STATE_FILE = "training-state.safetensors"
@@ -131,26 +132,17 @@ class Trainer:
         self._unusable = 0
         if self.world.size > 1:
             synchronize_batch_norm(model)
-        if options.dropout:
-            drop_inputs([*model.recurrent[1:], model.output], options.dropout)
         self._optimizer = _optimizer(model, options)
-        self._identity = {
-            "options": {k: v for k, v in asdict(options).items() if k not in ("epochs", "workers", "patience")},
-            "network": asdict(model.options),
-            "labels": list(model.labels),
-            "utterances": len(train.utterances),
-            "data": [data_digest(loader.utterances) for loader in (train, dev)],
-            "augmentation": None if train.augmentation is None else asdict(train.augmentation),
-            "processes": self.world.size,
-        }
+        self._identity = training_identity(model, options, train, dev, self.world.size)
 
     def resume(self) -> None:
-        """Go back to where the training in the folder stood.
+        """Go back to where the training in the folder of the leading process stood.
 
         Raises:
             CheckpointError: There is no state, or it belongs to another training.
         """
-        self.state = load_state(self.folder / STATE_FILE, self.model, self._optimizer, self._identity)
+        with self.world.file_of_the_leader(self.folder / STATE_FILE) as path:
+            self.state = load_state(path, self.model, self._optimizer, self._identity)
 
     def stop(self) -> None:
         """Ask `run` to save the state after the update in progress and to raise KeyboardInterrupt.
@@ -180,10 +172,13 @@ class Trainer:
             AudioError: An utterance cannot be read; run `preflight` first.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.world.leads:
+            remove_partial(self.folder, ".safetensors")
         wrapped: nn.Module = self.model
         if self.world.size > 1:
-            wrapped = DistributedDataParallel(self.model, broadcast_buffers=False)
-        with products_in(self.options.precision):
+            wrapped = DistributedDataParallel(self.model, forward_sync_buffers=False)
+        dropped = [*self.model.recurrent[1:], self.model.output] if self.options.dropout else []
+        with products_in(self.options.precision), inputs_dropped(dropped, self.options.dropout):
             while self.state.epoch < self.options.epochs and not self._out_of_patience():
                 started = time.perf_counter()
                 self._epoch(wrapped, on_step)
@@ -219,10 +214,10 @@ class Trainer:
             loss, characters, norm = self._update(wrapped, group, rate)
             state.position += len(group)
             stopping = bool(self.world.highest(int(self._stopping)))
+            if on_step:  # before the state is saved: a resumption takes surplus records back, and could not make one up
+                on_step(self._step_report(plan, group, (loss / max(1, characters), rate, norm), started, waited))
             if stopping or (options.checkpoint_steps and state.step % options.checkpoint_steps == 0):
                 self._save()
-            if on_step:
-                on_step(self._step_report(plan, group, (loss / max(1, characters), rate, norm), started, waited))
             if stopping:
                 raise KeyboardInterrupt
 

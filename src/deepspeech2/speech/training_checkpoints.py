@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 
 from deepspeech2.errors import CheckpointError
 from deepspeech2.files import replacement
+from deepspeech2.speech.features import Normalizer
 
 _FORMAT = "deepspeech2 training state 1"
 
@@ -52,7 +55,7 @@ def save_state(
     Args:
         path: Where to.
         state: Position and history.
-        model: Its parameters and running statistics are written.
+        model: Its parameters, running statistics and normaliser are written.
         optimizer: Its moments are written.
         identity: What must be the same when the training goes on: options, labels, data.
     """
@@ -60,6 +63,9 @@ def save_state(
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in moments.items()}
     tensors["random/cpu"] = torch.get_rng_state()
+    normalizer = getattr(model, "normalizer", None)
+    if isinstance(normalizer, Normalizer):
+        tensors |= {f"normalizer/{name}": torch.from_numpy(getattr(normalizer, name)) for name in ("mean", "std")}
     header = {"format": _FORMAT, "state": _encode(state), "identity": _encode(identity)}
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with replacement(path) as temporary:
@@ -78,18 +84,11 @@ def load_state(
         CheckpointError: The file is missing or damaged, or belongs to a training with other options, labels or
             data; the message names the first that differs.
     """
-    try:
-        with safe_open(str(path), "pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != _FORMAT:
-                raise CheckpointError(
-                    f"{path}: expected a training state of this package, found {header.get('format')}"
-                )
-            _check_identity(path, msgspec.json.decode(header["identity"]), identity)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            state = msgspec.convert(msgspec.json.decode(header["state"]), TrainingState)
-    except (OSError, SafetensorError, KeyError, msgspec.MsgspecError) as error:
-        raise CheckpointError(f"{path}: cannot be read as a training state ({error})") from error
+    with _opened(path) as file:
+        header = file.metadata()
+        _check_identity(path, msgspec.json.decode(header["identity"]), identity)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        state = msgspec.convert(msgspec.json.decode(header["state"]), TrainingState)
     try:
         model.load_state_dict(_under(tensors, "model/"))
     except RuntimeError as error:
@@ -97,6 +96,30 @@ def load_state(
     _load_moments(optimizer, _under(tensors, "optimizer/"))
     torch.set_rng_state(tensors["random/cpu"])
     return state
+
+
+def stored_normalizer(path: Path) -> Normalizer | None:
+    """The normaliser in a training state, if it has one.
+
+    Raises:
+        CheckpointError: The file is damaged.
+    """
+    with _opened(path) as file:
+        if "normalizer/mean" not in file.keys():  # noqa: SIM118
+            return None
+        return Normalizer(*(file.get_tensor(f"normalizer/{name}").numpy() for name in ("mean", "std")))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(str(path), "pt") as file:
+            found = (file.metadata() or {}).get("format")
+            if found != _FORMAT:
+                raise CheckpointError(f"{path}: expected a training state of this package, found {found}")
+            yield file
+    except (OSError, SafetensorError, KeyError, msgspec.MsgspecError) as error:
+        raise CheckpointError(f"{path}: cannot be read as a training state ({error})") from error
 
 
 def _check_identity(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:

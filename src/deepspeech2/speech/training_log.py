@@ -11,6 +11,7 @@ from typing import Any
 from deepspeech2.errors import OptionError
 from deepspeech2.files import replacing
 from deepspeech2.speech.training import EpochReport, StepReport
+from deepspeech2.speech.training_checkpoints import TrainingState
 
 LOG_FILE = "log.jsonl"
 
@@ -18,11 +19,12 @@ LOG_FILE = "log.jsonl"
 class TrainingLog:
     """Writes ``log.jsonl``: a record for every `every`-th update and for every epoch.
 
-    A resumed training takes back what was logged after the state it starts from, so that no update is there twice.
+    A resumed training takes back what was logged after the state it starts from, so that no update is there twice, and
+    makes up for epochs that ended in that state but were not logged when it was killed.
 
     Args:
         folder: The training's folder.
-        resume_step: Updates behind the state that is resumed; 0 starts a new log.
+        state: The state that is resumed; None starts a new log.
         every: Updates between two records.
         tensorboard: Also write TensorBoard's event files to ``folder/tensorboard``.
 
@@ -30,19 +32,32 @@ class TrainingLog:
         OptionError: `tensorboard` was asked for and the package is not installed.
     """
 
-    def __init__(self, folder: Path, *, resume_step: int = 0, every: int = 20, tensorboard: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, state: TrainingState | None = None, every: int = 20, tensorboard: bool = False
+    ) -> None:
         if every < 1:
             raise OptionError(f"expected at least one update between two records of the log, found {every}")
         folder.mkdir(parents=True, exist_ok=True)
+        state = state or TrainingState()
         self._every = every
         self._writer: Any = None
         if tensorboard:
-            self._writer = import_summary_writer()(str(folder / "tensorboard"), purge_step=resume_step + 1)
+            self._writer = import_summary_writer()(str(folder / "tensorboard"), purge_step=state.step + 1)
         path = folder / LOG_FILE
-        kept = [line for line in _lines(path) if json.loads(line)["step"] <= resume_step]
+        kept, logged = [], 0
+        for line in _lines(path):
+            record = json.loads(line)
+            if record.get("kind") == "epoch":
+                if logged == len(state.history):
+                    continue
+                logged += 1
+            if record["step"] <= state.step:
+                kept.append(line)
         with replacing(path) as file:
             file.writelines(line + "\n" for line in kept)
         self._file = path.open("a", encoding="utf-8")
+        for unlogged in state.history[logged:]:
+            self.epoch(EpochReport(**unlogged))
 
     def step(self, report: StepReport) -> None:
         """Log an update when its turn has come."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +19,14 @@ from deepspeech2.speech.data.feature_cache import FeatureCache
 from deepspeech2.speech.data.labels import build_labels, read_labels
 from deepspeech2.speech.data.loading import BatchLoader
 from deepspeech2.speech.data.manifest import Utterance, read_manifest
-from deepspeech2.speech.data.preflight import PreflightOptions, PreflightReport, preflight
+from deepspeech2.speech.data.preflight import (
+    PreflightOptions,
+    PreflightReport,
+    Problem,
+    Reason,
+    check_utterance,
+    preflight,
+)
 from deepspeech2.speech.data.prepare import fit_normalizer
 from deepspeech2.speech.distributed import World
 from deepspeech2.speech.features import Normalizer
@@ -26,7 +34,8 @@ from deepspeech2.speech.network import DeepSpeech2
 from deepspeech2.speech.options import ENGLISH_LABELS, NetworkOptions
 from deepspeech2.speech.pretrained import choose_pretrained
 from deepspeech2.speech.recipe import Recipe
-from deepspeech2.speech.training import Trainer
+from deepspeech2.speech.training import STATE_FILE, Trainer
+from deepspeech2.speech.training_checkpoints import stored_normalizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,20 @@ class TrainingData:
     cache: Path | None = None
 
 
+class TrainingSetup(NamedTuple):
+    """A training that can begin.
+
+    Attributes:
+        trainer: The trainer, at its start.
+        train: What the preflight of the training utterances found.
+        dev: What that of the dev utterances found.
+    """
+
+    trainer: Trainer
+    train: PreflightReport
+    dev: PreflightReport
+
+
 def set_up_training(
     data: TrainingData,
     recipe: Recipe,
@@ -60,8 +83,10 @@ def set_up_training(
     world: World | None = None,
     device: torch.device | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> tuple[Trainer, PreflightReport]:
+) -> TrainingSetup:
     """Check the data, build or load the network, fill the feature cache, and return a trainer.
+
+    Utterances that cannot be used, damaged audio included, are left out and reported.
 
     Args:
         data: The files.
@@ -71,43 +96,83 @@ def set_up_training(
         device: Where the network is trained; None for the CPU.
         progress: Called with what is being done, how much of it is done, and how much there is.
 
-    Returns:
-        The trainer, at its start, and what the preflight of the training utterances found.
-
     Raises:
         ManifestError: A manifest cannot be read, or holds nothing usable.
         VocabularyError: Vocabulary and network do not fit.
+        CheckpointError: The folder has a training state that is damaged.
     """
     world = world or World()
-    notify = progress or (lambda what, done, total: None)
-    train, dev = read_manifest(data.train), read_manifest(data.dev)
+    train = read_manifest(data.train)
     start = _start(data, recipe)
     labels = _labels(data, start, train)
     network = start.options if start else recipe.network
     checking = PreflightOptions(decode=False, stride=math.prod(layer.stride[1] for layer in network.convolutions))
-    report = preflight(train, labels, checking, progress=lambda done: notify("checking", done, len(train)))
-    usable_dev = preflight(dev, labels, checking).usable
-    for path, usable in ((data.train, report.usable), (data.dev, usable_dev)):
-        if not usable:
-            raise ManifestError(f"{path}: no utterance can be used; ds2 prepare says why")
+    checks = _Checks(
+        labels, checking, data.cache or folder / "cache", world, progress or (lambda what, done, total: None)
+    )
+    speeds = None if recipe.augmentation.steps else recipe.augmentation.speeds
+    report, train_cache = checks.usable(data.train, train, speeds)
+    dev_report, dev_cache = checks.usable(data.dev, read_manifest(data.dev), (1.0,))
 
-    normalizer = _normalizer(data, start, report.usable, recipe.training.seed) if world.leads else None
+    normalizer = _normalizer(data, start, report.usable, folder, recipe.training.seed) if world.leads else None
     normalizer = _shared(normalizer, network.frequencies, world)
     model = start or build_model(
         replace(recipe.network, vocab_size=len(labels)), seed=recipe.training.seed, labels=labels
     )
     model.normalizer = normalizer
-    caches = data.cache or folder / "cache"
-    train_cache = None
-    if not recipe.augmentation.steps:
-        train_cache = _cache(caches, report.usable, recipe.augmentation.speeds, world, notify)
-    dev_cache = _cache(caches, usable_dev, (1.0,), world, notify)
     seed = recipe.training.seed
     loaders = (
         BatchLoader(report.usable, labels, normalizer, recipe.augmentation, train_cache, seed),
-        BatchLoader(usable_dev, labels, normalizer, None, dev_cache, seed),
+        BatchLoader(dev_report.usable, labels, normalizer, None, dev_cache, seed),
     )
-    return Trainer(model.to(device or "cpu"), *loaders, recipe.training, folder, world), report
+    trainer = Trainer(model.to(device or "cpu"), *loaders, recipe.training, folder, world)
+    return TrainingSetup(trainer, report, dev_report)
+
+
+@dataclass(frozen=True)
+class _Checks:
+    """Finds what of a manifest can be used, on the way making its spectrograms."""
+
+    labels: tuple[str, ...]
+    options: PreflightOptions
+    caches: Path
+    world: World
+    notify: Callable[[str, int, int], None]
+
+    def usable(
+        self, manifest: Path, utterances: list[Utterance], speeds: tuple[float, ...] | None
+    ) -> tuple[PreflightReport, FeatureCache | None]:
+        """What can be used, and the cache of its spectrograms; without speeds none are kept, and audio is decoded now.
+
+        Raises:
+            ManifestError: Nothing can be used.
+        """
+        options = replace(self.options, decode=speeds is None)
+        total = len(utterances)
+        report = preflight(utterances, self.labels, options, progress=lambda done: self.notify("checking", done, total))
+        cache = None
+        if speeds is not None and report.usable:
+            report, cache = self._cached(report, speeds)
+        if not report.usable:
+            raise ManifestError(f"{manifest}: {report.summary()}; ds2 prepare says why")
+        return report, cache
+
+    def _cached(self, report: PreflightReport, speeds: tuple[float, ...]) -> tuple[PreflightReport, FeatureCache]:
+        wanted = tuple(dict.fromkeys((1.0, *speeds)))
+        cache = FeatureCache(self.caches, report.usable, wanted)
+        if self.world.leads:
+            total = len(report.usable) * len(wanted)
+            cache.build(workers=available_processors(), progress=lambda done: self.notify("spectrograms", done, total))
+        self.world.wait()
+        damaged = set(cache.unreadable())
+        decoding = replace(self.options, decode=True)
+        problems = [
+            check_utterance(report.usable[number], self.labels, decoding)
+            or Problem(report.usable[number], Reason.UNREADABLE, "no spectrogram at every speed")
+            for number in sorted(damaged)
+        ]
+        kept = tuple(item for number, item in enumerate(report.usable) if number not in damaged)
+        return PreflightReport(kept, (*report.problems, *problems)), cache.without(damaged)
 
 
 def _start(data: TrainingData, recipe: Recipe) -> DeepSpeech2 | None:
@@ -136,12 +201,15 @@ def _labels(data: TrainingData, start: DeepSpeech2 | None, train: list[Utterance
     return ENGLISH_LABELS if set(found) <= set(ENGLISH_LABELS) else found
 
 
-def _normalizer(data: TrainingData, start: DeepSpeech2 | None, usable: tuple[Utterance, ...], seed: int) -> Normalizer:
+def _normalizer(
+    data: TrainingData, start: DeepSpeech2 | None, usable: tuple[Utterance, ...], folder: Path, seed: int
+) -> Normalizer:
     if data.normalizer is not None:
         return Normalizer.load(data.normalizer)
     if start is not None and start.normalizer is not None:
         return start.normalizer
-    return fit_normalizer(usable, 2000, seed)
+    begun = folder / STATE_FILE
+    return (stored_normalizer(begun) if begun.is_file() else None) or fit_normalizer(usable, 2000, seed)
 
 
 def _shared(normalizer: Normalizer | None, frequencies: int, world: World) -> Normalizer:
@@ -153,19 +221,3 @@ def _shared(normalizer: Normalizer | None, frequencies: int, world: World) -> No
         values = [*normalizer.mean.ravel().tolist(), *normalizer.std.ravel().tolist()]
     mean, std = np.array(world.told(values), np.float32).reshape(2, frequencies)
     return Normalizer(mean, std)
-
-
-def _cache(
-    folder: Path,
-    utterances: tuple[Utterance, ...],
-    speeds: tuple[float, ...],
-    world: World,
-    notify: Callable[[str, int, int], None],
-) -> FeatureCache:
-    wanted = tuple(dict.fromkeys((1.0, *speeds)))
-    cache = FeatureCache(folder, utterances, wanted)
-    if world.leads:
-        total = len(utterances) * len(wanted)
-        cache.build(workers=available_processors(), progress=lambda done: notify("spectrograms", done, total))
-    world.wait()
-    return cache

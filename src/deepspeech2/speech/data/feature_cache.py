@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepspeech2.errors import InputError
+from deepspeech2.errors import AudioError, InputError
 from deepspeech2.files import replacing
 from deepspeech2.speech.audio import load_audio
 from deepspeech2.speech.data.augment import change_speed
@@ -29,13 +29,15 @@ class FeatureCache:
     The cache is a folder of shards named after what they hold: path, size and modification time of each audio
     file, offset, duration and speed. A changed file, another list or another speed gives another name, so that
     nothing stale is ever read; building again after an interruption computes the missing shards only. Numbers are
-    float16: the natural logarithm of a power, rounded to about 0.01.
+    float16: the natural logarithm of a power, rounded to about 0.01. An utterance that cannot be read has no
+    frames; see `unreadable` and `without`.
     """
 
     def __init__(self, folder: str | os.PathLike[str], utterances: Sequence[Utterance], speeds: Sequence[float]):
         self._folder = Path(folder)
         self._utterances = list(utterances)
         self._speeds = tuple(speeds)
+        self._kept = list(range(len(self._utterances)))
         self._shards: dict[tuple[int, float], tuple[NDArray[np.float16], NDArray[np.int64]]] = {}
 
     def build(self, *, workers: int = 1, progress: Callable[[int], None] | None = None) -> None:
@@ -44,9 +46,6 @@ class FeatureCache:
         Args:
             workers: Threads that decode and transform.
             progress: Called with the number of spectrograms that are ready, of `len(utterances) * len(speeds)`.
-
-        Raises:
-            AudioError: An utterance cannot be read; run `preflight` first.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         done = 0
@@ -56,11 +55,30 @@ class FeatureCache:
                     members = self._members(shard)
                     path = self._path(shard, speed)
                     if not path.exists():
-                        computed = pool.map(lambda item, rate=speed: utterance_spectrogram(item, rate), members)
+                        computed = pool.map(lambda item, rate=speed: _spectrogram_or_nothing(item, rate), members)
                         _write_shard(path, list(computed))
                     done += len(members)
                     if progress:
                         progress(done)
+
+    def unreadable(self) -> list[int]:
+        """The utterances that have no spectrogram at one of the speeds, by their places in the list.
+
+        Raises:
+            InputError: The cache has not been built.
+        """
+        missing: set[int] = set()
+        for speed in self._speeds:
+            for shard in range(self._shard_count):
+                _, starts = self._open(shard, speed)
+                missing.update((shard * _SHARD_UTTERANCES + np.flatnonzero(np.diff(starts) == 0)).tolist())
+        return [number for number, place in enumerate(self._kept) if place in missing]
+
+    def without(self, left_out: Collection[int]) -> FeatureCache:
+        """The same cache for the utterances that remain, in their order, without those at these places."""
+        remaining = FeatureCache(self._folder, self._utterances, self._speeds)
+        remaining._kept = [place for number, place in enumerate(self._kept) if number not in left_out]
+        return remaining
 
     def get(self, index: int, speed: float = 1.0) -> NDArray[np.float32]:
         """The spectrogram of one utterance, shape (161, frames), float32, not normalised.
@@ -68,7 +86,7 @@ class FeatureCache:
         Raises:
             InputError: The cache has not been built for this speed.
         """
-        shard, position = divmod(index, _SHARD_UTTERANCES)
+        shard, position = divmod(self._kept[index], _SHARD_UTTERANCES)
         frames, starts = self._open(shard, speed)
         return frames[starts[position] : starts[position + 1]].T.astype(np.float32)
 
@@ -109,6 +127,13 @@ def utterance_spectrogram(utterance: Utterance, speed: float = 1.0) -> NDArray[n
         utterance.audio_path, offset_seconds=utterance.offset, duration_seconds=utterance.duration or None
     )
     return spectrogram(change_speed(samples, speed), name=utterance.name)
+
+
+def _spectrogram_or_nothing(utterance: Utterance, speed: float) -> NDArray[np.float32]:
+    try:
+        return utterance_spectrogram(utterance, speed)
+    except AudioError:
+        return np.empty((FREQUENCIES, 0), np.float32)
 
 
 def _write_shard(path: Path, spectrograms: Sequence[NDArray[np.float32]]) -> None:

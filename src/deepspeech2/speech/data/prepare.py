@@ -101,7 +101,7 @@ def prepare(
     checked = preflight(utterances, labels, options.preflight, progress=counting)
     report = PreflightReport(checked.usable, (*unreadable, *checked.problems))
     output.mkdir(parents=True, exist_ok=True)
-    _write_problems(output / "left_out.jsonl", report.problems)
+    write_problems(output / "left_out.jsonl", report.problems)
     if not report.usable:
         raise ManifestError(f"{source}: {report.summary()}; see {output / 'left_out.jsonl'}")
 
@@ -157,7 +157,8 @@ def _labels(options: PrepareOptions, utterances: Sequence[Utterance]) -> tuple[s
     return ENGLISH_LABELS if options.spelling == "english" else build_labels(item.text for item in utterances)
 
 
-def _write_problems(path: Path, problems: Sequence[Problem]) -> None:
+def write_problems(path: Path, problems: Sequence[Problem]) -> None:
+    """Write what is left out and why, one JSON object a line: audio_filepath, where, reason, detail, text."""
     lines = [
         json.dumps(
             {
