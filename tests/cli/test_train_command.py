@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -115,6 +116,32 @@ def test_two_processes_do_what_one_does_with_the_doubled_batch(
         if "kind" not in left:  # which Adam and clipping would hide from the losses
             assert left["gradient_norm"] == pytest.approx(right["gradient_norm"], rel=2e-2)
     assert alone[-1]["dev_loss"] == pytest.approx(together[-1]["dev_loss"], rel=2e-3)
+
+
+def test_processes_with_disks_of_their_own_go_on_together(
+    tmp_path: Path, recipe: Path, write_tones: Callable[..., Path], random_texts: Callable[[int], list[str]]
+) -> None:
+    manifest = write_tones(random_texts(16))
+    recipe.write_text(RECIPE.replace("warmup_steps = 4", 'warmup_steps = 4, decay = "constant"'))  # of any length alike
+    cache = ("--cache", str(tmp_path / "cache"))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+
+    def train(name: str, *more: str) -> str:
+        # Each process has a folder of its own, as on machines that share none.
+        words = command(tmp_path / name / "RANK", manifest, recipe, *cache, *more)
+        script = " ".join(shlex.quote(word).replace("RANK", '"$RANK"') for word in words)
+        (tmp_path / name).mkdir(exist_ok=True)
+        done = subprocess.run(
+            [*launcher, "bash", "-c", f"exec {script}"], check=True, env=ENVIRONMENT, capture_output=True, text=True
+        )
+        return done.stderr
+
+    train("whole")
+    train("broken", "--epochs", "1")
+    assert "resuming after update" in train("broken", "--resume")
+    expected, found = (load_file(tmp_path / name / "0" / "latest.safetensors") for name in ("whole", "broken"))
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
+    assert log_records(tmp_path / "broken" / "0")[-1]["epoch"] == 1
 
 
 def test_a_folder_in_use_is_not_overwritten(tmp_path: Path, recipe: Path, write_tones: Callable[..., Path]) -> None:

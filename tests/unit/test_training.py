@@ -13,7 +13,7 @@ import torch
 
 from deepspeech2.ctc import Alphabet
 from deepspeech2.errors import CheckpointError, OptionError
-from deepspeech2.speech import distributed
+from deepspeech2.speech import distributed, training
 from deepspeech2.speech.averaging import average_models
 from deepspeech2.speech.build import build_model
 from deepspeech2.speech.checkpoints import load_model, save_model
@@ -27,7 +27,9 @@ from deepspeech2.speech.dropout import inputs_dropped
 from deepspeech2.speech.objective import evaluate_greedy, feasible_losses
 from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
 from deepspeech2.speech.recipe import Recipe
+from deepspeech2.speech.scoring import error_rates
 from deepspeech2.speech.training import EpochReport, StepReport, Trainer
+from deepspeech2.speech.training_checkpoints import TrainingState
 from deepspeech2.speech.training_options import ScheduleOptions, TrainingOptions
 from deepspeech2.speech.training_setup import TrainingData, set_up_training
 
@@ -151,6 +153,49 @@ def test_patience_ends_a_training_that_gets_no_better(loader: BatchLoader, tmp_p
         return count > 2 and min(rates[count - 2 : count]) >= min(rates[: count - 2])
 
     assert [count for count in range(1, len(rates) + 1) if no_better(count)] == [len(rates)] != [9]
+
+
+def test_models_are_there_before_the_state_says_so(
+    loader: BatchLoader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / ".training-state.safetensors.abc.partial").write_bytes(b"what a kill left")
+    (folder / "notes.partial").write_text("mine")
+    original, seen = training.save_state, []
+
+    def watched(path: Path, state: TrainingState, *rest: Any) -> None:
+        seen.append((len(state.history), sorted(item.name for item in folder.glob("*.safetensors"))))
+        original(path, state, *rest)
+
+    monkeypatch.setattr(training, "save_state", watched)
+    trainer(loader, folder, replace(OPTIONS, epochs=1, checkpoint_steps=0, average_best=0)).run()
+    assert seen == [(1, ["best.safetensors", "epoch-001.safetensors", "latest.safetensors"])]
+    assert [path.name for path in folder.glob(".*")] == []
+    assert (folder / "notes.partial").read_text() == "mine"
+
+
+def test_the_first_of_epochs_that_are_alike_is_the_best(
+    loader: BatchLoader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alike = error_rates(["a b"], ["a c"])
+    monkeypatch.setattr(training, "evaluate_greedy", lambda *_: (1.0, *alike))
+    trainer(loader, tmp_path, replace(OPTIONS, epochs=2, average_best=0)).run()
+    best, first, second = (
+        load_model(tmp_path / f"{name}.safetensors").state_dict() for name in ("best", "epoch-001", "epoch-002")
+    )
+    assert all(torch.equal(value, first[name]) for name, value in best.items())
+    assert not all(torch.equal(value, first[name]) for name, value in second.items())
+
+
+def test_random_numbers_go_on_where_they_stood(loader: BatchLoader, tmp_path: Path) -> None:
+    options = replace(OPTIONS, epochs=1, average_best=0)
+    trainer(loader, tmp_path, options).run()
+    expected = torch.rand(3)
+    again = trainer(loader, tmp_path, options)
+    torch.manual_seed(99)
+    again.resume()
+    assert torch.equal(torch.rand(3), expected)
 
 
 def test_the_average_is_the_mean(tmp_path: Path) -> None:

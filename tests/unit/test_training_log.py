@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,24 @@ def test_a_resumption_takes_back_what_came_after_its_state(tmp_path: Path) -> No
     assert [record["step"] for record in records] == [1, 2, 3, 3]
     assert records[-1]["kind"] == "epoch"
     assert records[-1]["wer"] == 0.75
+
+
+def test_an_epoch_that_was_saved_is_logged_once(tmp_path: Path) -> None:
+    log = TrainingLog(tmp_path, every=1)
+    for number in (1, 2, 3):
+        log.step(step(number))
+    log.close()
+    # Killed after the state was saved and before the log was written; then again, at the same place.
+    state = TrainingState(step=3, epoch=1, history=[asdict(EPOCH)])
+    for _ in range(2):
+        TrainingLog(tmp_path, state=state, every=1).close()
+        records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+        assert [record["step"] for record in records] == [1, 2, 3, 3]
+        assert records[-1] == {"kind": "epoch", **asdict(EPOCH)}
+    # The state of an epoch's last update, in which the epoch has not ended yet.
+    TrainingLog(tmp_path, state=TrainingState(step=3, epoch=0, position=9), every=1).close()
+    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [record.get("kind") for record in records] == [None, None, None]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
