@@ -159,8 +159,10 @@ def test_unknown_preset_names_the_nearest() -> None:
         (torch.zeros(1, 161, 50, dtype=torch.int64), None, "torch.int64"),
         (torch.zeros(1, 161, 50), torch.tensor([0.5]), "one integer for each of the 1 utterances"),
         (torch.zeros(1, 161, 50), torch.tensor([50, 50]), "one integer for each of the 1 utterances"),
-        (torch.zeros(1, 161, 50), torch.tensor([60]), "between 0 and 17 frames, found .20"),
+        (torch.zeros(1, 161, 50), torch.tensor([60]), "from 0 to the 50 of the features, found 60 to 60"),
         (torch.zeros(1, 161, 0), None, "at least one frame"),
+        (torch.zeros(2, 161, 7), torch.tensor([7, 8]), r"frames from 0 to the 7 of the features, found 7 to 8"),
+        (torch.zeros(2, 161, 7), torch.tensor([-2, 7]), r"found -2 to 7"),
     ],
 )
 def test_inputs_that_do_not_fit_are_named(features, frames, message) -> None:

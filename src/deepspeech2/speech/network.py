@@ -60,7 +60,8 @@ class AcousticNetwork(nn.Module):
             utterance, (batch,). Frames past them hold no utterance's result.
 
         Raises:
-            InputError: A shape does not fit, or `frames` exceeds the time axis.
+            InputError: A shape does not fit, or `frames` is negative or exceeds the time axis (which is seen of real
+                values on the CPU, not of what a traced program is given).
         """
         self._check_shapes(features, frames)
         valid = None
@@ -97,6 +98,13 @@ class AcousticNetwork(nn.Module):
                 f"network: expected frames as one integer for each of the {features.shape[0]} utterances, "
                 f"found shape {tuple(frames.shape)} of {frames.dtype}"
             )
+        if frames is not None and _is_real(frames) and frames.device.type == "cpu" and len(frames):
+            lowest, highest = int(frames.min()), int(frames.max())
+            if lowest < 0 or highest > features.shape[2]:
+                raise InputError(
+                    f"network: expected frames from 0 to the {features.shape[2]} of the features, "
+                    f"found {lowest} to {highest}"
+                )
 
 
 class DeepSpeech2(AcousticNetwork):
@@ -348,6 +356,12 @@ def _has_layout(x: Tensor) -> bool:
     traced keeps the plain layout: the other one would make its strides depend on whether a size is 1.
     """
     return type(x) is Tensor
+
+
+def _is_real(x: Tensor) -> bool:
+    """Whether a tensor has values here and now: it is not traced, counted or transformed."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+    return type(x) is Tensor and not traced
 
 
 def _valid(frames: Tensor, time: int, x: Tensor) -> Tensor:
