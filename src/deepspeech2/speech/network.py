@@ -360,7 +360,7 @@ def _has_layout(x: Tensor) -> bool:
 
 def _is_real(x: Tensor) -> bool:
     """Whether a tensor has values here and now: it is not traced, counted or transformed."""
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
     return type(x) is Tensor and not traced
 
 
