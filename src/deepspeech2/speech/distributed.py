@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.nn import functional as collective
+from torch.nn.parallel import DistributedDataParallel
 
 from deepspeech2.errors import OptionError
 from deepspeech2.speech.network import BatchNorm, ImageBatchNorm, SequenceBatchNorm
@@ -28,10 +29,12 @@ class World:
     Attributes:
         rank: Number of this process, from 0.
         size: Number of processes.
+        local_rank: Number of this process on its machine, from 0.
     """
 
     rank: int = 0
     size: int = 1
+    local_rank: int = 0
 
     @property
     def leads(self) -> bool:
@@ -109,7 +112,27 @@ def join_world() -> World:
     if not distributed.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         distributed.init_process_group(backend, timeout=PATIENCE)
-    return World(distributed.get_rank(), distributed.get_world_size())
+    rank = distributed.get_rank()
+    return World(rank, distributed.get_world_size(), int(os.environ.get("LOCAL_RANK", rank)))
+
+
+@contextmanager
+def gradients_exchanged(model: nn.Module, world: World) -> Iterator[nn.Module]:
+    """The module to call while the block lasts: with several processes one that adds up their gradients."""
+    if world.size == 1:
+        yield model
+        return
+    # Gradients of convolutions come channels last; those that are exchanged lie as the weights do.
+    hooks = [weight.register_hook(_in_plain_layout) for weight in model.parameters() if weight.dim() == 4]
+    try:
+        yield DistributedDataParallel(model, forward_sync_buffers=False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _in_plain_layout(gradient: Tensor) -> Tensor:
+    return gradient.clone(memory_format=torch.contiguous_format)
 
 
 def leave_world() -> None:
@@ -169,8 +192,24 @@ class SynchronizedSequenceNorm(SequenceBatchNorm):
         return _scaled(self, centred, mean, variance, (-1,))
 
 
+class _Sum(torch.autograd.Function):
+    """The sum over all processes. Every process's loss depends on it, so that its gradient is their sum, too."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.detach().clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        total = gradient.contiguous().clone()
+        distributed.all_reduce(total)
+        return total
+
+
 def _summed(values: Tensor) -> Tensor:
-    result: Tensor = collective.all_reduce(values)
+    result: Tensor = _Sum.apply(values)
     return result
 
 

@@ -23,7 +23,7 @@ from deepspeech2.speech.checkpoints import save_model
 from deepspeech2.speech.data.batching import plan_batches, share_of
 from deepspeech2.speech.data.loading import Batch, BatchLoader, load_ahead
 from deepspeech2.speech.devices import device_of
-from deepspeech2.speech.distributed import World, synchronize_batch_norm
+from deepspeech2.speech.distributed import World, gradients_exchanged, synchronize_batch_norm
 from deepspeech2.speech.dropout import inputs_dropped
 from deepspeech2.speech.network import DeepSpeech2
 from deepspeech2.speech.objective import evaluate_greedy, feasible_losses
@@ -174,11 +174,12 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.world.leads:
             remove_partial(self.folder, ".safetensors")
-        wrapped: nn.Module = self.model
-        if self.world.size > 1:
-            wrapped = DistributedDataParallel(self.model, forward_sync_buffers=False)
         dropped = [*self.model.recurrent[1:], self.model.output] if self.options.dropout else []
-        with products_in(self.options.precision), inputs_dropped(dropped, self.options.dropout):
+        with (
+            products_in(self.options.precision),
+            inputs_dropped(dropped, self.options.dropout),
+            gradients_exchanged(self.model, self.world) as wrapped,
+        ):
             while self.state.epoch < self.options.epochs and not self._out_of_patience():
                 started = time.perf_counter()
                 self._epoch(wrapped, on_step)

@@ -160,10 +160,14 @@ class _Checks:
     def _cached(self, report: PreflightReport, speeds: tuple[float, ...]) -> tuple[PreflightReport, FeatureCache]:
         wanted = tuple(dict.fromkeys((1.0, *speeds)))
         cache = FeatureCache(self.caches, report.usable, wanted)
-        if self.world.leads:
-            total = len(report.usable) * len(wanted)
-            cache.build(workers=available_processors(), progress=lambda done: self.notify("spectrograms", done, total))
-        self.world.wait()
+        total = len(report.usable) * len(wanted)
+        # The leading process first; then the first one of every machine makes what its own disk still lacks.
+        for mine in (self.world.leads, self.world.local_rank == 0):
+            if mine:
+                cache.build(
+                    workers=available_processors(), progress=lambda done: self.notify("spectrograms", done, total)
+                )
+            self.world.wait()
         damaged = set(cache.unreadable())
         decoding = replace(self.options, decode=True)
         problems = [
