@@ -202,14 +202,14 @@ class _Sum(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         total = gradient.contiguous().clone()
         distributed.all_reduce(total)
         return total
 
 
 def _summed(values: Tensor) -> Tensor:
-    result: Tensor = _Sum.apply(values)
+    result: Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
     return result
 
 
