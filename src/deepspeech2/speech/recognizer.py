@@ -12,7 +12,15 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from deepspeech2.ctc import Alphabet, BeamDecoder, BeamOptions, GreedyDecoder, Hypothesis, load_language_model
+from deepspeech2.ctc import (
+    Alphabet,
+    BeamDecoder,
+    BeamOptions,
+    GreedyDecoder,
+    Hypothesis,
+    load_language_model,
+    word_confidences,
+)
 from deepspeech2.errors import AudioError, OptionError
 from deepspeech2.speech.audio import SAMPLE_RATE, Audio, read_audio
 from deepspeech2.speech.checkpoints import load_model
@@ -209,7 +217,7 @@ class Recognizer:
             found = self.decoder.decode_batch(outputs)
         else:
             found = [hypotheses[0] for hypotheses in self.decoder.decode_batch(outputs, threads=threads)]
-        return [self._transcript(hypothesis, item) for hypothesis, item in zip(found, prepared, strict=True)]
+        return [self._transcript(*answer) for answer in zip(found, outputs, prepared, strict=True)]
 
     def log_probabilities(self, source: Source) -> NDArray[np.float32]:
         """Log-probabilities of one piece of audio, padding never included: (output frames, vocab + 1), blank last.
@@ -238,16 +246,16 @@ class Recognizer:
         name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "stream"))
         return read_audio(source), name
 
-    def _transcript(self, hypothesis: Hypothesis, item: Prepared) -> Transcript:
+    def _transcript(self, hypothesis: Hypothesis, output: NDArray[np.float32], item: Prepared) -> Transcript:
         step, seconds = self.seconds_per_frame, item.seconds
         words = tuple(
             TimedWord(
                 text=word.text,
                 start=min(seconds, word.start * step),
                 end=min(seconds, word.end * step),
-                confidence=min(1.0, math.exp(word.acoustic_score / max(1, len(word.text)))),
+                confidence=confidence,
             )
-            for word in hypothesis.words
+            for word, confidence in zip(hypothesis.words, word_confidences(hypothesis, output), strict=True)
         )
         text = " ".join(hypothesis.text.split())
         return Transcript(text, words, seconds, hypothesis.score, item.name, item.native_rate)
