@@ -28,7 +28,7 @@ from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.devices import choose_device, device_of
 from deepspeech2.speech.features import HOP_SAMPLES, spectrogram
 from deepspeech2.speech.inference import optimize_for_inference
-from deepspeech2.speech.long_audio import WindowOptions, log_probabilities_of_all
+from deepspeech2.speech.long_audio import WindowOptions, log_probabilities_of_all, window_sizes
 from deepspeech2.speech.network import AcousticNetwork, DeepSpeech2
 from deepspeech2.speech.pretrained import choose_pretrained
 from deepspeech2.speech.stored_weights import WeightFormat
@@ -73,8 +73,8 @@ class Recognizer:
         device: Where the network runs, ``cpu``, ``cuda``, ``cuda:1``; None for where the model is.
 
     Raises:
-        OptionError: The device is not here, the model has no labels or no normaliser, or a language model comes
-            without a beam search.
+        OptionError: The device is not here, the model has no labels or no normaliser, a language model comes without
+            a beam search, or windows are no longer than two margins.
         LanguageModelError: The language model cannot be read.
 
     Example:
@@ -110,6 +110,7 @@ class Recognizer:
             scorer = load_language_model(Path(language_model)) if language_model is not None else None
             self.decoder = BeamDecoder(self.alphabet, beam, scorer)
         strides = math.prod(convolution.stride[1] for convolution in model.options.convolutions)
+        window_sizes(strides, self.windows)  # refused before there is audio, not when it is long
         self.seconds_per_frame = strides * HOP_SAMPLES / SAMPLE_RATE
 
     @classmethod
