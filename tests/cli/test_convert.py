@@ -43,7 +43,7 @@ def test_a_release_with_its_vocabulary_and_normalizer(tmp_path, capsys) -> None:
         ("bad", "out.safetensors", "bad: not a checkpoint"),
         ("bad", "out.pt", "out.pt: expected a name that ends in .safetensors"),
         ("bad", "absent/out.safetensors", "no such folder"),
-        ("same.safetensors", "same.safetensors", "same file"),
+        ("same.safetensors", "same.safetensors", "would be written over"),
     ],
 )
 def test_refusals_are_one_line_and_write_nothing(tmp_path, capsys, source, target, message) -> None:
@@ -55,3 +55,12 @@ def test_refusals_are_one_line_and_write_nothing(tmp_path, capsys, source, targe
     assert done.err.startswith("ds2: error: ")
     assert done.err.count("\n") == 1
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("option", ["--normalizer", "--labels"])
+def test_what_is_read_besides_is_not_written_over(tmp_path, capsys, option) -> None:
+    target = tmp_path / "out.safetensors"
+    target.write_bytes(b"nothing")
+    done = convert(capsys, DATA / "gru" / "params.tar.gz", target, option, target, status=2)
+    assert f"{target}: is read" in done.err
+    assert target.read_bytes() == b"nothing"

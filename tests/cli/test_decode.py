@@ -220,3 +220,18 @@ def test_decoding_imports_no_torch(tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False, timeout=60
     )
     assert (done.returncode, done.stdout) == (0, "a\n")
+
+
+@pytest.mark.parametrize("read", ["set.npz", "words.arpa", "labels.txt"])
+def test_what_is_read_is_not_written_over(capsys, several: Path, tmp_path: Path, read: str) -> None:
+    (tmp_path / "words.arpa").write_bytes((Path(__file__).parents[1] / "data" / "ctc" / "words.arpa").read_bytes())
+    (tmp_path / "labels.txt").write_text("".join(f"{label}\n" for label in LABELS))
+    before = (tmp_path / read).read_bytes()
+    output = tmp_path / "link"
+    output.symlink_to(tmp_path / read)
+    given = (several, "--lm", tmp_path / "words.arpa", "--labels", tmp_path / "labels.txt", "--output", output)
+    status, out, err = run(capsys, *given)
+    assert (status, out) == (2, "")
+    assert f"link: is read ({tmp_path / read}), and would be written over" in err
+    assert err.count("\n") == 1
+    assert (tmp_path / read).read_bytes() == before

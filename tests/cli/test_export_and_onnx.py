@@ -78,3 +78,11 @@ def test_what_cannot_be_done_is_said_in_one_line(checkpoint, tmp_path, capsys) -
     assert "--training" in refusal(capsys, "flops", tmp_path / "model.onnx", "--training")
     (tmp_path / "cut.onnx").write_bytes((tmp_path / "model.onnx").read_bytes()[:1000])
     assert "truncated" in refusal(capsys, "flops", tmp_path / "cut.onnx")
+
+
+def test_export_and_flops_do_not_write_over_what_they_read(checkpoint, tmp_path, capsys) -> None:
+    model = tmp_path / "model.pt2"
+    model.write_bytes(checkpoint.read_bytes())
+    for arguments in (("export", model, model), ("flops", model, "--frames", "9", "--output", model)):
+        assert f"{model}: is read" in refusal(capsys, *arguments)
+        assert model.read_bytes() == checkpoint.read_bytes()

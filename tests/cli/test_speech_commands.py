@@ -212,6 +212,42 @@ def test_what_is_read_is_not_written_over(
     assert target.read_bytes() == before
 
 
+WORDS = Path(__file__).parents[1] / "data" / "ctc" / "words.arpa"
+
+
+@pytest.mark.parametrize("verb", ["transcribe", "evaluate"])
+@pytest.mark.parametrize("read", ["model", "lm"])
+def test_the_model_and_the_language_model_are_not_written_over(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str, read: str
+) -> None:
+    files = {"model": tmp_path / "copy.safetensors", "lm": tmp_path / "words.arpa"}
+    files["model"].write_bytes(checkpoint.read_bytes())
+    files["lm"].write_bytes(WORDS.read_bytes())
+    (tmp_path / "m.jsonl").write_text(json.dumps({"audio_filepath": str(CLIP), "duration": 9.9, "text": "a"}) + "\n")
+    before = files[read].read_bytes()
+    given = ("--model", files["model"], "--lm", files["lm"], "--output", files[read])
+    assert run(verb, tmp_path / "m.jsonl", *given) == 2
+    error = capsys.readouterr().err
+    assert f"{files[read]}: is read" in error
+    assert error.count("\n") == 1
+    assert files[read].read_bytes() == before
+
+
+def test_a_folder_of_transcripts_takes_nothing_that_is_read(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, audio = tmp_path / "m.json", tmp_path / "m.txt"
+    audio.write_bytes(CLIP.read_bytes())
+    manifest.write_text(json.dumps({"audio_filepath": "m.txt", "duration": 9.9, "text": "a"}) + "\n")
+    options = ("--model", checkpoint, "--decoder", "greedy", "--output-dir", tmp_path)
+    for given, kind, read in ((manifest, "json", manifest), (manifest, "txt", audio), (audio, "txt", audio)):
+        before = read.read_bytes()
+        assert run("transcribe", given, "--format", kind, *options) == 2
+        assert f"{read}: is read" in capsys.readouterr().err
+        assert read.read_bytes() == before
+    assert run("transcribe", audio, "--format", "srt", *options) == 0
+
+
 def test_prepare_does_not_write_over_its_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = tmp_path / "manifest.jsonl"
     line = json.dumps({"audio_filepath": str(CLIP), "duration": 9.9, "text": "Hello, WORLD"}) + "\n"

@@ -151,7 +151,8 @@ def test_references_by_name_and_from_the_posteriors_file(capsys, folder: Path) -
         (["dev.npz", "--lm", "lm.arpa", "--references", "blank.txt"], "no word"),
         (["dev.npz", "--lm", "gone.arpa", "--references", "dev.txt"], "gone.arpa"),
         (["dev.npz", "--lm", "lm.arpa", "--references", "dev.txt", "--alpha", "2", "1"], "alpha"),
-        (["dev.npz", "--lm", "lm.arpa", "--references", "dev.txt", "--results", "lm.arpa"], "not a file of tuning"),
+        (["dev.npz", "--lm", "lm.arpa", "--references", "dev.txt", "--results", "lm.arpa"], "lm.arpa: is read"),
+        (["dev.npz", "--lm", "lm.arpa", "--references", "dev.txt", "--results", "map.svg"], "need a file each"),
         (["bad.npz", "--lm", "lm.arpa", "--references", "short.txt"], "bad: "),
         (["dev.npz"], "--lm"),
     ],
@@ -182,3 +183,15 @@ def test_a_picture_that_cannot_be_written_is_known_before_the_search(capsys, fol
     assert status == 2
     assert "nowhere/map.svg: cannot be written" in err
     assert not Path("tuning.jsonl").exists()
+
+
+@pytest.mark.parametrize("option", ["--picture", "--results"])
+@pytest.mark.parametrize("read", ["dev.npz", "lm.arpa", "dev.txt", "labels.txt"])
+def test_what_is_read_is_not_written_over(capsys, folder: Path, option: str, read: str) -> None:
+    Path("labels.txt").write_text("".join(f"{label}\n" for label in LABELS))
+    before = Path(read).read_bytes()
+    status, out, err = run(capsys, *USUAL, "--labels", "labels.txt", option, read)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"ds2: error: {read}: is read ({read}), and would be written over")
+    assert err.count("\n") == 1
+    assert Path(read).read_bytes() == before

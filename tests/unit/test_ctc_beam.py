@@ -4,13 +4,22 @@ import math
 import pickle
 import threading
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ctc_cases import random_posteriors, texts_by_enumeration, write_arpa
-from deepspeech2.ctc import Alphabet, BeamDecoder, BeamOptions, Character, GreedyDecoder, load_language_model
+from deepspeech2.ctc import (
+    Alphabet,
+    BeamDecoder,
+    BeamOptions,
+    Character,
+    GreedyDecoder,
+    ReferenceDecoder,
+    load_language_model,
+)
 from deepspeech2.errors import OptionError, PosteriorsError
 
 WORDS = Path(__file__).parents[1] / "data" / "ctc" / "words.arpa"
@@ -302,6 +311,10 @@ def test_a_bad_utterance_of_a_batch_is_named(threads: int) -> None:
         {"hotwords": {"": 1.0}},
         {"hotwords": {"a": math.inf}},
         {"hotwords": {"two words": 1.0}},
+        {"hotwords": {"a": 720}},
+        {"hotwords": {"a": 599, "b": -1000}},  # with the default beta of 2
+        {"beta": 600.5},
+        {"beta": 44, "compat": "python"},
     ],
     ids=str,
 )
@@ -310,6 +323,41 @@ def test_options_no_search_can_use(options: dict[str, object]) -> None:
     with pytest.raises(OptionError, match="[Hh]ot ?word" if name == "hotwords" else name) as caught:
         BeamOptions(**options)
     assert "\n" not in str(caught.value)
+
+
+REWARDS: list[dict[str, object]] = [
+    {"hotwords": {"ab": 598, "b": 450.0}},
+    {"hotwords": {"ab": 600}, "beta": -1000},
+    {"beta": 600},
+    {"beta": 300, "hotwords": {"ba": 300}},
+    {"beta": 600, "lookahead": True},
+    {"beta": 300, "hotwords": {"ba": 300, "a": -700}, "lookahead": True, "recombine": True},
+    {"beta": 43, "compat": "python"},
+]
+
+
+@pytest.mark.parametrize("options", REWARDS, ids=str)
+def test_rewards_up_to_the_bound_are_added_as_the_reference_adds_them(
+    tmp_path: Path, options: dict[str, object]
+) -> None:
+    model = load_language_model(write_arpa(tmp_path / "m.arpa", ["a", "b", "ab", "ba"], 2, np.random.default_rng(1)))
+    given = BeamOptions(beam_size=16, n_best=1, **options)
+    for seed, language in product(range(3), [model] if "lookahead" in options else [None, model]):
+        matrix = random_posteriors(np.random.default_rng(seed), 25, 4, 2.0)
+        (found,) = BeamDecoder(Alphabet("ab "), given, language).decode(matrix)
+        (expected,) = ReferenceDecoder(Alphabet("ab "), given, language).decode(matrix)
+        assert found.text == expected.text
+        assert found.acoustic_score == pytest.approx(expected.acoustic_score, abs=1e-9)
+        assert found.language_model_score == pytest.approx(expected.language_model_score, rel=1e-12, abs=1e-5)
+
+
+def test_rewards_beyond_the_bound_are_named() -> None:
+    with pytest.raises(OptionError, match=r"^hot word 'ab' \(720\) would add 720 to the score of a word.* 600 "):
+        BeamOptions(hotwords={"ab": 720, "b": 3}, beta=0)
+    with pytest.raises(OptionError, match=r"^beta \(2\) and hot word 'ab' \(599\) would add 601 "):
+        BeamOptions(hotwords={"ab": 599})
+    with pytest.raises(OptionError, match=r"^beta \(700\) would add 700 "):
+        decoder().reset(beta=700)
 
 
 def test_options_that_do_not_fit_the_alphabet(tmp_path: Path) -> None:

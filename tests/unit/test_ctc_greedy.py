@@ -24,6 +24,12 @@ def test_frames_of_characters_and_words() -> None:
     assert [(word.text, word.start, word.end) for word in hypothesis.words] == [("aab", 2, 7), ("b", 9, 11)]
 
 
+def test_a_last_label_ends_with_the_last_frame() -> None:
+    hypothesis = GreedyDecoder(Alphabet("ab ")).decode(one_hot("_abb", "ab _"))
+    assert hypothesis.characters == (Character("a", 1, 2), Character("b", 2, 4))
+    assert [(word.start, word.end) for word in hypothesis.words] == [(1, 4)]
+
+
 def test_the_score_is_that_of_the_best_path_and_words_share_it() -> None:
     hypothesis = GreedyDecoder(Alphabet("ab ")).decode(one_hot("a_ b", "ab _"))
     assert hypothesis.score == hypothesis.acoustic_score == pytest.approx(4 * np.log(0.9))

@@ -153,6 +153,17 @@ def test_two_directions_together_where_the_kernels_do_not_apply() -> None:
         torch.testing.assert_close(one, other.double(), rtol=1e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("wrong", [(3, 4), (2, 6), (3, 9)])
+def test_two_directions_of_other_batch_or_time_are_refused(wrong, dtype) -> None:
+    """The kernels would read past the shorter one: lengths hold for both."""
+    ahead, back = directions(7, "float32", dtype)
+    for one, other in ((ahead, back), (back, ahead)):
+        shorter = [torch.zeros(*wrong, 21, dtype=dtype), *other[1:]]
+        with pytest.raises(InputError, match="same batch and time, found shapes"):
+            gru_states_of_both(*map(list, zip(one, shorter, strict=True)), torch.tensor([6, 2, 5]))
+
+
 def test_two_directions_keep_the_contract_of_torch_library() -> None:
     arguments = (*map(list, zip(*directions(4, "int8"), strict=True)), torch.tensor([6, 2, 5]))
     assert set(torch.library.opcheck(gru_states_of_both, arguments).values()) == {"SUCCESS"}

@@ -83,6 +83,36 @@ def test_word_times_are_the_frames_of_its_characters(model: DeepSpeech2, monkeyp
     assert words[0].confidence == pytest.approx(1.0, abs=1e-4)
 
 
+@pytest.mark.parametrize("beam", [None, BeamOptions(beam_size=8)])
+def test_silence_between_words_leaves_their_confidence(
+    model: DeepSpeech2, monkeypatch: pytest.MonkeyPatch, beam: BeamOptions | None
+) -> None:
+    # "a" at 0.9, "b" at 0.4 in a frame where nothing else is above 0.03; then two seconds of blanks, a space, "c".
+    matrix = np.full((90, 29), math.log(1e-6), np.float32)
+    matrix[:, 28] = math.log(1 - 28e-6)
+    for frame, label, probability in ((2, 2, 0.9), (4, 3, 0.4), (80, 1, 0.9), (85, 4, 0.7)):
+        matrix[frame] = math.log((1 - probability) / 28)
+        matrix[frame, label] = math.log(probability)
+    monkeypatch.setattr(recognizer_module, "log_probabilities_of_all", lambda *_: [matrix])
+    words = Recognizer(model, beam=beam).transcribe(np.ones(48_000, np.float32)).words
+    assert [word.text for word in words] == ["ab", "c"]
+    assert [word.confidence for word in words] == pytest.approx([0.6, 0.7], rel=1e-5)
+
+
+def test_a_word_that_the_padding_of_its_last_frame_reaches_past_ends_with_the_audio(
+    model: DeepSpeech2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix = np.full((20, 29), -20.0, np.float32)
+    path = [28] * 18 + [2] * 2
+    matrix[range(20), path] = math.log(1 - 28 * math.exp(-20))
+    monkeypatch.setattr(recognizer_module, "log_probabilities_of_all", lambda *_: [matrix])
+    seconds = 0.585  # the last of 20 frames of 30 ms ends at 0.6
+    for beam in (None, BeamOptions(beam_size=4)):
+        transcript = Recognizer(model, beam=beam).transcribe(np.ones(round(seconds * 16_000), np.float32))
+        assert transcript.words[0].start == pytest.approx(0.54)
+        assert transcript.words[0].end == transcript.seconds == seconds
+
+
 def test_every_kind_of_source_gives_the_same(model: DeepSpeech2) -> None:
     recognizer = Recognizer(model)
     expected = recognizer.transcribe(CLIP).text

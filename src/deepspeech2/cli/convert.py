@@ -40,13 +40,13 @@ def convert(
     """
     from deepspeech2.ctc.alphabet import Alphabet
     from deepspeech2.errors import CheckpointError, VocabularyError
+    from deepspeech2.files import refuse_same
 
     if target.suffix != ".safetensors":
         raise CheckpointError(f"{target}: expected a name that ends in .safetensors")
     if not target.absolute().parent.is_dir():
         raise CheckpointError(f"{target}: no such folder to write to: {target.absolute().parent}")
-    if target.exists() and source.exists() and target.samefile(source):
-        raise CheckpointError(f"{target}: IN and OUT are the same file; give another name for OUT")
+    refuse_same(target, [source, *(path for path in (normalizer, labels) if path)])
 
     from deepspeech2.speech.checkpoints import checkpoint_kind, load_model, save_model
 

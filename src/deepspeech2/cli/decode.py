@@ -92,12 +92,15 @@ def decode(
         threads: Utterances decoded at the same time (default: one for each processor).
     """
     from deepspeech2.cli.posteriors_input import open_posteriors
+    from deepspeech2.files import refuse_same
 
     search, result = search or SearchChoices(), result or OutputChoices()
     if not posteriors:
         raise OptionError("Expected at least one .npz or .npy file of posteriors, but none was given.")
     if threads is not None and threads < 1:
         raise OptionError(f"--threads must be at least 1, but is {threads}.")
+    if result.output is not None:
+        refuse_same(result.output, [*posteriors, *(path for path in (search.lm, labels) if path)])
     source = open_posteriors(posteriors, labels)
     decoder = build_decoder(source, search, result.n_best)
     return _write_all(source, decoder, result, threads or available_processors())

@@ -79,7 +79,8 @@ def evaluate(
         check_writable(output)
     utterances = read_manifest(manifest)
     if output is not None:
-        refuse_same(output, [manifest, *(utterance.audio_path for utterance in utterances)])
+        read = [manifest, Path(model), *([lm] if lm else [])]
+        refuse_same(output, [*read, *(utterance.audio_path for utterance in utterances)])
     beam = {"beam_size": beam_size, "alpha": alpha, "beta": beta}
     recognizer = load_recognizer(model, decoder, lm, beam, weights, device)
     console = Console(stderr=True)

@@ -37,11 +37,13 @@ def export(
         be written into the metadata of OUT.onnx.
     """
     from deepspeech2.errors import OptionError
+    from deepspeech2.files import refuse_same
 
     if target.suffix not in (".onnx", ".pt2"):
         raise OptionError(f"{target}: expected a name that ends in .onnx or .pt2")
     if not target.absolute().parent.is_dir():
         raise OptionError(f"{target}: no such folder to write to: {target.absolute().parent}")
+    refuse_same(target, [source, *([normalizer] if normalizer else [])])
 
     from deepspeech2.speech.checkpoints import load_model
     from deepspeech2.speech.onnx_export import OPSET, export_onnx, export_program

@@ -133,6 +133,10 @@ def flops(
             else ("--bandwidth", "--peak FLOP_PER_SECOND")
         )
         raise OptionError(f"{given} alone bounds nothing; add {missing}")
+    if output is not None:
+        from deepspeech2.files import refuse_same
+
+        refuse_same(output, [model, *(path for path in (audio, manifest) if path)])
     if manifest is not None:
         options = {"AUDIO": audio, "--seconds": seconds, "--frames": frames, "--shape": shape or None, "--depth": depth}
         options |= {"--peak": peak}

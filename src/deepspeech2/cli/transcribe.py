@@ -103,13 +103,16 @@ def transcribe(
         raise OptionError(f"--output writes JSON lines and goes without {other}")
     beam = {"beam_size": beam_size, "alpha": alpha, "beta": beta}
     settings = recognizer_settings(model, decoder, lm, beam, weights, device)
+    read = [*files, Path(model), *([lm] if lm else [])]
     with ExitStack() as stack:
         results: Results
         if output is not None:
-            refuse_same(output, [*files, *(item.audio_path for item in sources if isinstance(item, Utterance))])
+            refuse_same(output, [*read, *(item.audio_path for item in sources if isinstance(item, Utterance))])
             results = stack.enter_context(ResultsFile(output, sources, settings, resume=resume))
         elif output_dir is not None:
             results = ResultsFolder(output_dir, sources, kind, resume=resume)
+            audio = {source for source in sources if isinstance(source, Path)}
+            results.refuse_over([path for path in read if path not in audio])
         else:
             results = _Printed(sources, kind)
         waiting = [(index, source) for index, source in enumerate(sources) if not results.has(index)]

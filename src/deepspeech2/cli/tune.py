@@ -88,7 +88,7 @@ def tune(
     """
     from deepspeech2.cli.posteriors_input import open_posteriors
     from deepspeech2.ctc.tuning import TuningOptions, best_of, search
-    from deepspeech2.files import check_writable
+    from deepspeech2.files import check_writable, refuse_same
 
     where, how = where or TuningChoices(), how or DecodingChoices()
     if not posteriors:
@@ -100,6 +100,10 @@ def tune(
     )  # fmt: skip
     picture = picture or results.with_suffix(".svg")
     check_writable(picture)
+    if picture.resolve() == results.resolve():
+        raise OptionError(f"{picture}: the heat map and the results need a file each; name another with --picture.")
+    for path in (results, picture):
+        refuse_same(path, [*posteriors, *(given for given in (lm, references, how.labels) if given)])
     source = open_posteriors(posteriors, how.labels)
     said = read_references(source, references)
     log = ResultsLog(results, _fingerprint(posteriors, references, lm, how))

@@ -2,6 +2,7 @@
 
 from deepspeech2.ctc.alphabet import Alphabet
 from deepspeech2.ctc.beam import BeamDecoder, BeamStream
+from deepspeech2.ctc.confidence import word_confidences
 from deepspeech2.ctc.greedy import GreedyDecoder
 from deepspeech2.ctc.hypothesis import DecodeTally, Hypotheses, Hypothesis
 from deepspeech2.ctc.language_model import LanguageModel, load_language_model
@@ -23,4 +24,5 @@ __all__ = [
     "ReferenceDecoder",
     "Word",
     "load_language_model",
+    "word_confidences",
 ]

@@ -10,6 +10,10 @@ from typing import Any, Literal
 
 from deepspeech2.errors import OptionError
 
+LARGEST_REWARD = 600.0
+"""The most that beta and a hot word may add to one word, in nats: the native arithmetic reaches no further."""
+MOST_WORDS = 1_000_000  # the Python original's reward grows with the logarithm of the words so far
+
 Compat = Literal["python", "baidu"]
 
 
@@ -62,6 +66,7 @@ class BeamOptions:
         alpha: Weight of the language model. None becomes the default of the mode: 0.6 over natural logarithms; in
             both `compat` modes the published 2.5.
         beta: Added for each word (for a model over labels: for each label). None becomes 2.0, or the published 0.3.
+            At most 600, less the largest weight of a hot word; in `compat="python"` at most 43.
         cutoff_prob: Symbols of a frame are taken by descending probability until they add up to this; 1 takes all.
         cutoff_top_n: At most this many symbols of a frame are taken. Both cut-offs always apply, the blank included.
         n_best: How many hypotheses are returned at most.
@@ -71,8 +76,8 @@ class BeamOptions:
         unknown_penalty: Subtracted for a word (or label) the language model does not know, on top of its own
             probability for unknown words.
         score_end: Also score the end of the sentence, ``</s>``.
-        hotwords: Words to favour and what each occurrence adds to the score; copied. Known to the lexicon from then
-            on.
+        hotwords: Words to favour and what each occurrence adds to the score, with a positive beta at most 600; copied.
+            Known to the lexicon from then on.
         lookahead: Rank unfinished words by the most probable word they can become, in their context where the model is
             ARPA and the labels are single letters, else on its own. Changes which prefixes are kept, never the score
             of one that is returned.
@@ -126,6 +131,19 @@ class BeamOptions:
         if not self.beam_threshold > 0:
             raise OptionError(f"beam_threshold must be above 0, but is {self.beam_threshold}.")
         object.__setattr__(self, "hotwords", HotWords(self.hotwords))
+        self._check_rewards()
+
+    def _check_rewards(self) -> None:
+        of_words = max(self.beta, 0.0) * (math.log(MOST_WORDS) if self.compat == "python" else 1.0)
+        word, weight = max(self.hotwords.items(), key=lambda item: item[1], default=("", 0.0))
+        total = of_words + max(weight, 0.0)
+        if total > LARGEST_REWARD:
+            parts = [f"beta ({self.beta:g})"] * (of_words > 0) + [f"hot word {word!r} ({weight:g})"] * (weight > 0)
+            counted = " times the logarithm of a million words" if of_words > 0 and self.compat == "python" else ""
+            raise OptionError(
+                f"{' and '.join(parts)}{counted} would add {total:.6g} to the score of a word, but the search reaches "
+                f"{LARGEST_REWARD:g} (natural logarithms) at most; give less."
+            )
 
     @classmethod
     def fast(cls, **changes: Any) -> BeamOptions:

@@ -123,7 +123,7 @@ class Transcript:
     @cached_property
     def words(self) -> tuple[Word, ...]:
         """The words: what the delimiter separates, or what begins with ``▁``; an alphabet with neither is one word."""
-        spans = self._spans()
+        spans = self.spans()
         words = []
         acoustic = language = 0.0
         for index, (first, last) in enumerate(spans):
@@ -146,7 +146,8 @@ class Transcript:
             acoustic, language = acoustic_after, language_after
         return tuple(words)
 
-    def _spans(self) -> list[tuple[int, int]]:
+    def spans(self) -> list[tuple[int, int]]:
+        """Where each word's labels are: the index of its first and of its last label."""
         spans: list[tuple[int, int]] = []
         first: int | None = None
         for index, label in enumerate(self.boundaries):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from deepspeech2.errors import OptionError
-from deepspeech2.files import replacing
+from deepspeech2.files import refuse_same, replacing
 from deepspeech2.speech.bulk import RecognizerSettings, identify
 from deepspeech2.speech.pretrained import choose_pretrained
 from deepspeech2.speech.recognizer import Source
@@ -148,7 +148,7 @@ class ResultsFolder:
         resume: Files that are there already are done.
 
     Raises:
-        OptionError: Two sources would be written to one file.
+        OptionError: Two sources would be written to one file, or one over its own audio.
     """
 
     def __init__(self, folder: Path, sources: Sequence[Source], kind: str, *, resume: bool) -> None:
@@ -161,12 +161,22 @@ class ResultsFolder:
             target = folder / f"{stem}{f'-{offset:.3f}' if offset else ''}.{kind}"
             if target in seen:
                 raise OptionError(f"{seen[target]} and {name} would both be written to {target}; transcribe them apart")
+            refuse_same(target, [name])
             seen[target] = name
             self._targets.append(target)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OptionError(f"{folder}: cannot be made: {error.strerror}") from error
+
+    def refuse_over(self, inputs: Sequence[Path]) -> None:
+        """Refuse to write a transcript over one of a few files that are read besides the audio.
+
+        Raises:
+            OptionError: A transcript would be.
+        """
+        for target in self._targets:
+            refuse_same(target, inputs)
 
     def has(self, index: int) -> bool:
         """Whether the file is there already."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,9 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from deepspeech2.errors import OptionError
+from deepspeech2.speech.audio import SAMPLE_RATE
 from deepspeech2.speech.devices import device_of
+from deepspeech2.speech.features import HOP_SAMPLES
 from deepspeech2.speech.network import AcousticNetwork
 
+FRAMES_PER_SECOND = SAMPLE_RATE // HOP_SAMPLES  # of features
 LIKE_LENGTH = 0.9  # padding a batch by more costs what the batch gains
 
 
@@ -31,7 +35,7 @@ class WindowOptions:
     batch: int = 8
 
     def __post_init__(self) -> None:
-        if not 0 < 2 * self.margin_seconds < self.seconds or self.batch < 1:
+        if not 0 < 2 * self.margin_seconds < self.seconds < math.inf or self.batch < 1:
             raise OptionError(
                 f"expected windows longer than two margins, and at least one in a batch, found windows of "
                 f"{self.seconds} s, margins of {self.margin_seconds} s and {self.batch} in a batch"
@@ -55,6 +59,25 @@ class Window:
     keep: int
 
 
+def window_sizes(stride: int, options: WindowOptions) -> tuple[int, int]:
+    """Length of a window and of a margin in output frames.
+
+    Args:
+        stride: Input frames per output frame.
+        options: Both in seconds.
+
+    Raises:
+        OptionError: Two margins would leave nothing of a window.
+    """
+    size, margin = (round(s * FRAMES_PER_SECOND / stride) for s in (options.seconds, options.margin_seconds))
+    if size <= 2 * margin:
+        raise OptionError(
+            f"expected windows longer than two margins, found windows of {options.seconds} s ({size} output frames of "
+            f"{stride / FRAMES_PER_SECOND} s) and margins of {options.margin_seconds} s ({margin} output frames)"
+        )
+    return size, margin
+
+
 def plan_windows(frames: int, stride: int, options: WindowOptions) -> list[Window]:
     """Cut so many input frames into windows whose kept outputs join into one sequence without gap or overlap.
 
@@ -63,13 +86,15 @@ def plan_windows(frames: int, stride: int, options: WindowOptions) -> list[Windo
         stride: Input frames per output frame.
         options: Length of windows and margins.
 
+    Raises:
+        OptionError: Two margins would leave nothing of a window.
+
     Example:
         >>> [(window.start, window.keep) for window in plan_windows(1000, 3, WindowOptions(4.0, 0.5))]
         [(0, 116), (297, 99), (594, 119)]
     """
     outputs = (frames - 1) // stride + 1
-    size = max(1, round(options.seconds * 100 / stride))
-    margin = round(options.margin_seconds * 100 / stride)
+    size, margin = window_sizes(stride, options)
     if outputs <= size:
         return [Window(0, frames, 0, outputs)]
     windows: list[Window] = []

@@ -12,7 +12,15 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from deepspeech2.ctc import Alphabet, BeamDecoder, BeamOptions, GreedyDecoder, Hypothesis, load_language_model
+from deepspeech2.ctc import (
+    Alphabet,
+    BeamDecoder,
+    BeamOptions,
+    GreedyDecoder,
+    Hypothesis,
+    load_language_model,
+    word_confidences,
+)
 from deepspeech2.errors import AudioError, OptionError
 from deepspeech2.speech.audio import SAMPLE_RATE, Audio, read_audio
 from deepspeech2.speech.checkpoints import load_model
@@ -20,7 +28,7 @@ from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.devices import choose_device, device_of
 from deepspeech2.speech.features import HOP_SAMPLES, spectrogram
 from deepspeech2.speech.inference import optimize_for_inference
-from deepspeech2.speech.long_audio import WindowOptions, log_probabilities_of_all
+from deepspeech2.speech.long_audio import WindowOptions, log_probabilities_of_all, window_sizes
 from deepspeech2.speech.network import AcousticNetwork, DeepSpeech2
 from deepspeech2.speech.pretrained import choose_pretrained
 from deepspeech2.speech.stored_weights import WeightFormat
@@ -65,8 +73,8 @@ class Recognizer:
         device: Where the network runs, ``cpu``, ``cuda``, ``cuda:1``; None for where the model is.
 
     Raises:
-        OptionError: The device is not here, the model has no labels or no normaliser, or a language model comes
-            without a beam search.
+        OptionError: The device is not here, the model has no labels or no normaliser, a language model comes without
+            a beam search, or windows are no longer than two margins.
         LanguageModelError: The language model cannot be read.
 
     Example:
@@ -102,6 +110,7 @@ class Recognizer:
             scorer = load_language_model(Path(language_model)) if language_model is not None else None
             self.decoder = BeamDecoder(self.alphabet, beam, scorer)
         strides = math.prod(convolution.stride[1] for convolution in model.options.convolutions)
+        window_sizes(strides, self.windows)  # refused before there is audio, not when it is long
         self.seconds_per_frame = strides * HOP_SAMPLES / SAMPLE_RATE
 
     @classmethod
@@ -209,7 +218,7 @@ class Recognizer:
             found = self.decoder.decode_batch(outputs)
         else:
             found = [hypotheses[0] for hypotheses in self.decoder.decode_batch(outputs, threads=threads)]
-        return [self._transcript(hypothesis, item) for hypothesis, item in zip(found, prepared, strict=True)]
+        return [self._transcript(*answer) for answer in zip(found, outputs, prepared, strict=True)]
 
     def log_probabilities(self, source: Source) -> NDArray[np.float32]:
         """Log-probabilities of one piece of audio, padding never included: (output frames, vocab + 1), blank last.
@@ -238,16 +247,16 @@ class Recognizer:
         name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "stream"))
         return read_audio(source), name
 
-    def _transcript(self, hypothesis: Hypothesis, item: Prepared) -> Transcript:
+    def _transcript(self, hypothesis: Hypothesis, output: NDArray[np.float32], item: Prepared) -> Transcript:
         step, seconds = self.seconds_per_frame, item.seconds
         words = tuple(
             TimedWord(
                 text=word.text,
                 start=min(seconds, word.start * step),
                 end=min(seconds, word.end * step),
-                confidence=min(1.0, math.exp(word.acoustic_score / max(1, len(word.text)))),
+                confidence=confidence,
             )
-            for word in hypothesis.words
+            for word, confidence in zip(hypothesis.words, word_confidences(hypothesis, output), strict=True)
         )
         text = " ".join(hypothesis.text.split())
         return Transcript(text, words, seconds, hypothesis.score, item.name, item.native_rate)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from deepspeech2.errors import InputError
 from deepspeech2.speech import recurrence_loops, recurrence_native
 from deepspeech2.speech.operators import FUNCTIONS, fake_result_of, operator
 from deepspeech2.speech.recurrence import checked_lengths
@@ -127,10 +128,15 @@ def gru_states_of_both(  # noqa: PLR0913, PLR0917
         States of both directions, each (batch, time, size).
 
     Raises:
-        InputError: A length does not fit.
+        InputError: A length does not fit, or the directions differ in batch or time.
     """
     gates = [StoredWeight(*stored) for stored in zip(gate_weights, gate_scales, strict=True)]
     candidates = [StoredWeight(*stored) for stored in zip(candidate_weights, candidate_scales, strict=True)]
+    if any(x.shape[:2] != inputs[0].shape[:2] for x in inputs):
+        raise InputError(
+            "recurrence: expected inputs of both directions of the same batch and time, found shapes "
+            + " and ".join(str(tuple(x.shape)) for x in inputs)
+        )
     lengths = checked_lengths(lengths, inputs[0].shape[1])
     if recurrence_native.applies(*inputs, *biases) and recurrence_native.takes(*gates, *candidates):
         return recurrence_native.gru_states_of_both(inputs, gates, candidates, biases, lengths)

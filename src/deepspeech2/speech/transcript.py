@@ -21,8 +21,9 @@ class TimedWord:
         text: The word.
         start: Seconds from the beginning of the audio to its first character.
         end: Seconds to the end of its last character.
-        confidence: Geometric mean probability of its characters as the decoder saw them, from 0 to 1. Not
-            calibrated: 0.9 does not mean that nine of ten are right.
+        confidence: Geometric mean over its characters of the probability the network gave each in the frames it was
+            heard in, from 0 to 1; silence and the language model have no part in it. Not calibrated: 0.9 does not
+            mean that nine of ten are right. See `deepspeech2.ctc.word_confidences`.
     """
 
     text: str
