@@ -128,6 +128,17 @@ def test_results_of_other_inputs_are_not_mixed_in(capsys, folder: Path) -> None:
     assert Path("tuning.jsonl").read_text() == before
 
 
+@pytest.mark.parametrize("other", [["--beam-size", "9"], ["--compat", "baidu"], ["--fast"]], ids=str)
+def test_results_of_another_search_are_not_mixed_in(capsys, folder: Path, other: list[str]) -> None:
+    grid = [item for item in USUAL if item not in ("--beam-size", 8)]
+    run(capsys, *grid)
+    before = Path("tuning.jsonl").read_text()
+    status, out, err = run(capsys, *grid, *other)
+    assert (status, out) == (2, "")
+    assert "tuning.jsonl: these results are of other inputs or another decoder" in err
+    assert Path("tuning.jsonl").read_text() == before
+
+
 def test_references_by_name_and_from_the_posteriors_file(capsys, folder: Path) -> None:
     run(capsys, *USUAL)
     expected = points()
