@@ -189,6 +189,17 @@ def test_a_file_without_a_line_break_is_not_taken_for_results(capsys, folder: Pa
     assert Path("notes.txt").read_text() == "alpha 0.7 was good"
 
 
+def test_files_are_written_under_names_of_their_own(capsys, folder: Path) -> None:
+    """Two searches may run at a time: neither writes where the other is about to."""
+    others = [Path(name) for name in ("tuning.jsonl.part", "tuning.svg.part")]
+    for path in others:
+        path.write_text("another search's")
+    before = {path.name for path in folder.iterdir()}
+    assert run(capsys, *USUAL)[0] == 0
+    assert [path.read_text() for path in others] == ["another search's"] * 2
+    assert {path.name for path in folder.iterdir()} - before == {"cache", "tuning.jsonl", "tuning.svg"}
+
+
 def test_a_picture_that_cannot_be_written_is_known_before_the_search(capsys, folder: Path) -> None:
     status, _, err = run(capsys, *USUAL, "--picture", "nowhere/map.svg")
     assert status == 2
