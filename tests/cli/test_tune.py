@@ -128,6 +128,17 @@ def test_results_of_other_inputs_are_not_mixed_in(capsys, folder: Path) -> None:
     assert Path("tuning.jsonl").read_text() == before
 
 
+@pytest.mark.parametrize("other", [["--beam-size", "9"], ["--compat", "baidu"], ["--fast"]], ids=str)
+def test_results_of_another_search_are_not_mixed_in(capsys, folder: Path, other: list[str]) -> None:
+    grid = [item for item in USUAL if item not in ("--beam-size", 8)]
+    run(capsys, *grid)
+    before = Path("tuning.jsonl").read_text()
+    status, out, err = run(capsys, *grid, *other)
+    assert (status, out) == (2, "")
+    assert "tuning.jsonl: these results are of other inputs or another decoder" in err
+    assert Path("tuning.jsonl").read_text() == before
+
+
 def test_references_by_name_and_from_the_posteriors_file(capsys, folder: Path) -> None:
     run(capsys, *USUAL)
     expected = points()
@@ -176,6 +187,17 @@ def test_a_file_without_a_line_break_is_not_taken_for_results(capsys, folder: Pa
     assert status == 2
     assert "notes.txt: not a file of tuning results" in err
     assert Path("notes.txt").read_text() == "alpha 0.7 was good"
+
+
+def test_files_are_written_under_names_of_their_own(capsys, folder: Path) -> None:
+    """Two searches may run at a time: neither writes where the other is about to."""
+    others = [Path(name) for name in ("tuning.jsonl.part", "tuning.svg.part")]
+    for path in others:
+        path.write_text("another search's")
+    before = {path.name for path in folder.iterdir()}
+    assert run(capsys, *USUAL)[0] == 0
+    assert [path.read_text() for path in others] == ["another search's"] * 2
+    assert {path.name for path in folder.iterdir()} - before == {"cache", "tuning.jsonl", "tuning.svg"}
 
 
 def test_a_picture_that_cannot_be_written_is_known_before_the_search(capsys, folder: Path) -> None:

@@ -161,6 +161,10 @@ def test_reset_changes_weights_as_a_new_decoder_would() -> None:
     with pytest.raises(OptionError, match="alpha"):
         ours.reset(alpha=-1)
     assert ours.options.alpha == 0.1
+    assert not ours.options.lexicon
+    with pytest.raises(OptionError, match="lookahead needs a closed vocabulary"):
+        ours.reset(lookahead=True)
+    assert ours.decode(log_probs) == fresh.decode(log_probs)
 
 
 def test_a_decoder_pickles_with_its_model() -> None:

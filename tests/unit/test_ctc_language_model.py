@@ -122,6 +122,9 @@ def test_where_no_cache_can_be_written_none_is_needed(tmp_path: Path, monkeypatc
     blocked.write_text("not a directory")
     monkeypatch.setenv("DEEPSPEECH2_CACHE", str(blocked / "cache"))
     assert scored(NgramModel(WORDS), ["tea"]) == scored(NgramModel(WORDS, cache=False), ["tea"])
+    monkeypatch.setenv("DEEPSPEECH2_CACHE", str(tmp_path / "cache"))
+    cache_path(WORDS).mkdir(parents=True)  # a folder where the file would be
+    assert scored(NgramModel(WORDS), ["tea"]) == scored(NgramModel(WORDS, cache=False), ["tea"])
 
 
 TEXT = """\\data\\

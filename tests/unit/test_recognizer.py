@@ -257,3 +257,16 @@ def test_a_missing_file_is_an_audio_error(model: DeepSpeech2, tmp_path: Path) ->
     for name in ("silent.wav", "lost.wav"):
         with pytest.raises(AudioError, match=name):
             recognizer.transcribe(tmp_path / name)
+
+
+def test_subtitle_lines_break_at_pauses_length_and_time() -> None:
+    def lines(*words: tuple[str, float, float]) -> list[str]:
+        timed = tuple(TimedWord(*word, 1.0) for word in words)
+        return [" ".join(word.text for word in line) for line in Transcript("", timed, 99.0, 0.0).lines()]
+
+    assert lines(("one", 0.0, 0.5), ("two", 1.25, 1.5), ("three", 2.5, 3.0)) == ["one two", "three"]
+    assert lines(("one", 0.0, 0.5), ("two", 1.5, 2.0), ("three", 2.0, 2.5)) == ["one", "two three"]
+    assert lines(*((str(n), n, n + 0.5) for n in range(9))) == ["0 1 2 3 4 5 6", "7 8"]
+    long = [(c * 41, n, n + 0.5) for n, c in enumerate("abc")]
+    assert lines(*long) == ["a" * 41 + " " + "b" * 41, "c" * 41]
+    assert lines() == []

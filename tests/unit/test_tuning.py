@@ -38,6 +38,12 @@ def test_refinement_ends_within_half_a_final_step_of_the_lowest_point(target: tu
     assert abs(best.beta - target[1]) <= final / 2 + 1e-9
 
 
+def test_the_walk_goes_on_as_long_as_a_neighbour_is_better() -> None:
+    options = TuningOptions(alpha=(1.0, 3.0), beta=(0.0, 1.0), alphas=3, betas=2, refinements=1)
+    best = best_of(search(bowl(9.0, -7.0), options).values())
+    assert best.point == (9.0, -7.0)
+
+
 def test_alpha_never_becomes_negative() -> None:
     tried = search(bowl(-3.0, 0.0), OPTIONS)
     assert min(alpha for alpha, _ in tried) == 0.0

@@ -70,7 +70,7 @@ def evaluate(
     from rich.console import Console
     from rich.progress import Progress
 
-    from deepspeech2.cli.transcribe import load_recognizer
+    from deepspeech2.cli.recognizer_settings import recognizer_settings
     from deepspeech2.files import check_writable, refuse_same
     from deepspeech2.speech.data.manifest import read_manifest
     from deepspeech2.speech.evaluation import evaluate_manifest, write_predictions
@@ -82,7 +82,7 @@ def evaluate(
         read = [manifest, Path(model), *([lm] if lm else [])]
         refuse_same(output, [*read, *(utterance.audio_path for utterance in utterances)])
     beam = {"beam_size": beam_size, "alpha": alpha, "beta": beta}
-    recognizer = load_recognizer(model, decoder, lm, beam, weights, device)
+    recognizer = recognizer_settings(model, decoder, lm, beam, weights, device).load()
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("recognising", total=len(utterances))

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 if TYPE_CHECKING:
     from deepspeech2.speech.bulk import Engine, Outcome, RecognizerSettings
     from deepspeech2.speech.bulk_results import Results
-    from deepspeech2.speech.recognizer import Recognizer, Source
+    from deepspeech2.speech.recognizer import Source
     from deepspeech2.speech.transcript import Transcript
 
 MANIFESTS = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
@@ -89,6 +89,7 @@ def transcribe(
     device:
         Where the network runs: auto (a GPU if torch finds one), cpu, cuda, cuda:1.
     """
+    from deepspeech2.cli.recognizer_settings import recognizer_settings
     from deepspeech2.errors import OptionError
     from deepspeech2.files import refuse_same
     from deepspeech2.speech.bulk_results import ResultsFile, ResultsFolder
@@ -213,52 +214,6 @@ def _engine(kind: str, settings: RecognizerSettings, workers: int | None, addres
     if address is not None:
         raise OptionError("--ray-address belongs to --engine ray")
     return LocalEngine(settings.load(), 1 if workers is None else workers)
-
-
-def load_recognizer(
-    model: str,
-    decoder: Literal["beam", "greedy"],
-    lm: Path | None,
-    beam: dict[str, float | None],
-    weights: Literal["float32", "bfloat16", "int8"] = "float32",
-    device: str = "auto",
-) -> Recognizer:
-    """A recogniser from what the command line says; options that are None keep the model's own values.
-
-    Raises:
-        OptionError: The options contradict each other.
-    """
-    return recognizer_settings(model, decoder, lm, beam, weights, device).load()
-
-
-def recognizer_settings(
-    model: str,
-    decoder: Literal["beam", "greedy"],
-    lm: Path | None,
-    beam: dict[str, float | None],
-    weights: Literal["float32", "bfloat16", "int8"] = "float32",
-    device: str = "auto",
-) -> RecognizerSettings:
-    """The settings `load_recognizer` loads.
-
-    Raises:
-        OptionError: The options contradict each other, or the model is not known.
-    """
-    from dataclasses import replace
-
-    from deepspeech2.ctc import BeamOptions
-    from deepspeech2.errors import OptionError
-    from deepspeech2.speech.bulk import RecognizerSettings
-    from deepspeech2.speech.pretrained import choose_pretrained
-
-    given = {name: value for name, value in beam.items() if value is not None}
-    if decoder == "greedy" and (given or lm):
-        what = ", ".join(["--lm"] * bool(lm) + [f"--{name.replace('_', '-')}" for name in given])
-        raise OptionError(f"{what} belongs to the beam search; leave --decoder greedy out")
-    shipped = choose_pretrained(model)
-    own = shipped.beam if shipped else BeamOptions()
-    options = replace(own, **given) if given else None  # type: ignore[arg-type]
-    return RecognizerSettings(model, decoder, options, str(lm) if lm else None, weights, device)
 
 
 def _sources(files: list[Path], *, stdin_allowed: bool) -> tuple[list[Source], bool]:

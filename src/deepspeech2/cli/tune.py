@@ -167,6 +167,7 @@ class ResultsLog:
         import msgspec
 
         from deepspeech2.ctc.tuning import TuningResult
+        from deepspeech2.files import replacing
 
         self.path = path
         self.known: dict[Point, TuningResult] = {}
@@ -181,11 +182,10 @@ class ResultsLog:
             raise OptionError(f"{path}: not a file of tuning results; name another with --results.")
         if lines and lines[0] != fingerprint:
             raise OptionError(f"{path}: these results are of other inputs or another decoder; name another --results.")
-        part = path.with_name(path.name + ".part")
         try:
             if not whole or whole != text:
-                part.write_text(whole or msgspec.json.encode(fingerprint).decode() + "\n", encoding="utf-8")
-                part.replace(path)
+                with replacing(path) as file:
+                    file.write(whole or msgspec.json.encode(fingerprint).decode() + "\n")
         except OSError as error:
             raise OptionError(f"{path}: cannot be written: {error.strerror}.") from None
         self.known = {result.point: result for result in found}
@@ -218,11 +218,10 @@ def _evaluator(
     source: PosteriorsInput, said: list[str], lm: Path, how: DecodingChoices
 ) -> Callable[[float, float], TuningResult]:
     """Build the decoder once; return what decodes everything with given weights and counts the errors."""
-    import jiwer
-
     from deepspeech2.ctc import BeamDecoder
     from deepspeech2.ctc.tuning import TuningResult
     from deepspeech2.processors import available_processors
+    from deepspeech2.speech.scoring import error_rates
 
     if how.threads is not None and how.threads < 1:
         raise OptionError(f"--threads must be at least 1, but is {how.threads}.")
@@ -239,7 +238,8 @@ def _evaluator(
     def evaluate(alpha: float, beta: float) -> TuningResult:
         decoder.reset(alpha=alpha, beta=beta)
         heard = [" ".join(found[0].text.split()) for found in decoder.decode_batch(matrices, threads=threads)]
-        return TuningResult(alpha, beta, jiwer.wer(said, heard), jiwer.cer(said, heard))
+        words, characters = error_rates(said, heard)
+        return TuningResult(alpha, beta, words.rate, characters.rate)
 
     return evaluate
 
@@ -273,6 +273,7 @@ def _search_with_progress(search: Any, evaluate: Any, options: TuningOptions, lo
 
 def _draw(tried: dict[Point, TuningResult], options: TuningOptions, path: Path) -> None:
     from deepspeech2.ctc.tuning import best_of, level_of
+    from deepspeech2.files import replacing
     from deepspeech2.report.heat_map import Cell, HeatMapLabels, render_heat_map
 
     first, second = options.steps
@@ -282,10 +283,9 @@ def _draw(tried: dict[Point, TuningResult], options: TuningOptions, path: Path) 
         cells.append(Cell(result.alpha, result.beta, first / scale, second / scale, 100 * result.wer))
     best = best_of(tried.values()).point
     picture = render_heat_map(cells, best, HeatMapLabels("Word error rate, percent", "alpha", "beta", "%"))
-    part = path.with_name(path.name + ".part")
     try:
-        part.write_text(picture, encoding="utf-8")
-        part.replace(path)
+        with replacing(path) as file:
+            file.write(picture)
     except OSError as error:
         raise OptionError(f"{path}: the heat map cannot be written: {error.strerror}.") from None
 

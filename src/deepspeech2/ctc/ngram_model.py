@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import tempfile
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,7 +13,8 @@ from pathlib import Path
 
 from deepspeech2.ctc import _core
 from deepspeech2.ctc.kenlm_model import MARKERS
-from deepspeech2.errors import LanguageModelError
+from deepspeech2.errors import LanguageModelError, OptionError
+from deepspeech2.files import replacement
 
 PIECE = 1 << 20
 
@@ -59,7 +59,7 @@ class NgramModel:
         model = _parse(self.path)
         if target is not None:
             # A cache is a convenience: a read-only or full disk must not stop the decoding.
-            with suppress(OSError, RuntimeError):
+            with suppress(OSError, RuntimeError, OptionError):
                 _save(model, target, status)
                 # From now on share the pages of the file with other processes instead of holding a copy.
                 model = _core.Ngram.from_file(os.fsencode(target), *_source(status)) or model
@@ -151,11 +151,5 @@ def _parse(path: Path) -> _core.Ngram:
 
 def _save(model: _core.Ngram, target: Path, status: os.stat_result) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Written under another name in the same directory and renamed: a reader sees a whole file or none.
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(handle)
-    try:
+    with replacement(target) as temporary:  # a reader sees a whole file or none
         model.save(os.fsencode(temporary), *_source(status))
-        Path(temporary).replace(target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
