@@ -79,6 +79,31 @@ def test_a_room_is_a_convolution(tmp_path: Path) -> None:
     np.testing.assert_allclose(wet, expected, atol=1e-4)
 
 
+def test_a_stretch_of_a_recording_is_all_that_is_used(tmp_path: Path) -> None:
+    around, inside = sine(3000, 2.0), sine(400, 0.5)
+    around[4000:12_000] = inside
+    soundfile.write(tmp_path / "noise.wav", around, RATE, subtype="FLOAT")
+    step = Noise((Utterance(tmp_path / "noise.wav", 0.5, offset=0.25),), 0.0, 0.0)
+    added = step.apply(sine(1000), np.random.default_rng(0)) - sine(1000)
+    np.testing.assert_allclose(added, np.tile(inside, 2), atol=1e-5)
+
+    # The strongest tap of the file, which would set the delay, is past the end of the stretch.
+    taps = np.zeros(RATE, np.float32)
+    taps[[4000, 4010, 12_000]] = 0.8, 0.4, 1.0
+    soundfile.write(tmp_path / "room.wav", taps, RATE, subtype="FLOAT")
+    dry = np.random.default_rng(0).normal(size=2000).astype(np.float32)
+    wet = ImpulseResponse((Utterance(tmp_path / "room.wav", 0.25, offset=0.25),)).apply(dry, np.random.default_rng(0))
+    expected = dry + 0.5 * np.pad(dry, (10, 0))[:2000]
+    expected *= np.sqrt(np.mean(dry**2) / np.mean(expected**2))
+    np.testing.assert_allclose(wet, expected, atol=1e-4)
+
+
+def test_a_recording_without_a_length_is_used_to_its_end(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "noise.wav", sine(400), RATE, subtype="FLOAT")
+    added = Noise((Utterance(tmp_path / "noise.wav", 0.0),), 0.0, 0.0).apply(sine(1000), np.random.default_rng(0))
+    np.testing.assert_allclose(added - sine(1000), sine(400), atol=1e-5)
+
+
 def test_band_limit_removes_what_a_lower_rate_cannot_hold() -> None:
     step, generator = BandLimit(8000), np.random.default_rng(0)
     assert np.mean(step.apply(sine(1000), generator) ** 2) == pytest.approx(np.mean(sine(1000) ** 2), rel=0.02)
