@@ -9,6 +9,7 @@ prints that line and exits with status 2.
     ├── InputError (also a ValueError): something the caller gave is wrong
     │   ├── OptionError             an option, preset or argument
     │   ├── AudioError              audio that cannot be read or used
+    │   │   └── SilentAudioError    audio whose samples are all zero
     │   ├── CheckpointError         a file of weights that cannot be read or is not what it says
     │   ├── ManifestError           a list of utterances
     │   ├── VocabularyError         labels of a model
@@ -35,6 +36,10 @@ class OptionError(InputError):
 
 class AudioError(InputError):
     """Audio that cannot be read, or that is empty, silent or too short."""
+
+
+class SilentAudioError(AudioError):
+    """Audio that can be read, and whose samples are all zero."""
 
 
 class CheckpointError(InputError):

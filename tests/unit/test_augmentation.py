@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,31 @@ def test_a_room_is_a_convolution(tmp_path: Path) -> None:
     np.testing.assert_allclose(wet, expected, atol=1e-4)
 
 
+def test_a_stretch_of_a_recording_is_all_that_is_used(tmp_path: Path) -> None:
+    around, inside = sine(3000, 2.0), sine(400, 0.5)
+    around[4000:12_000] = inside
+    soundfile.write(tmp_path / "noise.wav", around, RATE, subtype="FLOAT")
+    step = Noise((Utterance(tmp_path / "noise.wav", 0.5, offset=0.25),), 0.0, 0.0)
+    added = step.apply(sine(1000), np.random.default_rng(0)) - sine(1000)
+    np.testing.assert_allclose(added, np.tile(inside, 2), atol=1e-5)
+
+    # The strongest tap of the file, which would set the delay, is past the end of the stretch.
+    taps = np.zeros(RATE, np.float32)
+    taps[[4000, 4010, 12_000]] = 0.8, 0.4, 1.0
+    soundfile.write(tmp_path / "room.wav", taps, RATE, subtype="FLOAT")
+    dry = np.random.default_rng(0).normal(size=2000).astype(np.float32)
+    wet = ImpulseResponse((Utterance(tmp_path / "room.wav", 0.25, offset=0.25),)).apply(dry, np.random.default_rng(0))
+    expected = dry + 0.5 * np.pad(dry, (10, 0))[:2000]
+    expected *= np.sqrt(np.mean(dry**2) / np.mean(expected**2))
+    np.testing.assert_allclose(wet, expected, atol=1e-4)
+
+
+def test_a_recording_without_a_length_is_used_to_its_end(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "noise.wav", sine(400), RATE, subtype="FLOAT")
+    added = Noise((Utterance(tmp_path / "noise.wav", 0.0),), 0.0, 0.0).apply(sine(1000), np.random.default_rng(0))
+    np.testing.assert_allclose(added - sine(1000), sine(400), atol=1e-5)
+
+
 def test_band_limit_removes_what_a_lower_rate_cannot_hold() -> None:
     step, generator = BandLimit(8000), np.random.default_rng(0)
     assert np.mean(step.apply(sine(1000), generator) ** 2) == pytest.approx(np.mean(sine(1000) ** 2), rel=0.02)
@@ -134,6 +160,27 @@ def test_reads_the_configuration_of_the_original(tmp_path: Path, write_tones: Ca
     assert found.spec_augment == SpecAugmentOptions(2, 10, 1, 50, 0.2)
 
 
+def test_whole_numbers_may_be_written_with_a_point(tmp_path: Path) -> None:
+    steps = [
+        {"type": "speed", "params": {"min_speed_rate": 0.9, "max_speed_rate": 1.1, "num_rates": 3.0}},
+        {"type": "resample", "params": {"new_sample_rate": 8000.0}},
+        {"type": "specaug", "params": {"F": 10.0, "T": 50.0, "n_freq_masks": 2.0, "n_time_masks": 1.0, "p": 1.0}},
+    ]
+    path = tmp_path / "augmentation.json"
+    path.write_text(json.dumps(steps))
+    found = read_augmentation(path)
+    assert found.spec_augment is not None
+    numbers = [*astuple(found.steps[0].augmentation)[2:], *astuple(found.steps[1].augmentation)]  # type: ignore[call-overload]
+    numbers += astuple(found.spec_augment)[:4]
+    assert numbers == [3, 8000, 2, 10, 1, 50]
+    assert [type(number) for number in numbers] == [int] * 6
+    # What raised a TypeError at the first utterance.
+    changed = augment(sine(400), found.steps, np.random.default_rng(0))
+    assert len(changed) / RATE == pytest.approx(1 / 0.9, abs=0.25)
+    masked = spec_augment(np.ones((161, 300), np.float32), found.spec_augment, np.random.default_rng(0))
+    assert 0 < int((masked == 0).sum()) < masked.size
+
+
 @pytest.mark.parametrize(
     ("step", "message"),
     [
@@ -141,6 +188,12 @@ def test_reads_the_configuration_of_the_original(tmp_path: Path, write_tones: Ca
         ({"type": "volume", "params": {"gain": 1}}, 'knows the parameters min_gain_dBFS.*found "gain"'),
         ({"type": "volume", "prob": 2}, '"prob" from 0 to 1, found 2'),
         ({"type": "volume", "params": {"min_gain_dBFS": 1, "max_gain_dBFS": -1}}, "found 1 and -1"),
+        ({"type": "specaug", "params": {"n_freq_masks": 2.5}}, '"n_freq_masks" as a whole number, found 2.5'),
+        ({"type": "specaug", "params": {"n_time_masks": 0.5}}, '"n_time_masks" as a whole number, found 0.5'),
+        ({"type": "specaug", "params": {"F": 10.1}}, '"F" as a whole number, found 10.1'),
+        ({"type": "specaug", "params": {"T": 10.1}}, '"T" as a whole number, found 10.1'),
+        ({"type": "speed", "params": {"num_rates": 2.5}}, 'step 1: .*"num_rates" as a whole number, found 2.5'),
+        ({"type": "resample", "params": {"new_sample_rate": 8e3 + 0.5}}, "whole number, found 8000.5"),
         ({"type": "noise", "params": {}}, "noise_manifest_path"),
         ({"type": "specaug", "params": {"W": 80}}, "time warping"),
         ("volume", 'expected {"type", "params", "prob"}'),

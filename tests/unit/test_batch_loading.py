@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +51,23 @@ def test_augmentation_depends_on_seed_epoch_and_utterance_alone(utterances: list
     length = int(one_by_one[0].frames[0])
     assert torch.equal(loader.load([0], 1).features[0, :, :length], one_by_one[0].features[0, :, :length])
     assert not torch.equal(loader.load([2], 2).features, one_by_one[1].features)
-    clean = BatchLoader(utterances, LABELS, PLAIN)
-    assert torch.equal(loader.load([0], 0).features, clean.load([0]).features), "before first_epoch"
+
+
+@pytest.mark.parametrize("first", [1, 3])
+def test_augmentation_begins_with_its_first_epoch(utterances: list[Utterance], first: int) -> None:
+    loader = BatchLoader(utterances, LABELS, PLAIN, replace(HEAVY, first_epoch=first), seed=3)
+    clean = BatchLoader(utterances, LABELS, PLAIN).load([0]).features
+    augmented = [not torch.equal(loader.load([0], epoch).features, clean) for epoch in range(first + 2)]
+    assert augmented == [False] * first + [True, True]
+
+
+@pytest.mark.parametrize("steps", [(), (Sometimes(Volume(0, 0)),)], ids=["spectrograms", "samples"])
+def test_every_speed_is_drawn_and_no_other(utterances: list[Utterance], steps: tuple[Sometimes, ...]) -> None:
+    samples = len(load_audio(utterances[0].audio_path))
+    for speeds in ((0.8,), (0.8, 1.0, 1.25)):
+        loader = BatchLoader(utterances, LABELS, PLAIN, AugmentationOptions(steps, speeds))
+        frames = {int(loader.load([0], epoch).frames[0]) for epoch in range(30)}
+        assert frames == {(round(samples / speed) - 320) // 160 + 1 for speed in speeds}
 
 
 def test_an_unreadable_file_raises_in_its_turn(tmp_path: Path, utterances: list[Utterance]) -> None:

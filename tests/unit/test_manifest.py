@@ -105,6 +105,21 @@ def test_reads_kaldi_folders(write_tones: Callable[..., Path]) -> None:
     assert [u.duration for u in read_manifest(folder)] == pytest.approx([0.48, 0.48])
 
 
+def test_kaldi_tables_are_separated_by_any_white_space(write_tones: Callable[..., Path]) -> None:
+    folder = write_tones(["abcd", "dcba"]).parent / "tones"
+    (folder / "wav.scp").write_text("rec1\t0.wav\n  rec2 \t sox\t1.wav  -t wav - |\r\n")
+    (folder / "text").write_text("utt1\tab  c\td \nutt2   dc \u2028 ba\n", encoding="utf-8")
+    (folder / "segments").write_text("utt1\trec1\t0.0\t0.24\nutt2   rec2 \t 0.1   0.4\n")
+    (folder / "utt2spk").write_text("utt1\tanna\nutt2   ben\n")
+    found = [(u.audio_path.name, u.offset, u.text, u.speaker) for u in read_manifest(folder)]
+    assert found == [("0.wav", 0.0, "ab  c\td", "anna"), ("1.wav", 0.1, "dc \u2028 ba", "ben")]
+
+    (folder / "segments").unlink()
+    (folder / "wav.scp").write_text("utt1\t0.wav\nutt2   1.wav\n")
+    (folder / "utt2dur").write_text("utt1\t0.25\nutt2   0.125\n")
+    assert [u.duration for u in read_manifest(folder)] == [0.25, 0.125]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -45,6 +45,17 @@ def test_each_problem_has_its_reason(tmp_path: Path, write_tones: Callable[..., 
     assert report.summary().startswith("1 of 8 utterances usable; left out: 1 ")
 
 
+def test_the_reason_is_not_read_from_the_name_of_the_file(tmp_path: Path) -> None:
+    folder = tmp_path / "silent-films"
+    folder.mkdir()
+    soundfile.write(folder / "1.flac", np.random.default_rng(0).normal(size=16_000) * 0.1, 16_000)
+    whole = (folder / "1.flac").read_bytes()
+    (folder / "1.flac").write_bytes(whole[:9000] + bytes(len(whole) - 9000))  # the header stays as it was
+    soundfile.write(folder / "2.flac", np.zeros(16_000), 16_000)
+    report = preflight([Utterance(folder / f"{number}.flac", 1.0, "ab") for number in (1, 2)], LABELS)
+    assert [problem.reason for problem in report.problems] == [Reason.UNREADABLE, Reason.SILENT]
+
+
 def test_the_length_rule_is_the_one_of_the_loss(write_tones: Callable[..., Path]) -> None:
     # "aab" needs 4 frames: at 3 the loss is infinite.
     assert ctc_frames_needed("aab") == 4

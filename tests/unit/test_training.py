@@ -266,8 +266,8 @@ class Damaged(BatchLoader):
     damaged: ClassVar[set[int]] = set()
     loaded: ClassVar[list[int]] = []
 
-    def load(self, indices: Sequence[int], epoch: int = 0, *, least_frames: int = 0) -> Batch:
-        batch = super().load(indices, epoch, least_frames=least_frames)
+    def load(self, indices: Sequence[int], epoch: int = 0) -> Batch:
+        batch = super().load(indices, epoch)
         self.loaded.append(len(self.loaded))
         if self.loaded[-1] in self.damaged or -1 in self.damaged:
             batch.features[0, 3, 1] = torch.inf

@@ -13,7 +13,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from deepspeech2.errors import AudioError
+from deepspeech2.errors import AudioError, SilentAudioError
 
 SAMPLE_RATE = 16_000
 """Samples per second of every published DeepSpeech2."""
@@ -62,8 +62,8 @@ def load_audio(
         Samples in [-1, 1], shape (samples,), float32.
 
     Raises:
-        AudioError: The file is missing, is not audio, or its audio is empty, silent, shorter than one window
-            of 20 ms, or holds values that are not numbers.
+        AudioError: The file is missing, is not audio, or its audio is empty, silent (`SilentAudioError`), shorter
+            than one window of 20 ms, or holds values that are not numbers.
 
     Example:
         >>> samples = load_audio("examples/clip_10s.flac")
@@ -108,7 +108,8 @@ def check_samples(samples: NDArray[Any], name: str, minimum: int = WINDOW_SAMPLE
         minimum: The fewest samples that are enough: one window.
 
     Raises:
-        AudioError: Naming the audio and what is wrong with it.
+        SilentAudioError: Every sample is zero.
+        AudioError: Anything else; both name the audio and what is wrong with it.
     """
     if samples.size == 0:
         raise AudioError(f"{name}: the audio is empty; expected at least one window of 20 ms")
@@ -122,7 +123,7 @@ def check_samples(samples: NDArray[Any], name: str, minimum: int = WINDOW_SAMPLE
         bad = int(np.count_nonzero(~np.isfinite(samples)))
         raise AudioError(f"{name}: {bad} of {samples.size} samples are not finite numbers; export the audio again")
     if low == high == 0.0:
-        raise AudioError(f"{name}: the audio is silent: all {samples.size} samples are zero")
+        raise SilentAudioError(f"{name}: the audio is silent: all {samples.size} samples are zero")
 
 
 class _ForwardReader(soundfile.SoundFile):  # type: ignore[misc]

@@ -227,7 +227,9 @@ def convolve_room(samples: Samples, response: Samples) -> Samples:
 
 
 def _load(recording: Utterance) -> Samples:
-    return load_audio(recording.audio_path, offset_seconds=recording.offset)
+    return load_audio(
+        recording.audio_path, offset_seconds=recording.offset, duration_seconds=recording.duration or None
+    )
 
 
 def _fit(samples: Samples, length: int) -> Samples:

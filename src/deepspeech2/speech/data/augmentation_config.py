@@ -105,6 +105,8 @@ _MASKING = {"F": "frequency_width", "T": "time_width", "n_freq_masks": "frequenc
     "n_time_masks": "time_masks",
     "p": "time_share",
 }
+# A program that writes JSON may write these as 2.0, which no generator of random integers takes.
+_WHOLE = {"num_rates", "new_sample_rate", "F", "T", "n_freq_masks", "n_time_masks"}
 
 
 def _build(kind: str, params: dict[str, Any], where: str, folder: Path) -> Augmentation:
@@ -136,5 +138,7 @@ def _rename(params: dict[str, Any], names: dict[str, str], where: str, kind: str
             raise OptionError(f'{where}: "{kind}" knows the parameters {", ".join(names)}, found "{name}"')
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise OptionError(f'{where}: expected "{name}" as a number, found {value!r}')
-        renamed[names[name]] = value
+        if name in _WHOLE and not float(value).is_integer():
+            raise OptionError(f'{where}: expected "{name}" as a whole number, found {value!r}')
+        renamed[names[name]] = int(value) if name in _WHOLE else value
     return renamed

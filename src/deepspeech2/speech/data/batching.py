@@ -16,7 +16,9 @@ class BatchingOptions:
     """How utterances are grouped.
 
     Attributes:
-        batch_seconds: Most seconds of audio in a batch, padding included; a longer utterance is a batch alone.
+        batch_seconds: Most seconds of audio in a batch as it was recorded, padding included; a longer utterance is a
+            batch alone. Speech that is played slower for training is longer by that, so is the batch: at 0.9 times
+            the speed 120 s become 133 s.
         batch_utterances: Most utterances in a batch.
         sortagrad: First epoch from short to long (Amodei et al. 2016, section 3.2).
         length_jitter: Durations are multiplied by a random number of 1 plus or minus this before they are sorted

@@ -50,16 +50,17 @@ def _table(path: Path) -> dict[str, str]:
         )
     rows: dict[str, str] = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not `splitlines`, which also ends lines where transcripts may have other separators, such as U+2028.
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path}: cannot be read as UTF-8 text ({error})") from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        name, _, value = line.strip().partition(" ")
+        name, *value = line.strip().split(maxsplit=1)
         if name in rows:
             raise ManifestError(f"{path}:{number}: {name} is listed twice")
-        rows[name] = value.strip()
+        rows[name] = "".join(value)
     if not rows:
         raise ManifestError(f"{path}: the table is empty")
     return rows

@@ -15,7 +15,7 @@ from torch import Tensor
 from deepspeech2.speech.audio import load_audio
 from deepspeech2.speech.data.augment import augment, change_speed
 from deepspeech2.speech.data.augmentation_config import AugmentationOptions
-from deepspeech2.speech.data.feature_cache import FeatureCache
+from deepspeech2.speech.data.feature_cache import FeatureCache, utterance_spectrogram
 from deepspeech2.speech.data.labels import encode_text
 from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.data.spec_augment import spec_augment
@@ -64,13 +64,12 @@ class BatchLoader:
     cache: FeatureCache | None = None
     seed: int = 0
 
-    def load(self, indices: Sequence[int] | NDArray[np.int64], epoch: int = 0, *, least_frames: int = 0) -> Batch:
+    def load(self, indices: Sequence[int] | NDArray[np.int64], epoch: int = 0) -> Batch:
         """Make one batch.
 
         Args:
             indices: Which utterances.
             epoch: Which epoch's augmentation.
-            least_frames: Pad to at least so many frames (several processes pad alike).
 
         Raises:
             AudioError: An utterance cannot be read.
@@ -79,7 +78,7 @@ class BatchLoader:
         chosen = [int(index) for index in indices]
         spectrograms = [self._features(index, epoch) for index in chosen]
         lengths = [features.shape[1] for features in spectrograms]
-        padded = np.zeros((len(chosen), FREQUENCIES, max([least_frames, *lengths])), np.float32)
+        padded = np.zeros((len(chosen), FREQUENCIES, max(lengths, default=0)), np.float32)
         for row, features in zip(padded, spectrograms, strict=True):
             row[:, : features.shape[1]] = features
         texts = [encode_text(self.utterances[index].text, self.labels) for index in chosen]
@@ -92,11 +91,11 @@ class BatchLoader:
         )
 
     def _features(self, index: int, epoch: int) -> NDArray[np.float32]:
-        generator = np.random.default_rng([self.seed, epoch, index])
         options = self.augmentation
-        speed = self._speed(generator, epoch)
         if options is None or epoch < options.first_epoch:
             return self.normalizer(self._spectrogram(index, 1.0))
+        generator = np.random.default_rng([self.seed, epoch, index])
+        speed = options.speeds[int(generator.integers(len(options.speeds)))]
         if options.steps:
             samples = change_speed(self._samples(index), speed)
             raw = spectrogram(augment(samples, options.steps, generator), name=self.utterances[index].name)
@@ -105,16 +104,10 @@ class BatchLoader:
         features = self.normalizer(raw)
         return spec_augment(features, options.spec_augment, generator) if options.spec_augment else features
 
-    def _speed(self, generator: np.random.Generator, epoch: int) -> float:
-        options = self.augmentation
-        if options is None or epoch < options.first_epoch or len(options.speeds) == 1:
-            return options.speeds[0] if options is not None and epoch >= options.first_epoch else 1.0
-        return options.speeds[int(generator.integers(len(options.speeds)))]
-
     def _spectrogram(self, index: int, speed: float) -> NDArray[np.float32]:
         if self.cache is not None:
             return self.cache.get(index, speed)
-        return spectrogram(change_speed(self._samples(index), speed), name=self.utterances[index].name)
+        return utterance_spectrogram(self.utterances[index], speed)
 
     def _samples(self, index: int) -> NDArray[np.float32]:
         utterance = self.utterances[index]

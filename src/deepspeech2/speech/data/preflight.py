@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from deepspeech2.errors import AudioError
+from deepspeech2.errors import AudioError, SilentAudioError
 from deepspeech2.speech.audio import SAMPLE_RATE, WINDOW_SAMPLES, load_audio
 from deepspeech2.speech.data.labels import ctc_frames_needed, unknown_characters
 from deepspeech2.speech.data.manifest import Utterance, probe_audio
@@ -167,8 +167,8 @@ def _check_audio(utterance: Utterance, options: PreflightOptions) -> Problem | N
     try:
         load_audio(utterance.audio_path, offset_seconds=utterance.offset, duration_seconds=utterance.duration or None)
     except AudioError as error:
-        silent = "silent" in str(error)
-        return Problem(utterance, Reason.SILENT if silent else Reason.UNREADABLE, str(error))
+        reason = Reason.SILENT if isinstance(error, SilentAudioError) else Reason.UNREADABLE
+        return Problem(utterance, reason, str(error))
     return None
 
 
