@@ -11,11 +11,7 @@ import torch
 from deepspeech2.speech.options import NetworkOptions
 
 LARGEST_CACHE = 16 << 20
-"""Bytes of float32 weights of one direction that a step is taken to find in the caches; more it reads from memory.
-
-The 2048 x 2048 of `librispeech` fill it and do not exceed it: to read them once a step, at the bandwidth measured in
-the same run, would take five times as long as their whole recurrence took.
-"""
+"""Bytes of weights of one direction from which a step is taken to read them from memory."""
 
 
 @dataclass

@@ -21,7 +21,7 @@ from benchmarks.inference.features import feature_times
 from benchmarks.inference.memory import FORMATS, memory_rows, rate_memory
 from benchmarks.inference.peers import LAYERS, onnx_runtime, with_torch_layers
 from benchmarks.inference.plain import with_plain_loops
-from benchmarks.inference.roofline import Machine
+from benchmarks.inference.roofline import LARGEST_CACHE, Machine
 from deepspeech2 import build_model, count, count_training, load_model, optimize_for_inference
 from deepspeech2.speech.inference import InferenceNetwork
 from deepspeech2.speech.network import DeepSpeech2
@@ -147,6 +147,8 @@ def rate_recurrence(rows: list[dict[str, Any]], model: DeepSpeech2, machine: Mac
         row["gflops"] = round(2 * batch * weights * steps / row["seconds"] / 1e9, 2)
         row["plain_over_this"] = round(plain / row["seconds"], 3)
         row["roofline_fraction"] = round(steps * machine.step_bound(weights, batch) / row["seconds"], 3)
+        if 4 * weights >= LARGEST_CACHE:
+            row["memory_fraction"] = round(steps * machine.reading(weights) / row["seconds"], 3)
 
 
 def training_rows(name: str, model: DeepSpeech2, rounds: int, machine: Machine) -> list[dict[str, Any]]:

@@ -34,6 +34,10 @@ def _name(row: dict[str, Any]) -> str:
     return NAMES.get(row["contender"], row["contender"])
 
 
+def _of_memory(row: dict[str, Any]) -> str:
+    return f"{row['memory_fraction']:.0%}" if "memory_fraction" in row else ""
+
+
 def _milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:,.1f}"
 
@@ -85,6 +89,7 @@ def recurrence_table(results: dict[str, Any]) -> str:
         "median ms",
         "GFLOP/s",
         "roofline",
+        "float32 memory",
         "states not zero",
         "times plain",
     ]
@@ -97,6 +102,7 @@ def recurrence_table(results: dict[str, Any]) -> str:
             _milliseconds(row["median_seconds"]),
             f"{row['gflops']:.1f}",
             f"{row['roofline_fraction']:.0%}",
+            _of_memory(row),
             f"{row['nonzero_states']:.0%}",
             f"{row['plain_over_this']:.2f}",
         ]
@@ -115,7 +121,7 @@ def memory_table(results: dict[str, Any]) -> str:
             _name(row),
             _milliseconds(row["seconds"]),
             _milliseconds(row["median_seconds"]),
-            f"{row['memory_fraction']:.0%}",
+            _of_memory(row),
             f"{row['nonzero_states']:.0%}",
             f"{row['plain_over_this']:.2f}",
         ]

@@ -1,7 +1,6 @@
 """Pages with figures are what their generators print."""
 
 import importlib.util
-import json
 import re
 import sys
 from pathlib import Path
@@ -9,7 +8,6 @@ from types import ModuleType
 
 import pytest
 
-from benchmarks.inference.roofline import Machine
 from deepspeech2.speech.scoring import count_character_errors
 from recipes.baseline import tabulate as baseline
 from recipes.small import tabulate as small
@@ -47,18 +45,6 @@ def test_the_figures_of_the_readme_are_current(monkeypatch: pytest.MonkeyPatch) 
     assert list(heard) == [command for command, _ in said]
     for command, words in said:
         assert count_character_errors(words, heard[command]).rate < 0.1
-
-
-def test_the_roofline_of_the_recurrences_follows_from_the_rates_beside_it() -> None:
-    results = json.loads((DOCS.parent / "benchmarks" / "results" / "inference.json").read_text())
-    machine = Machine(results["machine"]["gemm_gflops"] * 1e9, results["machine"]["bandwidth_gbytes"] * 1e9)
-    weights = {"small": 3 * 320**2, "librispeech": 2048**2}
-    for row in results["recurrence"]:
-        size, batch = weights[row["model"]], row["batch"]
-        steps = row["gflops"] * 1e9 * row["seconds"] / (2 * batch * size)
-        expected = steps * machine.step_bound(size, batch) / row["seconds"]
-        assert row["roofline_fraction"] == pytest.approx(expected, rel=0.02)
-    assert machine.step_bound(4 * 2048**2, 1) == machine.reading(4 * 2048**2) > 0
 
 
 def test_the_notebook_page_says_what_the_rules_say() -> None:
