@@ -11,7 +11,7 @@ import torch
 from deepspeech2.speech.options import NetworkOptions
 
 LARGEST_CACHE = 16 << 20
-"""Bytes of float32 weights of one direction that the roofline takes to be found in the caches; more is read from memory.
+"""Bytes of float32 weights of one direction that the roofline takes to be in the caches; more is read from memory.
 
 The 2048 x 2048 of `librispeech` fill it and do not exceed it. Their share of the memory bandwidth is stated beside the
 roofline all the same, as if every step read them: above 1 it shows that they are not.
