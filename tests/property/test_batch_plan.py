@@ -51,6 +51,23 @@ def test_shares_are_the_batch(seconds: list[float], how: BatchingOptions, proces
         assert sorted(np.concatenate(shares).tolist()) == sorted(batch.tolist())
 
 
+@given(durations, st.floats(0.0, 0.5), st.integers(0, 3))
+def test_jitter_moves_an_utterance_by_no_more_than_its_share(seconds: list[float], jitter: float, epoch: int) -> None:
+    # In one batch the order is that of the durations times numbers of 1 plus or minus the jitter.
+    how = BatchingOptions(1e9, len(seconds), sortagrad=False, length_jitter=jitter)
+    order = [seconds[index] for index in plan_batches(seconds, how, epoch)[0]]
+    for place, shorter in enumerate(order[:-1]):
+        assert shorter * (1 - jitter) <= min(order[place + 1 :]) * (1 + jitter) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(("jitter", "same"), [(0.0, True), (0.07, False)])
+def test_jitter_makes_other_groups_not_another_order_alone(jitter: float, same: bool) -> None:
+    seconds = np.linspace(1, 10, 50).tolist()
+    how = BatchingOptions(batch_seconds=30, length_jitter=jitter)
+    groups = [{frozenset(batch.tolist()) for batch in plan_batches(seconds, how, epoch)} for epoch in (1, 2)]
+    assert (groups[0] == groups[1]) is same
+
+
 def test_later_epochs_differ() -> None:
     seconds = np.linspace(1, 10, 50).tolist()
     plans = [[b.tolist() for b in plan_batches(seconds, BatchingOptions(batch_seconds=30), e)] for e in (1, 2)]

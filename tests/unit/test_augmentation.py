@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import astuple
 from pathlib import Path
@@ -13,6 +14,7 @@ import soundfile
 
 from deepspeech2.errors import OptionError
 from deepspeech2.speech.data.augment import (
+    Augmentation,
     BandLimit,
     ImpulseResponse,
     Noise,
@@ -118,6 +120,41 @@ def test_steps_happen_with_their_probability() -> None:
     assert np.mean(happened) == pytest.approx(0.3, abs=0.05)
 
 
+class Drawing(Augmentation):
+    """Leaves samples as they are and keeps what its generator gave."""
+
+    def __init__(self) -> None:
+        self.drawn: list[float] = []
+
+    def apply(self, samples: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        self.drawn += generator.random(3).tolist()
+        return samples
+
+
+def test_whether_a_step_happens_changes_nothing_about_the_others() -> None:
+    drawn = []
+    for probability in (0.0, 1.0):
+        first, second = Drawing(), Drawing()
+        augment(sine(400), [Sometimes(first, probability), Sometimes(second)], np.random.default_rng(0))
+        drawn.append(second.drawn)
+    assert drawn[0] == drawn[1]
+    assert set(first.drawn).isdisjoint(second.drawn), "but they do not draw the same"
+
+
+def test_noise_starts_anywhere(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).normal(size=330).astype(np.float32)
+    soundfile.write(tmp_path / "noise.wav", noise, RATE, subtype="FLOAT")
+    step, speech = Noise((Utterance(tmp_path / "noise.wav", 330 / RATE),), 0.0, 0.0), sine(400, 0.02)
+    starts = []
+    for seed in range(200):
+        added = step.apply(speech, np.random.default_rng(seed)) - speech
+        pieces = [noise[start : start + len(speech)] for start in range(11)]
+        likeness = [float(np.corrcoef(added, piece)[0, 1]) for piece in pieces]
+        assert max(likeness) > 0.999
+        starts.append(int(np.argmax(likeness)))
+    assert set(starts) == set(range(11))
+
+
 def test_spec_augment_masks_no_more_than_it_may() -> None:
     options = SpecAugmentOptions(frequency_masks=2, frequency_width=10, time_masks=3, time_width=50, time_share=0.1)
     features = np.ones((161, 300), np.float32)
@@ -132,6 +169,24 @@ def test_spec_augment_masks_no_more_than_it_may() -> None:
     assert 12 <= widest_bins <= 20
     assert 50 <= widest_frames <= 90
     assert (features == 1).all()
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_every_width_and_every_place_is_as_likely(axis: int) -> None:
+    size, widest, draws = 12, 6, 7000
+    options = SpecAugmentOptions(1 - axis, widest, axis, widest, time_share=1.0)
+    generator = np.random.default_rng(0)
+    found: Counter[tuple[int, int]] = Counter()
+    for _ in range(draws):
+        masked = spec_augment(np.ones((size, size), np.float32), options, generator)
+        hidden = np.flatnonzero(masked.max(1 - axis) == 0)
+        assert hidden.tolist() == list(range(*(hidden[[0, -1]] + [0, 1]))) if len(hidden) else True
+        found[len(hidden), int(hidden[0]) if len(hidden) else 0] += 1
+    assert found[0, 0] == pytest.approx(draws / (widest + 1), abs=150)  # five standard deviations
+    for width in range(1, widest + 1):
+        for start in range(size - width + 1):
+            expected = draws / (widest + 1) / (size - width + 1)
+            assert found[width, start] == pytest.approx(expected, abs=5 * expected**0.5), (width, start)
 
 
 def test_reads_the_configuration_of_the_original(tmp_path: Path, write_tones: Callable[..., Path]) -> None:

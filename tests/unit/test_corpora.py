@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ import pytest
 import soundfile
 
 from deepspeech2.errors import ManifestError
+from deepspeech2.speech.audio import load_audio
 from deepspeech2.speech.data.corpora import scan_corpus
 from deepspeech2.speech.data.manifest import read_manifest
-from deepspeech2.speech.data.prepare import PrepareOptions, prepare, spell_english
+from deepspeech2.speech.data.prepare import PrepareOptions, fit_normalizer, prepare, spell_english
 from deepspeech2.speech.features import Normalizer, spectrogram
 from deepspeech2.speech.options import ENGLISH_LABELS
 
@@ -137,12 +139,33 @@ def test_prepare_writes_a_checked_data_set(tmp_path: Path, clip: Path) -> None:
     assert (tmp_path / "out/vocabulary.txt").read_text() == "a\nb\nc\n \n"
     assert prepared.labels == ("a", "b", "c", " ")
 
-    from deepspeech2.speech.audio import load_audio
-
     features = spectrogram(load_audio(root / "1.wav")).astype(np.float64)
     normalizer = Normalizer.load(tmp_path / "out/mean_std.npz")
     np.testing.assert_allclose(normalizer.mean[:, 0], features.mean(1), rtol=1e-5)
     np.testing.assert_allclose(normalizer.std[:, 0], features.std(1), rtol=1e-4)
+
+
+def test_the_normalizer_is_of_random_utterances(write_tones: Callable[..., Path]) -> None:
+    utterances = read_manifest(write_tones(["ab", "cd", "ad", "bc", "dd a"]))
+    spectrograms = [spectrogram(load_audio(utterance.audio_path)).astype(np.float64) for utterance in utterances]
+    of_two = {pair: np.hstack([spectrograms[i] for i in pair]) for pair in combinations(range(5), 2)}
+    chosen = []
+    for seed in range(40):
+        found = fit_normalizer(utterances, 2, seed)
+        fits = [
+            pair
+            for pair, frames in of_two.items()
+            if np.allclose(found.mean[:, 0], frames.mean(1), rtol=1e-4)
+            and np.allclose(found.std[:, 0], frames.std(1), rtol=1e-3)
+        ]
+        assert len(fits) == 1, "of two utterances, and of no more than two"
+        chosen += fits
+        again = fit_normalizer(utterances, 2, seed)
+        assert np.array_equal(found.mean, again.mean)
+        assert np.array_equal(found.std, again.std)
+    assert len(set(chosen)) >= 8, "nearly all of the ten pairs in 40 draws"
+    everything = np.hstack(spectrograms)
+    np.testing.assert_allclose(fit_normalizer(utterances, 9).mean[:, 0], everything.mean(1), rtol=1e-4)
 
 
 @pytest.mark.parametrize(

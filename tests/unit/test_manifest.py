@@ -5,12 +5,20 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deepspeech2.errors import ManifestError
-from deepspeech2.speech.data.manifest import Utterance, read_manifest, total_seconds, write_manifest
+from deepspeech2.speech.data.manifest import (
+    Utterance,
+    data_digest,
+    read_manifest,
+    total_seconds,
+    write_manifest,
+)
 from deepspeech2.speech.data.preflight import Reason, preflight
 
 
@@ -43,6 +51,22 @@ def test_writes_what_it_reads(tmp_path: Path) -> None:
         (2.0, "no", 0.0, None),
     ]
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["m.jsonl"]
+
+
+def test_the_digest_is_of_what_is_said_and_where_in_which_file() -> None:
+    first, second = Utterance(Path("a/1.wav"), 2.0, "yes", 0.5), Utterance(Path("a/2.wav"), 1.0, "no")
+    digest = data_digest([first, second])
+    same = replace(first, audio_path=Path("/b/1.wav"), speaker="anna", where="m.jsonl:1")
+    assert data_digest([same, second]) == digest
+    changes: list[dict[str, Any]] = [
+        {"audio_path": Path("a/3.wav")},
+        {"duration": 2.5},
+        {"text": "yes "},
+        {"offset": 0.25},
+    ]
+    others = [[replace(first, **change), second] for change in changes] + [[second, first], [first], []]
+    digests = {digest, *map(data_digest, others)}
+    assert len(digests) == 1 + len(others)
 
 
 def test_a_missing_duration_comes_from_the_audio(write_tones: Callable[..., Path]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech2.errors import OptionError
+from deepspeech2.speech.data.augment import Shift, Sometimes
 from deepspeech2.speech.data.batching import BatchingOptions
 from deepspeech2.speech.data.spec_augment import SpecAugmentOptions
 from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
@@ -30,6 +31,7 @@ def test_reads_every_table(tmp_path: Path) -> None:
         [augmentation]
         config = "pipeline.json"
         speeds = [0.9, 1.0]
+        first_epoch = 2
         spec_augment = { frequency_masks = 1 }
         """
     )
@@ -45,7 +47,16 @@ def test_reads_every_table(tmp_path: Path) -> None:
     )
     assert recipe.augmentation.speeds == (0.9, 1.0)
     assert recipe.augmentation.spec_augment == SpecAugmentOptions(frequency_masks=1)
-    assert len(recipe.augmentation.steps) == 1
+    assert recipe.augmentation.first_epoch == 2
+    assert recipe.augmentation.steps == (Sometimes(Shift(1, 2)),)
+
+
+@pytest.mark.parametrize(("own", "expected"), [("", 3), ("spec_augment = { frequency_masks = 1 }", 1)])
+def test_masks_of_the_recipe_count_before_those_of_the_pipeline(tmp_path: Path, own: str, expected: int) -> None:
+    (tmp_path / "pipeline.json").write_text('[{"type": "specaug", "params": {"n_freq_masks": 3}}]')
+    (tmp_path / "r.toml").write_text(f'[augmentation]\nconfig = "pipeline.json"\n{own}\n')
+    masking = read_recipe(tmp_path / "r.toml").augmentation.spec_augment
+    assert masking == SpecAugmentOptions(frequency_masks=expected)
 
 
 def test_an_empty_recipe_is_the_published_one(tmp_path: Path) -> None:
@@ -61,6 +72,11 @@ def test_an_empty_recipe_is_the_published_one(tmp_path: Path) -> None:
         ("[training.schedule]\npeek = 3", r"expected training\.schedule of .*peak.*, found 'peek'"),
         ("[[network.convolutions]]\nchanels = 3", r"network\.convolutions of .*channels.*, found 'chanels'"),
         ("[augmentation.spec_augment]\nwidth = 3", r"augmentation\.spec_augment of .*, found 'width'"),
+        ("[augmentation]\nconfi = 3", r"expected augmentation of config, first_epoch, .*speeds, found 'confi'"),
+        ("[augmentation]\nsteps = []", r"expected augmentation of config, first_epoch, .*speeds, found 'steps'"),
+        ("[augmentation]\nconfig = 3", r"r\.toml: expected augmentation\.config as the path of a JSON file, found 3"),
+        ("[augmentation]\nspeeds = []", r"r\.toml: expected at least one speed, all above 0, found \(\)"),
+        ("augmentation = 3", r"r\.toml: .*got `int`"),
         ('[training]\nepochs = "many"', r"Expected `int`, got `str`"),
         ("[training]\nepochs = 0", r"found epochs 0"),
         ("training = ", r"r\.toml"),

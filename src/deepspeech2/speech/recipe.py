@@ -11,26 +11,11 @@ import msgspec
 
 from deepspeech2.errors import OptionError
 from deepspeech2.speech.data.augmentation_config import AugmentationOptions, read_augmentation
-from deepspeech2.speech.data.spec_augment import SpecAugmentOptions
 from deepspeech2.speech.options import NetworkOptions
 from deepspeech2.speech.training_options import TrainingOptions
 
-
-@dataclass(frozen=True, slots=True)
-class RecipeAugmentation:
-    """The ``[augmentation]`` table of a recipe.
-
-    Attributes:
-        config: Baidu's JSON description of a pipeline, beside the recipe; None for none.
-        speeds: Rates one of which is drawn for every utterance; their spectrograms are cached.
-        spec_augment: Masking of the spectrogram.
-        first_epoch: Epochs before this one, counted from 0, see the speech as it is.
-    """
-
-    config: str | None = None
-    speeds: tuple[float, ...] = (1.0,)
-    spec_augment: SpecAugmentOptions | None = None
-    first_epoch: int = 0
+# The steps of an augmentation are no numbers: a recipe names the file that describes them.
+_NAMED_FILES = {"steps": "config"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +25,8 @@ class Recipe:
     Attributes:
         network: The ``[network]`` table: `NetworkOptions`.
         training: The ``[training]`` table: `TrainingOptions`, with ``batching`` and ``schedule`` below it.
-        augmentation: What is done to the speech.
+        augmentation: The ``[augmentation]`` table: `AugmentationOptions`, with the steps of the file that its key
+            ``config`` names.
     """
 
     network: NetworkOptions = field(default_factory=NetworkOptions)
@@ -48,15 +34,11 @@ class Recipe:
     augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
 
 
-@dataclass(frozen=True, slots=True)
-class _Tables:
-    network: NetworkOptions = field(default_factory=NetworkOptions)
-    training: TrainingOptions = field(default_factory=TrainingOptions)
-    augmentation: RecipeAugmentation = field(default_factory=RecipeAugmentation)
-
-
 def read_recipe(path: str | os.PathLike[str]) -> Recipe:
     """Read a recipe; what it does not say has its default.
+
+    ``config`` in ``[augmentation]`` names Baidu's JSON description of a pipeline, beside the recipe. Of masking, what
+    the recipe says counts before what the pipeline does.
 
     Raises:
         OptionError: The file is missing or is not TOML, or has a key or a value that is not known; the message names
@@ -65,21 +47,26 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
     source = Path(path)
     try:
         tables = msgspec.toml.decode(source.read_bytes())
-        _check_keys(tables, _Tables, str(source), "")
-        recipe = msgspec.convert(tables, _Tables)
+        _check_keys(tables, Recipe, str(source), "")
+        config = _take_config(tables, source)
+        recipe = msgspec.convert(tables, Recipe)
     except OSError as error:
         raise OptionError(f"{source}: no such recipe, or not readable ({error.strerror})") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise OptionError(f"{source}: {error}") from error
-    given = recipe.augmentation
-    augmentation = AugmentationOptions(
-        speeds=given.speeds, spec_augment=given.spec_augment, first_epoch=given.first_epoch
-    )
-    if given.config is not None:
-        pipeline = read_augmentation(source.parent / given.config)
-        masking = given.spec_augment or pipeline.spec_augment
-        augmentation = replace(augmentation, steps=pipeline.steps, spec_augment=masking)
-    return Recipe(recipe.network, recipe.training, augmentation)
+    if config is None:
+        return recipe
+    given, pipeline = recipe.augmentation, read_augmentation(source.parent / config)
+    masking = given.spec_augment or pipeline.spec_augment
+    return replace(recipe, augmentation=replace(given, steps=pipeline.steps, spec_augment=masking))
+
+
+def _take_config(tables: dict[str, Any], source: Path) -> str | None:
+    table = tables.get("augmentation")
+    config = table.pop("config", None) if isinstance(table, dict) else None
+    if config is not None and not isinstance(config, str):
+        raise OptionError(f"{source}: expected augmentation.config as the path of a JSON file, found {config!r}")
+    return config
 
 
 def _check_keys(value: Any, kind: Any, source: str, place: str) -> None:
@@ -87,11 +74,11 @@ def _check_keys(value: Any, kind: Any, source: str, place: str) -> None:
     if not isinstance(value, dict):
         return
     known = get_type_hints(kind)
-    names = {item.name for item in fields(kind)}
+    names = {_NAMED_FILES.get(item.name, item.name) for item in fields(kind)}
     for key, inner in value.items():
         if key not in names:
             raise OptionError(f"{source}: expected {place or 'tables'} of {', '.join(sorted(names))}, found {key!r}")
-        hint = known[key]
+        hint = known.get(key)
         for option in [hint, *get_args(hint)]:
             if isinstance(option, type) and is_dataclass(option):
                 for item in inner if isinstance(inner, list) else [inner]:
