@@ -138,7 +138,7 @@ def _rename(params: dict[str, Any], names: dict[str, str], where: str, kind: str
             raise OptionError(f'{where}: "{kind}" knows the parameters {", ".join(names)}, found "{name}"')
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise OptionError(f'{where}: expected "{name}" as a number, found {value!r}')
-        if name in _WHOLE and not float(value).is_integer():
+        if name in _WHOLE and isinstance(value, float) and not value.is_integer():
             raise OptionError(f'{where}: expected "{name}" as a whole number, found {value!r}')
         renamed[names[name]] = int(value) if name in _WHOLE else value
     return renamed
