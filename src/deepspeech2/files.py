@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from deepspeech2.errors import OptionError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -20,7 +23,7 @@ def replacement(path: str | os.PathLike[str]) -> Iterator[Path]:
     replaced, so its own name is given and writing goes straight to it.
 
     Raises:
-        OptionError: the folder does not exist or cannot be written, or the path is a folder.
+        OptionError: the folder does not exist or cannot be written, the path is a folder, or the disk is full.
     """
     target = Path(os.path.realpath(path))
     if target.is_dir():
@@ -35,7 +38,15 @@ def replacement(path: str | os.PathLike[str]) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:
+            # numpy counts the bytes that found no room, without a number for the error.
+            if error.errno in _NO_ROOM or (error.errno is None and "requested and" in str(error)):
+                raise OptionError(
+                    f"{path}: cannot be written: {error.strerror or 'no space left on device'}"
+                ) from error
+            raise
         # mkstemp makes private files; the result gets the permissions of an ordinary new file.
         mask = os.umask(0)
         os.umask(mask)

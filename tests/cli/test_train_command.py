@@ -144,6 +144,21 @@ def test_processes_with_disks_of_their_own_go_on_together(
     assert log_records(tmp_path / "broken" / "0")[-1]["epoch"] == 1
 
 
+def test_what_a_training_came_to_is_said(
+    tmp_path: Path, recipe: Path, write_tones: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe.write_text(RECIPE.replace("epochs = 2", "epochs = 9\npatience = 1").replace("peak = 0.01", "peak = 1e-9"))
+    words = command(tmp_path / "run", write_tones(["ab cd", "dad cab"]), recipe)[1:]
+    for more, said in (
+        ((), "ended early: dev WER has not improved for 1 epoch\n"),
+        (("--resume",), "already complete: "),
+    ):
+        main([*words, *more])
+        output = capsys.readouterr().err
+        assert said in output
+        assert f"best: epoch 1, WER 100.00%: {tmp_path / 'run' / 'best.safetensors'}\n" in output
+
+
 def test_a_folder_in_use_is_not_overwritten(tmp_path: Path, recipe: Path, write_tones: Callable[..., Path]) -> None:
     folder = tmp_path / "run"
     folder.mkdir()

@@ -215,6 +215,28 @@ def test_reads_the_configuration_of_the_original(tmp_path: Path, write_tones: Ca
     assert found.spec_augment == SpecAugmentOptions(2, 10, 1, 50, 0.2)
 
 
+def test_what_is_turned_off_is_passed_over(tmp_path: Path) -> None:
+    masks = {"F": 20, "T": 30, "n_freq_masks": 2, "n_time_masks": 2, "p": 1.0, "W": 0}
+    neutral = {"adaptive_number_ratio": 0, "adaptive_size_ratio": 0.0, "max_n_time_masks": 20}
+    steps: list[dict[str, object]] = [
+        {"type": "bayesian_normal", "params": {"target_db": -20, "prior_db": -20}, "prob": 0.0},
+        {"type": "noise", "params": {"noise_manifest_path": "nowhere.jsonl"}, "prob": 0.0},
+        {"type": "specaug", "params": masks | neutral, "prob": 1.0},
+    ]
+    path = tmp_path / "augmentation.json"
+    path.write_text(json.dumps(steps))
+    options = read_augmentation(path)
+    assert options.steps == ()
+    assert options.spec_augment == SpecAugmentOptions(2, 20, 2, 30, 1.0)
+    for changed, message in (
+        ({"params": masks | {"adaptive_size_ratio": 0.05}}, 'found "adaptive_size_ratio"'),
+        ({"prob": 0.5}, 'expected "prob" of 1 or 0'),
+    ):
+        path.write_text(json.dumps([steps[2] | changed]))
+        with pytest.raises(OptionError, match=message):
+            read_augmentation(path)
+
+
 def test_whole_numbers_may_be_written_with_a_point(tmp_path: Path) -> None:
     steps = [
         {"type": "speed", "params": {"min_speed_rate": 0.9, "max_speed_rate": 1.1, "num_rates": 3.0}},

@@ -1,5 +1,6 @@
 """Files are written whole or not at all."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -77,3 +78,18 @@ def test_a_place_can_be_checked_before_the_work(tmp_path: Path) -> None:
         check_writable(tmp_path / "lost" / "new.txt")
     with pytest.raises(OptionError, match="found a folder"):
         check_writable(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), OSError("2311316 requested and 151488 written")]
+)
+def test_a_full_disk_is_named_with_the_file(tmp_path: Path, error: OSError) -> None:
+    target = tmp_path / "result"
+    target.write_text("before")
+    with pytest.raises(OptionError, match=r"result: cannot be written: .*[Nn]o space left"), replacing(target) as file:
+        file.write("half")
+        raise error
+    assert target.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [target]
+    with pytest.raises(OSError, match="another file"), replacing(target):
+        raise OSError(errno.ENOENT, "another file")

@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from deepspeech2.ctc import Alphabet
 from deepspeech2.errors import CheckpointError, OptionError
-from deepspeech2.speech import distributed, training
+from deepspeech2.speech import distributed, training, training_checkpoints
 from deepspeech2.speech.averaging import average_models
 from deepspeech2.speech.build import build_model
 from deepspeech2.speech.checkpoints import load_model, save_model
@@ -143,6 +144,24 @@ def test_a_state_of_another_training_is_refused(loader: BatchLoader, tmp_path: P
     with pytest.raises(CheckpointError) as caught:
         trainer(loader, tmp_path / "run", options).resume()
     assert "\n" not in str(caught.value)
+
+
+def test_a_state_that_finds_no_room_leaves_the_one_before(
+    loader: BatchLoader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = replace(OPTIONS, epochs=1, average_best=0)
+    trainer(loader, tmp_path, options).run()
+    before = (tmp_path / "training-state.safetensors").read_bytes()
+
+    def full(*_: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(training_checkpoints, "save_file", full)
+    again = trainer(loader, tmp_path, replace(options, epochs=2))
+    again.resume()
+    with pytest.raises(CheckpointError, match=r"training-state\.safetensors: cannot be written \(.*No space left"):
+        again.run()
+    assert (tmp_path / "training-state.safetensors").read_bytes() == before
 
 
 def test_patience_ends_a_training_that_gets_no_better(loader: BatchLoader, tmp_path: Path) -> None:

@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from deepspeech2.errors import CheckpointError, ManifestError
 from deepspeech2.speech import training_setup
+from deepspeech2.speech.build import build_model
+from deepspeech2.speech.checkpoints import save_model
 from deepspeech2.speech.data.augment import Noise, Sometimes
 from deepspeech2.speech.data.augmentation_config import AugmentationOptions
 from deepspeech2.speech.data.batching import BatchingOptions
@@ -72,11 +75,56 @@ def test_damaged_speech_is_left_out_and_named(damaged: Path, tmp_path: Path, dec
         assert int(alone.label_lengths[0]) == len(text)
 
 
+@pytest.mark.parametrize("decoded_on_the_way", [False, True])
+def test_audio_that_ends_before_its_header_says_is_left_out(
+    write_tones: Callable[..., Path], tmp_path: Path, decoded_on_the_way: bool
+) -> None:
+    manifest = write_tones(["ab cd", "dad cab ad dad cab", "cab ad"])
+    folder = manifest.with_suffix("")
+    samples, _ = soundfile.read(folder / "1.wav")
+    soundfile.write(folder / "1.mp3", samples, 16_000)
+    (folder / "1.wav").write_bytes((folder / "1.mp3").read_bytes())
+    hum = AugmentationOptions(steps=(Sometimes(Noise(read_manifest(manifest)[:1])),))
+    recipe = replace(RECIPE, augmentation=hum) if decoded_on_the_way else RECIPE
+    setup = set_up_training(TrainingData(manifest, manifest), recipe, tmp_path / "whole")
+    assert len(setup.train.usable) == 3
+    content = (folder / "1.mp3").read_bytes()
+    (folder / "1.wav").write_bytes(content[: len(content) // 2])
+    setup = set_up_training(TrainingData(manifest, manifest), recipe, tmp_path / "cut")
+    assert [item.audio_path.name for item in setup.train.usable] == ["0.wav", "2.wav"]
+    (problem,) = setup.train.problems
+    assert problem.reason is Reason.WRONG_DURATION
+    assert "decoded" in problem.detail
+
+
+def test_another_vocabulary_keeps_what_both_have(write_tones: Callable[..., Path], tmp_path: Path) -> None:
+    manifest = write_tones(["ab cd", "dad"])
+    model = build_model(replace(NETWORK, vocab_size=4), seed=3, labels=("d", "a", " ", "x"))
+    model.normalizer = Normalizer(np.zeros(161), np.ones(161))
+    save_model(model, tmp_path / "model.safetensors")
+    words = tmp_path / "vocabulary.txt"
+    words.write_text("a\nb\nc\nd\n \n")
+    data = TrainingData(manifest, manifest, words, initial_model=tmp_path / "model.safetensors")
+    found = set_up_training(data, RECIPE, tmp_path / "run").trainer.model
+    assert found.labels == ("a", "b", "c", "d", " ")
+    pairs = {0: 1, 3: 0, 4: 2, 5: 4}  # a, d, the space and the blank
+    for new in range(6):
+        same = torch.equal(found.output.weight[new], model.output.weight[pairs.get(new, 0)])
+        assert same == (new in pairs)
+    for name, value in model.state_dict().items():
+        if not name.startswith("output."):
+            assert torch.equal(found.state_dict()[name], value), name
+    assert found.normalizer is not None
+    np.testing.assert_array_equal(found.normalizer.std, np.ones((161, 1)))
+
+
 def test_a_set_with_nothing_usable_is_refused(damaged: Path, write_tones: Callable[..., Path], tmp_path: Path) -> None:
     sound = write_tones(["abcd"], "sound.jsonl")
     only_silence = damaged.with_name("silence.jsonl")
     only_silence.write_text(damaged.read_text().splitlines(keepends=True)[1])
-    with pytest.raises(ManifestError, match=r"silence\.jsonl: 0 of 1 utterances usable; left out: 1 silent audio"):
+    with pytest.raises(
+        ManifestError, match=r"silence\.jsonl: 0 of 1 utterances usable; left out: 1 silent audio; the first: .*1\.wav"
+    ):
         set_up_training(TrainingData(sound, only_silence), RECIPE, tmp_path / "run")
 
 

@@ -59,11 +59,12 @@ def train(
     recipe:
         TOML file with the tables network, training and augmentation; the published defaults without it.
     vocabulary:
-        One character a line; collected from the manifest without it.
+        One character a line; collected from the manifest without it, or the initial model's.
     normalizer:
         .npz with mean and std; measured without it.
     initial_model:
-        Start from this checkpoint, or from a model of the package (small); brings its network and vocabulary.
+        Start from this checkpoint, or from a model of the package (small); brings its network, normaliser and, where
+        none is given, vocabulary. With another one the output layer is new but for the characters both have.
     cache:
         Folder for spectrograms, to share between trainings.
     epochs:
@@ -176,7 +177,15 @@ def _run_logged(trainer: Trainer, display: _Display, output: Path, logging: tupl
         display.epoch(report)
 
     try:
-        trainer.run(on_step, on_epoch)
+        before = trainer.state.epoch
+        reports = trainer.run(on_step, on_epoch)
+        best = min(reports, key=lambda report: (report.wer, report.epoch))
+        if len(reports) == before:
+            display.say(f"already complete: {before} epochs")
+        elif len(reports) < trainer.options.epochs:
+            patience = trainer.options.patience
+            display.say(f"ended early: dev WER has not improved for {patience} epoch{'s' if patience != 1 else ''}")
+        display.say(f"best: epoch {best.epoch + 1}, WER {best.wer:.2%}: {output / 'best.safetensors'}")
     except KeyboardInterrupt:
         display.say("stopped; everything is saved, --resume goes on from here")
         raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from deepspeech2.speech.network import DeepSpeech2
@@ -51,3 +53,34 @@ def build_model(
     if target.type not in ("cpu", "meta"):
         model.to(target)
     return model.eval()
+
+
+@torch.no_grad()
+def with_labels(model: DeepSpeech2, labels: tuple[str, ...], *, seed: int | None = None) -> DeepSpeech2:
+    """The same network for other labels: to go on training it for another language or another spelling.
+
+    Every layer but the output is taken over, and of the output the rows of the blank and of the labels both have; the
+    rows of new labels get fresh weights. A model that has as many outputs and no labels is taken to have these.
+
+    Args:
+        model: The network; it is not changed.
+        labels: The new symbols, without the blank.
+        seed: Of the fresh weights; see `build_model`.
+
+    Returns:
+        A network in evaluation mode, on the device of the model.
+
+    Raises:
+        VocabularyError: The labels cannot be a network's.
+    """
+    known = model.labels or (labels if model.options.vocab_size == len(labels) else ())
+    changed = build_model(replace(model.options, vocab_size=len(labels)), seed=seed, labels=labels)
+    changed.load_state_dict(
+        {name: value for name, value in model.state_dict().items() if not name.startswith("output.")}, strict=False
+    )
+    rows = [(new, known.index(label)) for new, label in enumerate(labels) if label in known]
+    for new, old in [*rows, (len(labels), model.options.vocab_size)]:
+        changed.output.weight[new] = model.output.weight[old]
+        changed.output.bias[new] = model.output.bias[old]
+    changed.normalizer = model.normalizer
+    return changed.to(model.output.weight.device)

@@ -12,6 +12,7 @@ Both start from a zero state, and `sequence_lens` makes the backward direction s
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -124,8 +125,10 @@ def export_program(model: DeepSpeech2, path: str | os.PathLike[str]) -> None:
     finally:
         for module, training in modes.items():
             module.training = training
+    content = io.BytesIO()  # torch ends the process where a disk is full
+    torch.export.save(program, content)
     with replacing(path, "wb") as file:
-        torch.export.save(program, file)
+        file.write(content.getbuffer())
 
 
 def _check_weights(model: DeepSpeech2) -> None:

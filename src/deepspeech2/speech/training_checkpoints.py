@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from deepspeech2.errors import CheckpointError
+from deepspeech2.errors import CheckpointError, OptionError
 from deepspeech2.files import replacement
 from deepspeech2.speech.features import Normalizer
 
@@ -58,6 +58,9 @@ def save_state(
         model: Its parameters, running statistics and normaliser are written.
         optimizer: Its moments are written.
         identity: What must be the same when the training goes on: options, labels, data.
+
+    Raises:
+        CheckpointError: The file cannot be written.
     """
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
@@ -68,11 +71,15 @@ def save_state(
         tensors |= {f"normalizer/{name}": torch.from_numpy(getattr(normalizer, name)) for name in ("mean", "std")}
     header = {"format": _FORMAT, "state": _encode(state), "identity": _encode(identity)}
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    with replacement(path) as temporary:
-        save_file(copies, temporary, header)
-        # Renaming before the data is on the disk could leave an empty file after a power cut.
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+    try:
+        with replacement(path) as temporary:
+            save_file(copies, temporary, header)
+            # Renaming before the data is on the disk could leave an empty file after a power cut.
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+    except (OSError, OptionError, SafetensorError) as error:
+        said = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: cannot be written ({said}); the state before it is still there") from error
 
 
 def load_state(

@@ -13,7 +13,8 @@ import torch
 
 from deepspeech2.errors import ManifestError, OptionError
 from deepspeech2.processors import available_processors
-from deepspeech2.speech.build import build_model
+from deepspeech2.speech.audio import SAMPLE_RATE, WINDOW_SAMPLES
+from deepspeech2.speech.build import build_model, with_labels
 from deepspeech2.speech.checkpoints import load_model
 from deepspeech2.speech.data.feature_cache import FeatureCache
 from deepspeech2.speech.data.labels import build_labels, read_labels
@@ -24,12 +25,13 @@ from deepspeech2.speech.data.preflight import (
     PreflightReport,
     Problem,
     Reason,
+    check_decoded,
     check_utterance,
     preflight,
 )
 from deepspeech2.speech.data.prepare import fit_normalizer
 from deepspeech2.speech.distributed import World
-from deepspeech2.speech.features import Normalizer
+from deepspeech2.speech.features import HOP_SAMPLES, Normalizer
 from deepspeech2.speech.network import DeepSpeech2
 from deepspeech2.speech.options import ENGLISH_LABELS, NetworkOptions
 from deepspeech2.speech.pretrained import choose_pretrained
@@ -45,11 +47,11 @@ class TrainingData:
     Attributes:
         train: Manifest to train on.
         dev: Manifest to judge epochs on.
-        vocabulary: Vocabulary file; None for the 28 English symbols where they suffice, otherwise the characters
-            that occur.
+        vocabulary: Vocabulary file; None for the initial model's, or without one the 28 English symbols where they
+            suffice and otherwise the characters that occur.
         normalizer: ``.npz`` with mean and std; None to measure them.
         initial_model: Checkpoint, or model of the package by its name, to start from instead of fresh weights; brings
-            its network, vocabulary and normaliser.
+            its network, normaliser and, where none is given, vocabulary.
         cache: Folder for spectrograms; None for ``cache`` in the training's folder.
     """
 
@@ -154,7 +156,7 @@ class _Checks:
         if speeds is not None and report.usable:
             report, cache = self._cached(report, speeds)
         if not report.usable:
-            raise ManifestError(f"{manifest}: {report.summary()}; ds2 prepare says why")
+            raise ManifestError(f"{manifest}: {report.summary()}; the first: {report.problems[0]}")
         return report, cache
 
     def _cached(self, report: PreflightReport, speeds: tuple[float, ...]) -> tuple[PreflightReport, FeatureCache]:
@@ -168,22 +170,28 @@ class _Checks:
                     workers=available_processors(), progress=lambda done: self.notify("spectrograms", done, total)
                 )
             self.world.wait()
-        damaged = set(cache.unreadable())
-        decoding = replace(self.options, decode=True)
-        problems = [
-            check_utterance(report.usable[number], self.labels, decoding)
-            or Problem(report.usable[number], Reason.UNREADABLE, "no spectrogram at every speed")
-            for number in sorted(damaged)
-        ]
-        kept = tuple(item for number, item in enumerate(report.usable) if number not in damaged)
-        return PreflightReport(kept, (*report.problems, *problems)), cache.without(damaged)
+        problems = self._damaged(cache, report.usable)
+        kept = tuple(item for number, item in enumerate(report.usable) if number not in problems)
+        return PreflightReport(kept, (*report.problems, *problems.values())), cache.without(problems)
+
+    def _damaged(self, cache: FeatureCache, utterances: tuple[Utterance, ...]) -> dict[int, Problem]:
+        """What only decoding shows: audio that gives no spectrogram, or less of it than was promised."""
+        problems = {
+            number: check_utterance(utterances[number], self.labels, replace(self.options, decode=True))
+            or Problem(utterances[number], Reason.UNREADABLE, "no spectrogram at every speed")
+            for number in cache.unreadable()
+        }
+        for number, utterance in enumerate(utterances):
+            seconds = (cache.frames(number) * HOP_SAMPLES + WINDOW_SAMPLES) / SAMPLE_RATE
+            short = check_decoded(utterance, seconds, utterance.duration, self.options)
+            if number not in problems and short is not None:
+                problems[number] = short
+        return problems
 
 
 def _start(data: TrainingData, recipe: Recipe) -> DeepSpeech2 | None:
     if data.initial_model is None:
         return None
-    if data.vocabulary is not None:
-        raise OptionError(f"{data.vocabulary}: a vocabulary cannot be given with an initial model, which has its own")
     shipped = choose_pretrained(data.initial_model)
     model = load_model(shipped.model if shipped else data.initial_model)
     wanted = replace(recipe.network, vocab_size=model.options.vocab_size)
@@ -191,6 +199,8 @@ def _start(data: TrainingData, recipe: Recipe) -> DeepSpeech2 | None:
         raise OptionError(
             f"the recipe's network is not that of {data.initial_model}; leave [network] out, or start without a model"
         )
+    if data.vocabulary is not None:
+        return with_labels(model, read_labels(data.vocabulary), seed=recipe.training.seed)
     return model
 
 

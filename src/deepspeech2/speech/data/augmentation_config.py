@@ -53,7 +53,8 @@ def read_augmentation(path: str | os.PathLike[str]) -> AugmentationOptions:
 
     Types: ``volume``, ``speed``, ``shift``, ``resample``, ``noise``, ``impulse`` and ``specaug``. Manifests named in
     it are looked for beside the file, then in the current directory. ``bayesian_normal`` is refused: it only
-    changes the level, which the features bring to -20 dB in any case.
+    changes the level, which the features bring to -20 dB in any case. A step with ``prob`` 0 is passed over,
+    whatever it is.
 
     Raises:
         OptionError: The file is missing or malformed, or holds a type or a parameter that is not known.
@@ -71,7 +72,11 @@ def read_augmentation(path: str | os.PathLike[str]) -> AugmentationOptions:
     for position, step in enumerate(steps):
         where = f"{source}: step {position + 1}"
         kind, params, probability = _parts(step, where)
+        if probability == 0:
+            continue  # examples of such files list steps that are turned off, of types that are not done here, too
         if kind == "specaug":
+            if probability != 1:
+                raise OptionError(f'{where}: masking is done always or never; expected "prob" of 1 or 0')
             masking = _spec_augment(params, where)
         else:
             parsed.append(Sometimes(_build(kind, params, where, source.parent), probability))
@@ -100,7 +105,8 @@ _RECORDED: dict[str, tuple[Callable[..., Augmentation], str, dict[str, str]]] = 
     "noise": (Noise, "noise_manifest_path", {"min_snr_dB": "lowest", "max_snr_dB": "highest"}),
     "impulse": (ImpulseResponse, "impulse_manifest_path", {}),
 }
-# Other parameters of `specaug` tune time warping and adaptive sizes, which are not done here.
+# Time warping and masks whose number and size adapt to the length are not done here: zero, which turns them off.
+_NOT_DONE = ("W", "adaptive_number_ratio", "adaptive_size_ratio")
 _MASKING = {"F": "frequency_width", "T": "time_width", "n_freq_masks": "frequency_masks"} | {
     "n_time_masks": "time_masks",
     "p": "time_share",
@@ -128,7 +134,13 @@ def _build(kind: str, params: dict[str, Any], where: str, folder: Path) -> Augme
 def _spec_augment(params: dict[str, Any], where: str) -> SpecAugmentOptions:
     if params.get("W"):
         raise OptionError(f'{where}: time warping ("W": {params["W"]!r}) is not done; set it to 0')
-    return SpecAugmentOptions(**_rename({k: v for k, v in params.items() if k != "W"}, _MASKING, where, "specaug"))
+    done = {name: value for name, value in params.items() if not _without_effect(name, value)}
+    return SpecAugmentOptions(**_rename(done, _MASKING, where, "specaug"))
+
+
+def _without_effect(name: str, value: Any) -> bool:
+    # A bound on a number that adapts to the length binds nothing where no ratio makes it adapt.
+    return name == "max_n_time_masks" or (name in _NOT_DONE and not value)
 
 
 def _rename(params: dict[str, Any], names: dict[str, str], where: str, kind: str) -> dict[str, Any]:

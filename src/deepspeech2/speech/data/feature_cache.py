@@ -74,6 +74,16 @@ class FeatureCache:
                 missing.update((shard * _SHARD_UTTERANCES + np.flatnonzero(np.diff(starts) == 0)).tolist())
         return [number for number, place in enumerate(self._kept) if place in missing]
 
+    def frames(self, index: int) -> int:
+        """Frames of one utterance at its own speed.
+
+        Raises:
+            InputError: The cache has not been built.
+        """
+        shard, position = divmod(self._kept[index], _SHARD_UTTERANCES)
+        _, starts = self._open(shard, 1.0)
+        return int(starts[position + 1] - starts[position])
+
     def without(self, left_out: Collection[int]) -> FeatureCache:
         """The same cache for the utterances that remain, in their order, without those at these places."""
         remaining = FeatureCache(self._folder, self._utterances, self._speeds)

@@ -165,11 +165,28 @@ def _check_audio(utterance: Utterance, options: PreflightOptions) -> Problem | N
     if not options.decode:
         return None
     try:
-        load_audio(utterance.audio_path, offset_seconds=utterance.offset, duration_seconds=utterance.duration or None)
+        samples = load_audio(
+            utterance.audio_path, offset_seconds=utterance.offset, duration_seconds=utterance.duration or None
+        )
     except AudioError as error:
         reason = Reason.SILENT if isinstance(error, SilentAudioError) else Reason.UNREADABLE
         return Problem(utterance, reason, str(error))
-    return None
+    expected = utterance.duration or seconds - utterance.offset
+    return check_decoded(utterance, len(samples) / SAMPLE_RATE, expected, options)
+
+
+def check_decoded(utterance: Utterance, found: float, expected: float, options: PreflightOptions) -> Problem | None:
+    """Whether audio holds as many seconds as its header or manifest promised: a damaged file can end before.
+
+    Args:
+        utterance: What was decoded.
+        found: Seconds that came out.
+        expected: Seconds that were promised.
+        options: What is tolerated; a fiftieth always is, which headers of compressed audio may be wrong by.
+    """
+    if expected - found <= max(options.duration_tolerance, expected / 50):
+        return None
+    return Problem(utterance, Reason.WRONG_DURATION, f"expected {expected:.2f} s, decoded {found:.2f} s")
 
 
 def _clip(text: str, length: int = 40) -> str:
