@@ -182,7 +182,7 @@ def test_training_goes_on_from_the_model_of_the_package(
     assert load_model(tmp_path / "tuned" / "latest.safetensors").labels == ENGLISH_LABELS
     for wrong, message in (
         (["--recipe", str(recipe)], "the recipe's network is not that of small"),
-        (["--recipe", str(plain), "--vocabulary", str(plain)], "a vocabulary cannot be given with an initial model"),
+        (["--recipe", str(plain), "--vocabulary", str(plain)], "plain.toml:1: expected one character a line"),
         (["--log-every", "0"], "expected --log-every of 1 or more, found 0"),
     ):
         with pytest.raises(SystemExit) as stopped:
