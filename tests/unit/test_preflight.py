@@ -45,6 +45,13 @@ def test_each_problem_has_its_reason(tmp_path: Path, write_tones: Callable[..., 
     assert report.summary().startswith("1 of 8 utterances usable; left out: 1 ")
 
 
+def test_telephone_speech_passes_when_it_is_asked_for(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "narrow.wav", np.random.default_rng(0).normal(size=8000) * 0.1, 8_000)
+    narrow = Utterance(tmp_path / "narrow.wav", 1.0, "ab")
+    for lowest, usable in ((16_000, 0), (8001, 0), (8000, 1)):
+        assert len(preflight([narrow], LABELS, PreflightOptions(lowest_rate=lowest)).usable) == usable
+
+
 def test_the_reason_is_not_read_from_the_name_of_the_file(tmp_path: Path) -> None:
     folder = tmp_path / "silent-films"
     folder.mkdir()

@@ -16,6 +16,7 @@ def prepare(
     spelling: Literal["english", "keep"] = "english",
     vocabulary: Path | None = None,
     decode: bool = True,
+    lowest_rate: int = 16_000,
     longest: float | None = None,
     normalizer_utterances: int = 2000,
 ) -> None:
@@ -43,6 +44,8 @@ def prepare(
         Spell with this file's characters instead of the 28 English ones or, with keep, those that occur.
     decode:
         Decode the audio; --no-decode looks at headers only and does not see silence.
+    lowest_rate:
+        Leave out recordings of fewer samples per second: 8000 lets telephone speech pass, for a model of its own.
     longest:
         Leave out utterances longer than this many seconds.
     normalizer_utterances:
@@ -60,7 +63,7 @@ def prepare(
         spelling=spelling,
         vocabulary=vocabulary,
         normalizer_utterances=normalizer_utterances,
-        preflight=PreflightOptions(decode=decode, longest_seconds=longest),
+        preflight=PreflightOptions(decode=decode, longest_seconds=longest, lowest_rate=lowest_rate),
     )
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:

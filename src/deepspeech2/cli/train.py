@@ -29,6 +29,7 @@ def train(
     initial_model: str | None = None,
     cache: Path | None = None,
     epochs: int | None = None,
+    lowest_rate: int = 16_000,
     device: str = "auto",
     resume: bool = False,
     tensorboard: bool = False,
@@ -69,6 +70,8 @@ def train(
         Folder for spectrograms, to share between trainings.
     epochs:
         Passes over the data, instead of the recipe's.
+    lowest_rate:
+        Leave out recordings of fewer samples per second: 8000 lets telephone speech pass.
     device:
         Where the network is trained: auto (a GPU if torch finds one; under torchrun one for each process), cpu, cuda,
         cuda:1.
@@ -110,7 +113,7 @@ def train(
     # What cannot be written is to be said before the work, and leaves no folder behind.
     check_writable(next(place for place in (output, *output.absolute().parents) if place.exists()) / STATE_FILE)
     display = _Display(world.leads)
-    data = TrainingData(manifest, dev, vocabulary, normalizer, initial_model, cache)
+    data = TrainingData(manifest, dev, vocabulary, normalizer, initial_model, cache, lowest_rate)
     with display:
         training = set_up_training(data, settings, output, world=world, device=place, progress=display.preparing)
         trainer = training.trainer

@@ -53,6 +53,7 @@ class TrainingData:
         initial_model: Checkpoint, or model of the package by its name, to start from instead of fresh weights; brings
             its network, normaliser and, where none is given, vocabulary.
         cache: Folder for spectrograms; None for ``cache`` in the training's folder.
+        lowest_rate: Recordings of fewer samples per second are left out.
     """
 
     train: Path
@@ -61,6 +62,7 @@ class TrainingData:
     normalizer: Path | None = None
     initial_model: Path | str | None = None
     cache: Path | None = None
+    lowest_rate: int = SAMPLE_RATE
 
 
 class TrainingSetup(NamedTuple):
@@ -108,7 +110,8 @@ def set_up_training(
     start = _start(data, recipe)
     labels = _labels(data, start, train)
     network = start.options if start else recipe.network
-    checking = PreflightOptions(decode=False, stride=math.prod(layer.stride[1] for layer in network.convolutions))
+    stride = math.prod(layer.stride[1] for layer in network.convolutions)
+    checking = PreflightOptions(decode=False, stride=stride, lowest_rate=data.lowest_rate)
     checks = _Checks(
         labels, checking, data.cache or folder / "cache", world, progress or (lambda what, done, total: None)
     )

@@ -57,12 +57,14 @@ class PreflightOptions:
         longest_seconds: Leave out longer utterances; None for no limit.
         duration_tolerance: Seconds by which a manifest's duration may exceed what the file holds.
         stride: Input frames per output frame of the network.
+        lowest_rate: Recordings of fewer samples per second are left out, in Hz.
     """
 
     decode: bool = True
     longest_seconds: float | None = None
     duration_tolerance: float = 0.1
     stride: int = OUTPUT_STRIDE
+    lowest_rate: int = SAMPLE_RATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def preflight(
     """Check every utterance and go on without the ones that cannot be trained on.
 
     Audio above the model's rate is resampled when it is loaded and is no problem; audio below it lacks the upper
-    frequencies the model listens to, and is.
+    frequencies the model listens to, and is, unless `lowest_rate` lets it pass.
 
     Args:
         utterances: What to check.
@@ -155,8 +157,8 @@ def _check_audio(utterance: Utterance, options: PreflightOptions) -> Problem | N
         seconds, rate = probe_audio(utterance.audio_path)
     except AudioError as error:
         return Problem(utterance, Reason.UNREADABLE, str(error))
-    if rate < SAMPLE_RATE:
-        return Problem(utterance, Reason.LOW_RATE, f"{rate} Hz, expected at least {SAMPLE_RATE} Hz")
+    if rate < options.lowest_rate:
+        return Problem(utterance, Reason.LOW_RATE, f"{rate} Hz, expected at least {options.lowest_rate} Hz")
     missing = utterance.offset + utterance.duration - seconds
     if missing > options.duration_tolerance:
         end = utterance.offset + utterance.duration
