@@ -139,6 +139,28 @@ def test_evaluate_prints_rates_and_writes_predictions(
     assert "real-time factor" in table
 
 
+def test_evaluate_names_references_the_model_cannot_write(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard = expected_text(checkpoint)
+    texts = [heard, heard.upper() + ", 7."]
+    lines = [json.dumps({"audio_filepath": str(CLIP), "duration": 9.995, "text": text}) + "\n" for text in texts]
+    (tmp_path / "m.jsonl").write_text("".join(lines))
+    options = ("--model", checkpoint, "--decoder", "greedy", "--format", "json")
+    assert run("evaluate", tmp_path / "m.jsonl", *options) == 0
+    output = capsys.readouterr()
+    assert "1 of 2 references hold characters the model cannot write" in output.err
+    assert "--spelling english" in output.err
+    assert output.err.count("\n") == 1
+    assert json.loads(output.out)["unwritable_references"] == 1
+    assert run("evaluate", tmp_path / "m.jsonl", *options, "--spelling", "english") == 0
+    output = capsys.readouterr()
+    result = json.loads(output.out)
+    assert result["words"]["deletions"] == result["characters"]["deletions"] - 1 == 1  # "7" and the space before it
+    assert result["words"]["substitutions"] == 0
+    assert "1 of 2 references hold characters the model cannot write and count as errors, such as '7'" in output.err
+
+
 def test_prepare_reports_what_it_left_out(
     tmp_path: Path, write_tones: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,8 @@ from deepspeech2.units import format_seconds
 if TYPE_CHECKING:
     from deepspeech2.speech.evaluation import Evaluation
 
+_SHOWN_CHARACTERS = 60
+
 
 def evaluate(
     manifest: Path,
@@ -24,6 +26,7 @@ def evaluate(
     beta: float | None = None,
     weights: Literal["float32", "bfloat16", "int8"] = "float32",
     device: str = "auto",
+    spelling: Literal["keep", "english"] = "keep",
     worst: int = 5,
     threads: int = 1,
 ) -> int:
@@ -59,6 +62,8 @@ def evaluate(
         How recurrent weights are stored: float32, bfloat16 or int8; fewer bytes are faster for one file at a time.
     device:
         Where the network runs: auto (a GPU if torch finds one), cpu, cuda, cuda:1.
+    spelling:
+        keep: references as they are; english: in lower case and without punctuation, as ds2 prepare spells them.
     worst:
         How many of the worst utterances to show.
     threads:
@@ -66,6 +71,7 @@ def evaluate(
     """
     import json
     import sys
+    from dataclasses import replace
 
     from rich.console import Console
     from rich.progress import Progress
@@ -73,7 +79,8 @@ def evaluate(
     from deepspeech2.cli.recognizer_settings import recognizer_settings
     from deepspeech2.files import check_writable, refuse_same
     from deepspeech2.speech.data.manifest import read_manifest
-    from deepspeech2.speech.evaluation import evaluate_manifest, write_predictions
+    from deepspeech2.speech.data.prepare import spell_english
+    from deepspeech2.speech.evaluation import evaluate_manifest, unwritable_references, write_predictions
 
     if output is not None:
         check_writable(output)
@@ -81,8 +88,13 @@ def evaluate(
     if output is not None:
         read = [manifest, Path(model), *([lm] if lm else [])]
         refuse_same(output, [*read, *(utterance.audio_path for utterance in utterances)])
+    if spelling == "english":
+        utterances = [replace(utterance, text=spell_english(utterance.text)) for utterance in utterances]
     beam = {"beam_size": beam_size, "alpha": alpha, "beta": beta}
     recognizer = recognizer_settings(model, decoder, lm, beam, weights, device).load()
+    unwritable = unwritable_references(utterances, "".join(recognizer.alphabet.labels))
+    if unwritable:
+        print(_unwritable_note(unwritable, len(utterances), spelling), file=sys.stderr)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("recognising", total=len(utterances))
@@ -91,10 +103,21 @@ def evaluate(
         )
     if output is not None:
         write_predictions(output, result)
-    print(json.dumps(result.summary()) if format == "json" else error_table(result, worst))
+    summary = result.summary() | {"unwritable_references": len(unwritable)}
+    print(json.dumps(summary) if format == "json" else error_table(result, worst))
     for path, reason in result.failures:
         print(f"ds2: left out {path}: {' '.join(reason.split())}", file=sys.stderr)
     return 1 if result.failures else 0
+
+
+def _unwritable_note(unwritable: list[tuple[str, str]], total: int, spelling: str) -> str:
+    text, unknown = unwritable[0]
+    shown = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
+    way_out = "; --spelling english takes off case and punctuation" if spelling == "keep" else ""
+    return (
+        f"ds2: {len(unwritable)} of {total} references hold characters the model cannot write and count as errors, "
+        f"such as {unknown[:10]!r} in {shown!r}{way_out}"
+    )
 
 
 def error_table(result: Evaluation, worst: int) -> str:

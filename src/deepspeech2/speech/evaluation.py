@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from deepspeech2.errors import AudioError, ManifestError
 from deepspeech2.files import replacing
+from deepspeech2.speech.data.labels import unknown_characters
 from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.recognizer import Recognizer
 from deepspeech2.speech.scoring import ErrorCount, count_character_errors, count_word_errors
@@ -120,6 +121,15 @@ def evaluate_manifest(
         reason = failures[0][1] if failures else "the manifest is empty"
         raise ManifestError(f"no utterance could be evaluated: {reason}")
     return Evaluation(tuple(predictions), tuple(failures), time.perf_counter() - started)
+
+
+def unwritable_references(utterances: Sequence[Utterance], labels: Iterable[str]) -> list[tuple[str, str]]:
+    """References that hold characters not among the labels, each with these characters.
+
+    White space at the ends and runs of it do not count: error rates pass over them as well.
+    """
+    texts = (" ".join(utterance.text.split()) for utterance in utterances)
+    return [(text, unknown) for text in texts if (unknown := unknown_characters(text, labels))]
 
 
 def write_predictions(path: Path, evaluation: Evaluation) -> None:
