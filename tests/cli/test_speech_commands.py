@@ -88,6 +88,18 @@ def test_transcribe_writes_files(checkpoint: Path, tmp_path: Path) -> None:
     assert " ".join(row[2] for row in rows) == expected_text(checkpoint)
 
 
+def test_subtitles_of_one_file_are_printed_and_of_several_are_not(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--model", checkpoint, "--decoder", "greedy", "--format", "vtt")
+    assert run("transcribe", CLIP, *options) == 0
+    assert capsys.readouterr().out.startswith("WEBVTT\n")
+    assert run("transcribe", CLIP, CLIP, *options) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "found 2 pieces; give --output-dir" in output.err
+
+
 def test_transcribe_reads_standard_input(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

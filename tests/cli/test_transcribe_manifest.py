@@ -131,6 +131,8 @@ def test_standard_input_stays_here(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (("--resume",), "give one of them"),
         (("--output", "OUT", "--format", "srt"), "goes without --format srt"),
+        (("--format", "srt"), "found 30 pieces; give --output-dir"),
+        (("--format", "tsv"), "found 30 pieces; give --output-dir"),
         (("--output", "OUT", "--output-dir", "OUT"), "goes without --output-dir"),
         (("--output", "lost/out.jsonl"), "cannot be written"),
         (("--workers", "0"), "at least one worker"),

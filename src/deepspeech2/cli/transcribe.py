@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MANIFESTS = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 
+_ONE_EACH = ("srt", "vtt", "tsv")  # a second one in the same stream begins at 0 again, without a name
+
 
 def transcribe(
     files: Annotated[list[Path], Parameter(allow_leading_hyphen=True)],
@@ -102,6 +104,10 @@ def transcribe(
     if output is not None and (output_dir is not None or (kind != "json" and format is not None)):
         other = "--output-dir" if output_dir is not None else f"--format {kind}"
         raise OptionError(f"--output writes JSON lines and goes without {other}")
+    if kind in _ONE_EACH and output is None and output_dir is None and len(sources) > 1:
+        raise OptionError(
+            f"--format {kind} is one file for each piece of audio, found {len(sources)} pieces; give --output-dir"
+        )
     beam = {"beam_size": beam_size, "alpha": alpha, "beta": beta}
     settings = recognizer_settings(model, decoder, lm, beam, weights, device)
     read = [*files, Path(model), *([lm] if lm else [])]
