@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import io
+import itertools
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import soundfile
@@ -171,6 +173,67 @@ def test_evaluate_names_references_the_model_cannot_write(
     assert result["words"]["deletions"] == result["characters"]["deletions"] - 1 == 1  # "7" and the space before it
     assert result["words"]["substitutions"] == 0
     assert "1 of 2 references hold characters the model cannot write and count as errors, such as '7'" in output.err
+
+
+@pytest.fixture
+def pieces(tmp_path: Path) -> Path:
+    """Three pieces of one file, and one of a file that is not there."""
+    records: list[dict[str, object]] = [
+        {"audio_filepath": str(CLIP), "offset": offset, "duration": 2.0, "text": "cab", "speaker": "x"}
+        for offset in (0.0, 2.125, 4.5)
+    ]
+    records.insert(1, {"audio_filepath": "lost.wav", "offset": 7.5, "duration": 1.0, "text": "bad"})
+    (tmp_path / "pieces.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    return tmp_path / "pieces.jsonl"
+
+
+def test_predictions_tell_pieces_of_a_file_apart(
+    checkpoint: Path, pieces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--model", checkpoint, "--decoder", "greedy", "--output", tmp_path / "p.jsonl")
+    assert run("evaluate", pieces, *options, "--format", "json", "--worst", "1") == 1
+    result = json.loads(capsys.readouterr().out)
+    records = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    assert [(record["offset"], record.get("speaker")) for record in records] == [
+        (0.0, "x"),
+        (7.5, None),
+        (2.125, "x"),
+        (4.5, "x"),
+    ]
+    assert "lost.wav: no such file" in records[1]["error"]
+    assert [record["pred_text"] is None for record in records] == [False, True, False, False]
+    (worst,) = result["worst"]
+    assert worst in records
+    assert worst["wer"] == max(record["wer"] for record in records if record["wer"] is not None)
+    assert not (tmp_path / "p.jsonl.partial").exists()
+    assert run("evaluate", pieces, *options) == 1
+    assert f"{CLIP} from 2.125 s" in capsys.readouterr().out
+
+
+def test_an_interrupted_evaluation_keeps_what_is_done(
+    checkpoint: Path,
+    pieces: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    outcomes = Recognizer.outcomes
+
+    def interrupted(*given: Any, **options: Any) -> Iterator[Any]:
+        yield from itertools.islice(outcomes(*given, **options), 3)
+        raise KeyboardInterrupt
+
+    arguments = ("evaluate", pieces, "--model", checkpoint, "--decoder", "greedy", "--output", tmp_path / "p.jsonl")
+    with monkeypatch.context() as patch:
+        patch.setattr(Recognizer, "outcomes", interrupted)
+        assert run(*arguments) == 130
+    assert "p.jsonl.partial has what is done" in capsys.readouterr().err
+    assert not (tmp_path / "p.jsonl").exists()
+    kept = (tmp_path / "p.jsonl.partial").read_text().splitlines()
+    assert [json.loads(line)["offset"] for line in kept] == [0.0, 7.5, 2.125]
+    assert run(*arguments) == 2
+    assert "p.jsonl.partial is of an interrupted run" in capsys.readouterr().err
+    assert (tmp_path / "p.jsonl.partial").read_text().splitlines() == kept
 
 
 def test_prepare_reports_what_it_left_out(
