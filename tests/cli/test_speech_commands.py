@@ -102,6 +102,23 @@ def test_subtitles_of_one_file_are_printed_and_of_several_are_not(
     assert "found 2 pieces; give --output-dir" in output.err
 
 
+def test_subtitles_of_a_piece_have_the_times_of_its_file(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--model", checkpoint, "--decoder", "greedy")
+    record = {"audio_filepath": str(CLIP), "offset": 2.125, "duration": 3.0}
+    (tmp_path / "one.jsonl").write_text(json.dumps(record) + "\n")
+    assert run("transcribe", tmp_path / "one.jsonl", *options, "--format", "json") == 0
+    words = json.loads(capsys.readouterr().out)["words"]
+    expected = [[f"{1000 * (word[edge] + 2.125):.0f}" for edge in ("start", "end")] for word in words]
+    assert run("transcribe", tmp_path / "one.jsonl", *options, "--format", "tsv") == 0
+    printed = capsys.readouterr().out
+    assert [line.split("\t")[:2] for line in printed.splitlines()[1:]] == expected != []
+    out = ("--format", "tsv", "--output-dir", tmp_path / "out")
+    assert run("transcribe", tmp_path / "one.jsonl", *options, *out) == 0
+    assert (tmp_path / "out" / "clip_10s-2.125.tsv").read_text() == printed
+
+
 def test_transcribe_reads_standard_input(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

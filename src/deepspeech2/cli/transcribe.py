@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 MANIFESTS = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 
-_ONE_EACH = ("srt", "vtt", "tsv")  # a second one in the same stream begins at 0 again, without a name
-
 
 def transcribe(
     files: Annotated[list[Path], Parameter(allow_leading_hyphen=True)],
@@ -96,6 +94,7 @@ def transcribe(
     from deepspeech2.files import refuse_same
     from deepspeech2.speech.bulk_results import ResultsFile, ResultsFolder
     from deepspeech2.speech.data.manifest import Utterance
+    from deepspeech2.speech.transcript import TIMED_FORMATS
 
     sources, bulk = _sources(files, stdin_allowed=engine == "local")
     kind = format or ("json" if bulk else "txt")
@@ -104,7 +103,7 @@ def transcribe(
     if output is not None and (output_dir is not None or (kind != "json" and format is not None)):
         other = "--output-dir" if output_dir is not None else f"--format {kind}"
         raise OptionError(f"--output writes JSON lines and goes without {other}")
-    if kind in _ONE_EACH and output is None and output_dir is None and len(sources) > 1:
+    if kind in TIMED_FORMATS and output is None and output_dir is None and len(sources) > 1:
         raise OptionError(
             f"--format {kind} is one file for each piece of audio, found {len(sources)} pieces; give --output-dir"
         )
@@ -186,7 +185,9 @@ class _Printed:
         from deepspeech2.speech.data.manifest import Utterance
         from deepspeech2.speech.transcript import format_transcript
 
-        text, source = format_transcript(transcript, self._kind), self._sources[index]
+        source = self._sources[index]
+        offset = source.offset if isinstance(source, Utterance) else 0.0
+        text = format_transcript(transcript, self._kind, offset=offset)
         if self._kind == "txt" and len(self._sources) > 1:
             text = f"{transcript.source}\t{text}"
         elif self._kind == "json" and isinstance(source, Utterance):
