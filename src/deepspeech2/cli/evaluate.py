@@ -78,6 +78,7 @@ def evaluate(
     from dataclasses import replace
 
     from deepspeech2.cli.recognizer_settings import recognizer_settings
+    from deepspeech2.cli.transcribe import manifest_of
     from deepspeech2.errors import OptionError
     from deepspeech2.files import check_writable, refuse_same
     from deepspeech2.speech.data.manifest import read_manifest
@@ -88,6 +89,7 @@ def evaluate(
         raise OptionError(f"expected --worst as 0 or more utterances, found {worst}")
     if output is not None:
         check_writable(output)
+    manifest = manifest_of(manifest)
     utterances = read_manifest(manifest)
     if output is not None:
         read = [manifest, Path(model), *([lm] if lm else [])]
