@@ -16,7 +16,7 @@ import soundfile
 import torch
 
 from deepspeech2.ctc import BeamOptions
-from deepspeech2.errors import AudioError, OptionError
+from deepspeech2.errors import AudioError, OptionError, SilentAudioError
 from deepspeech2.speech import recognizer as recognizer_module
 from deepspeech2.speech.audio import load_audio
 from deepspeech2.speech.build import build_model
@@ -210,6 +210,26 @@ def test_together_utterances_are_what_each_is_alone(model: DeepSpeech2) -> None:
     assert log_probabilities_of_all(model, [], options) == []
 
 
+@pytest.mark.parametrize("beam", [None, BeamOptions(beam_size=4)])
+def test_silence_is_an_empty_transcript(model: DeepSpeech2, tmp_path: Path, beam: BeamOptions | None) -> None:
+    recognizer = Recognizer(model, beam=beam)
+    path = tmp_path / "silent.flac"
+    soundfile.write(path, np.zeros((12_000, 2)), 8000)
+    stream = io.BytesIO(path.read_bytes())
+    sources = [path, CLIP, stream, Utterance(path, 0.5, "a b", 0.25), Utterance(path, 9.0, offset=0.5), np.zeros(8000)]
+    found = list(recognizer.transcribe_all([*sources, Utterance(path, 0.0, offset=0.5)]))
+    assert found.pop(1) == recognizer.transcribe(CLIP)
+    assert [transcript.seconds for transcript in found] == [1.5, 1.5, 0.5, 1.0, 0.5, 1.0]
+    assert [transcript.sample_rate for transcript in found] == [8000] * 4 + [16_000, 8000]
+    assert {(transcript.text, transcript.words, transcript.score) for transcript in found} == {("", (), 0.0)}
+    assert found[0].source == found[2].source == str(path)
+    assert recognizer.transcribe(np.zeros((4410, 2)), sample_rate=44_100).seconds == 0.1
+    result = evaluate_manifest(recognizer, [sources[3]])  # type: ignore[list-item]
+    assert (result.words.deletions, result.words.errors, result.failures) == (2, 2, ())
+    with pytest.raises(SilentAudioError, match=r"silent\.flac"):
+        recognizer.log_probabilities(path)
+
+
 def test_what_precedes_unreadable_audio_is_returned(model: DeepSpeech2, tmp_path: Path) -> None:
     (tmp_path / "noise.wav").write_bytes(b"no audio")
     recognizer = Recognizer(model)
@@ -303,8 +323,8 @@ def test_subtitle_lines_are_short() -> None:
 def test_a_missing_file_is_an_audio_error(model: DeepSpeech2, tmp_path: Path) -> None:
     save_model(model, tmp_path / "m.safetensors")
     recognizer = Recognizer.from_pretrained(tmp_path / "m.safetensors", decoder="greedy")
-    soundfile.write(tmp_path / "silent.wav", np.zeros(1600), 16_000)
-    for name in ("silent.wav", "lost.wav"):
+    soundfile.write(tmp_path / "short.wav", np.ones(16), 16_000)
+    for name in ("short.wav", "lost.wav"):
         with pytest.raises(AudioError, match=name):
             recognizer.transcribe(tmp_path / name)
 
