@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import io
+import itertools
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import soundfile
@@ -88,6 +90,35 @@ def test_transcribe_writes_files(checkpoint: Path, tmp_path: Path) -> None:
     assert " ".join(row[2] for row in rows) == expected_text(checkpoint)
 
 
+def test_subtitles_of_one_file_are_printed_and_of_several_are_not(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--model", checkpoint, "--decoder", "greedy", "--format", "vtt")
+    assert run("transcribe", CLIP, *options) == 0
+    assert capsys.readouterr().out.startswith("WEBVTT\n")
+    assert run("transcribe", CLIP, CLIP, *options) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "found 2 pieces; give --output-dir" in output.err
+
+
+def test_subtitles_of_a_piece_have_the_times_of_its_file(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--model", checkpoint, "--decoder", "greedy")
+    record = {"audio_filepath": str(CLIP), "offset": 2.125, "duration": 3.0}
+    (tmp_path / "one.jsonl").write_text(json.dumps(record) + "\n")
+    assert run("transcribe", tmp_path / "one.jsonl", *options, "--format", "json") == 0
+    words = json.loads(capsys.readouterr().out)["words"]
+    expected = [[f"{1000 * (word[edge] + 2.125):.0f}" for edge in ("start", "end")] for word in words]
+    assert run("transcribe", tmp_path / "one.jsonl", *options, "--format", "tsv") == 0
+    printed = capsys.readouterr().out
+    assert [line.split("\t")[:2] for line in printed.splitlines()[1:]] == expected != []
+    out = ("--format", "tsv", "--output-dir", tmp_path / "out")
+    assert run("transcribe", tmp_path / "one.jsonl", *options, *out) == 0
+    assert (tmp_path / "out" / "clip_10s-2.125.tsv").read_text() == printed
+
+
 def test_transcribe_reads_standard_input(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,6 +168,89 @@ def test_evaluate_prints_rates_and_writes_predictions(
     table = capsys.readouterr().out
     assert f"{result['wer']:.2%}" in table
     assert "real-time factor" in table
+
+
+def test_evaluate_names_references_the_model_cannot_write(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard = expected_text(checkpoint)
+    texts = [heard, heard.upper() + ", 7."]
+    lines = [json.dumps({"audio_filepath": str(CLIP), "duration": 9.995, "text": text}) + "\n" for text in texts]
+    (tmp_path / "m.jsonl").write_text("".join(lines))
+    options = ("--model", checkpoint, "--decoder", "greedy", "--format", "json")
+    assert run("evaluate", tmp_path / "m.jsonl", *options) == 0
+    output = capsys.readouterr()
+    assert "1 of 2 references hold characters the model cannot write" in output.err
+    assert "--spelling english" in output.err
+    assert output.err.count("\n") == 1
+    assert json.loads(output.out)["unwritable_references"] == 1
+    assert run("evaluate", tmp_path / "m.jsonl", *options, "--spelling", "english") == 0
+    output = capsys.readouterr()
+    result = json.loads(output.out)
+    assert result["words"]["deletions"] == result["characters"]["deletions"] - 1 == 1  # "7" and the space before it
+    assert result["words"]["substitutions"] == 0
+    assert "1 of 2 references hold characters the model cannot write and count as errors, such as '7'" in output.err
+
+
+@pytest.fixture
+def pieces(tmp_path: Path) -> Path:
+    """Three pieces of one file, and one of a file that is not there."""
+    records: list[dict[str, object]] = [
+        {"audio_filepath": str(CLIP), "offset": offset, "duration": 2.0, "text": "cab", "speaker": "x"}
+        for offset in (0.0, 2.125, 4.5)
+    ]
+    records.insert(1, {"audio_filepath": "lost.wav", "offset": 7.5, "duration": 1.0, "text": "bad"})
+    (tmp_path / "pieces.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    return tmp_path / "pieces.jsonl"
+
+
+def test_predictions_tell_pieces_of_a_file_apart(
+    checkpoint: Path, pieces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--model", checkpoint, "--decoder", "greedy", "--output", tmp_path / "p.jsonl")
+    assert run("evaluate", pieces, *options, "--format", "json", "--worst", "1") == 1
+    result = json.loads(capsys.readouterr().out)
+    records = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    assert [(record["offset"], record.get("speaker")) for record in records] == [
+        (0.0, "x"),
+        (7.5, None),
+        (2.125, "x"),
+        (4.5, "x"),
+    ]
+    assert "lost.wav: no such file" in records[1]["error"]
+    assert [record["pred_text"] is None for record in records] == [False, True, False, False]
+    (worst,) = result["worst"]
+    assert worst in records
+    assert worst["wer"] == max(record["wer"] for record in records if record["wer"] is not None)
+    assert not (tmp_path / "p.jsonl.partial").exists()
+    assert run("evaluate", pieces, *options) == 1
+    assert f"{CLIP} from 2.125 s" in capsys.readouterr().out
+
+
+def test_an_interrupted_evaluation_keeps_what_is_done(
+    checkpoint: Path,
+    pieces: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    outcomes = Recognizer.outcomes
+
+    def interrupted(*given: Any, **options: Any) -> Iterator[Any]:
+        yield from itertools.islice(outcomes(*given, **options), 3)
+        raise KeyboardInterrupt
+
+    arguments = ("evaluate", pieces, "--model", checkpoint, "--decoder", "greedy", "--output", tmp_path / "p.jsonl")
+    with monkeypatch.context() as patch:
+        patch.setattr(Recognizer, "outcomes", interrupted)
+        assert run(*arguments) == 130
+    assert "p.jsonl.partial has what is done" in capsys.readouterr().err
+    assert not (tmp_path / "p.jsonl").exists()
+    kept = (tmp_path / "p.jsonl.partial").read_text().splitlines()
+    assert [json.loads(line)["offset"] for line in kept] == [0.0, 7.5, 2.125]
+    assert run(*arguments) == 2
+    assert "p.jsonl.partial is of an interrupted run" in capsys.readouterr().err
+    assert (tmp_path / "p.jsonl.partial").read_text().splitlines() == kept
 
 
 def test_prepare_reports_what_it_left_out(

@@ -121,6 +121,36 @@ def test_a_folder_is_gone_on_with(checkpoint: Path, manifest: Path, tmp_path: Pa
     assert (tmp_path / "texts" / "7-1.050.txt").read_text().strip() == expected(manifest, checkpoint)[7][2]
 
 
+@pytest.mark.parametrize("name", ["manifest.test", "manifest.train", "manifest", "prepared/manifest.jsonl"])
+def test_manifests_by_other_names(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"audio_filepath": str(CLIP), "offset": 1.5, "duration": 4.0, "text": "a"}) + "\n")
+    given = path.parent if name.startswith("prepared") else path
+    options = ("--model", checkpoint, "--decoder", "greedy")
+    assert run("transcribe", given, *options) == 0
+    assert found(capsys.readouterr().out) == expected(path, checkpoint)
+    assert run("evaluate", given, *options) == 0
+    assert "1 utterances" in capsys.readouterr().out
+    before = path.read_bytes()
+    assert run("transcribe", given, *options, "--output", path) == 2
+    assert "would be written over" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_audio_without_an_extension_is_audio(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "clip").write_bytes(CLIP.read_bytes())
+    options = ("--model", checkpoint, "--decoder", "greedy")
+    assert run("transcribe", tmp_path / "clip", *options) == 0
+    assert capsys.readouterr().out.strip() == Recognizer(load_model(checkpoint)).transcribe(CLIP).text
+    assert run("transcribe", tmp_path, *options) == 2
+    assert "expected a folder with wav.scp (Kaldi) or manifest.jsonl (ds2 prepare)" in capsys.readouterr().err
+
+
 def test_standard_input_stays_here(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("transcribe", "-", "--engine", "ray") == 2
     assert "standard input cannot be sent to Ray" in capsys.readouterr().err
@@ -131,6 +161,8 @@ def test_standard_input_stays_here(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (("--resume",), "give one of them"),
         (("--output", "OUT", "--format", "srt"), "goes without --format srt"),
+        (("--format", "srt"), "found 30 pieces; give --output-dir"),
+        (("--format", "tsv"), "found 30 pieces; give --output-dir"),
         (("--output", "OUT", "--output-dir", "OUT"), "goes without --output-dir"),
         (("--output", "lost/out.jsonl"), "cannot be written"),
         (("--workers", "0"), "at least one worker"),

@@ -16,7 +16,7 @@ import soundfile
 import torch
 
 from deepspeech2.ctc import BeamOptions
-from deepspeech2.errors import AudioError, OptionError
+from deepspeech2.errors import AudioError, OptionError, SilentAudioError
 from deepspeech2.speech import recognizer as recognizer_module
 from deepspeech2.speech.audio import load_audio
 from deepspeech2.speech.build import build_model
@@ -125,6 +125,56 @@ def test_every_kind_of_source_gives_the_same(model: DeepSpeech2) -> None:
     assert [transcript.text for transcript in found] == [expected, recognizer.transcribe(piece).text, expected]
 
 
+def test_arrays_of_any_rate_level_and_kind(model: DeepSpeech2) -> None:
+    recognizer = Recognizer(model)
+    mono = load_audio(CLIP)
+    expected = recognizer.transcribe(mono).text
+    sixteen = np.round(mono * 32_767).astype(np.int16)
+    heard = recognizer.log_probabilities(sixteen)
+    np.testing.assert_allclose(heard, recognizer.log_probabilities(sixteen / 32_768.0), atol=1e-4)
+    wide = sixteen.astype(np.int32) * 65_536
+    np.testing.assert_allclose(recognizer.log_probabilities(wide), heard, atol=1e-4)
+    two = np.stack([mono * 1.5, mono * 0.5], axis=1)
+    tensor = torch.from_numpy(mono).requires_grad_()
+    for source in (two, two.astype(np.float64), tensor, mono.astype(np.float64)):
+        assert recognizer.transcribe(source).text == expected
+
+
+def test_the_rate_of_an_array_is_taken_as_it_is_given(model: DeepSpeech2, tmp_path: Path) -> None:
+    recognizer = Recognizer(model)
+    slow = load_audio(CLIP, 44_100)
+    soundfile.write(tmp_path / "a.wav", slow, 44_100, subtype="FLOAT")
+    transcript = recognizer.transcribe(slow, sample_rate=44_100)
+    assert replace(transcript, source="") == replace(recognizer.transcribe(tmp_path / "a.wav"), source="")
+    assert transcript.seconds == pytest.approx(9.995, abs=1e-3)
+    assert transcript.sample_rate == 44_100
+    with pytest.raises(OptionError, match=r"sample_rate is for arrays, found str"):
+        recognizer.transcribe(str(tmp_path / "a.wav"), sample_rate=44_100)
+    for rate in (0, -1, 8000.5, True, None):
+        with pytest.raises(OptionError, match="expected sample_rate in whole Hz"):
+            recognizer.transcribe(slow, sample_rate=rate)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (b"RIFF" * 4000, r"found bytes; give io\.BytesIO"),
+        ([0.5] * 16_000, r"found list; give numpy\.asarray"),
+        (None, "found NoneType"),
+        (7, "found int"),
+        (torch.ones(16_000, device="meta"), "tensor on the CPU, found one on meta"),
+        (np.full(16_000, 128, np.uint8), r"found uint8; take off its middle value"),
+        (np.ones((2, 16_000)), r"found \(2, 16000\); give its transpose"),
+        (np.ones((9, 9, 9)), r"found \(9, 9, 9\)"),
+        (np.ones(16_000, complex), "real samples, found complex128"),
+    ],
+)
+def test_what_is_no_audio_is_refused_by_its_kind(model: DeepSpeech2, source: object, message: str) -> None:
+    with pytest.raises(AudioError, match=message) as caught:
+        Recognizer(model).transcribe(source)  # type: ignore[arg-type]
+    assert len(str(caught.value)) < 150
+
+
 @pytest.mark.parametrize("frames", [1, 7, 299, 300, 301, 1000, 3001])
 @pytest.mark.parametrize("stride", [1, 3])
 def test_windows_cover_every_output_once(frames: int, stride: int) -> None:
@@ -158,6 +208,26 @@ def test_together_utterances_are_what_each_is_alone(model: DeepSpeech2) -> None:
     for together, utterance in zip(found, features, strict=True):
         np.testing.assert_allclose(together, log_probabilities(model, utterance, options), atol=1e-5)
     assert log_probabilities_of_all(model, [], options) == []
+
+
+@pytest.mark.parametrize("beam", [None, BeamOptions(beam_size=4)])
+def test_silence_is_an_empty_transcript(model: DeepSpeech2, tmp_path: Path, beam: BeamOptions | None) -> None:
+    recognizer = Recognizer(model, beam=beam)
+    path = tmp_path / "silent.flac"
+    soundfile.write(path, np.zeros((12_000, 2)), 8000)
+    stream = io.BytesIO(path.read_bytes())
+    sources = [path, CLIP, stream, Utterance(path, 0.5, "a b", 0.25), Utterance(path, 9.0, offset=0.5), np.zeros(8000)]
+    found = list(recognizer.transcribe_all([*sources, Utterance(path, 0.0, offset=0.5)]))
+    assert found.pop(1) == recognizer.transcribe(CLIP)
+    assert [transcript.seconds for transcript in found] == [1.5, 1.5, 0.5, 1.0, 0.5, 1.0]
+    assert [transcript.sample_rate for transcript in found] == [8000] * 4 + [16_000, 8000]
+    assert {(transcript.text, transcript.words, transcript.score) for transcript in found} == {("", (), 0.0)}
+    assert found[0].source == found[2].source == str(path)
+    assert recognizer.transcribe(np.zeros((4410, 2)), sample_rate=44_100).seconds == 0.1
+    result = evaluate_manifest(recognizer, [sources[3]])  # type: ignore[list-item]
+    assert (result.words.deletions, result.words.errors, result.failures) == (2, 2, ())
+    with pytest.raises(SilentAudioError, match=r"silent\.flac"):
+        recognizer.log_probabilities(path)
 
 
 def test_what_precedes_unreadable_audio_is_returned(model: DeepSpeech2, tmp_path: Path) -> None:
@@ -253,8 +323,8 @@ def test_subtitle_lines_are_short() -> None:
 def test_a_missing_file_is_an_audio_error(model: DeepSpeech2, tmp_path: Path) -> None:
     save_model(model, tmp_path / "m.safetensors")
     recognizer = Recognizer.from_pretrained(tmp_path / "m.safetensors", decoder="greedy")
-    soundfile.write(tmp_path / "silent.wav", np.zeros(1600), 16_000)
-    for name in ("silent.wav", "lost.wav"):
+    soundfile.write(tmp_path / "short.wav", np.ones(16), 16_000)
+    for name in ("short.wav", "lost.wav"):
         with pytest.raises(AudioError, match=name):
             recognizer.transcribe(tmp_path / name)
 

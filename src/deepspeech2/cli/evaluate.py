@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Literal
 from deepspeech2.units import format_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deepspeech2.speech.data.manifest import Utterance
     from deepspeech2.speech.evaluation import Evaluation
+    from deepspeech2.speech.recognizer import Recognizer
+
+_SHOWN_CHARACTERS = 60
 
 
 def evaluate(
@@ -24,7 +30,8 @@ def evaluate(
     beta: float | None = None,
     weights: Literal["float32", "bfloat16", "int8"] = "float32",
     device: str = "auto",
-    worst: int = 5,
+    spelling: Literal["keep", "english"] = "keep",
+    worst: int | None = None,
     threads: int = 1,
 ) -> int:
     """Measure word and character error rates of a model on a manifest.
@@ -44,7 +51,7 @@ def evaluate(
     format:
         table, or json: {"wer", "cer", "utterances", ...}.
     output:
-        Also write references beside hypotheses there, as JSON lines.
+        Also write references beside hypotheses there, as JSON lines; FILE.partial has them until all are there.
     decoder:
         beam or greedy.
     lm:
@@ -59,42 +66,94 @@ def evaluate(
         How recurrent weights are stored: float32, bfloat16 or int8; fewer bytes are faster for one file at a time.
     device:
         Where the network runs: auto (a GPU if torch finds one), cpu, cuda, cuda:1.
+    spelling:
+        keep: references as they are; english: in lower case and without punctuation, as ds2 prepare spells them.
     worst:
-        How many of the worst utterances to show.
+        How many of the worst utterances to show, 5 unless said; in JSON, when said, under "worst".
     threads:
         Threads that decode.
     """
     import json
     import sys
-
-    from rich.console import Console
-    from rich.progress import Progress
+    from dataclasses import replace
 
     from deepspeech2.cli.recognizer_settings import recognizer_settings
+    from deepspeech2.cli.transcribe import manifest_of
+    from deepspeech2.errors import OptionError
     from deepspeech2.files import check_writable, refuse_same
     from deepspeech2.speech.data.manifest import read_manifest
-    from deepspeech2.speech.evaluation import evaluate_manifest, write_predictions
+    from deepspeech2.speech.data.prepare import spell_english
+    from deepspeech2.speech.evaluation import prediction_record, unwritable_references
 
+    if worst is not None and worst < 0:
+        raise OptionError(f"expected --worst as 0 or more utterances, found {worst}")
     if output is not None:
         check_writable(output)
+    manifest = manifest_of(manifest)
     utterances = read_manifest(manifest)
     if output is not None:
         read = [manifest, Path(model), *([lm] if lm else [])]
         refuse_same(output, [*read, *(utterance.audio_path for utterance in utterances)])
+    if spelling == "english":
+        utterances = [replace(utterance, text=spell_english(utterance.text)) for utterance in utterances]
     beam = {"beam_size": beam_size, "alpha": alpha, "beta": beta}
     recognizer = recognizer_settings(model, decoder, lm, beam, weights, device).load()
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("recognising", total=len(utterances))
-        result = evaluate_manifest(
-            recognizer, utterances, threads=threads, progress=lambda done: bar.update(task, completed=done)
-        )
-    if output is not None:
-        write_predictions(output, result)
-    print(json.dumps(result.summary()) if format == "json" else error_table(result, worst))
+    unwritable = unwritable_references(utterances, "".join(recognizer.alphabet.labels))
+    if unwritable:
+        print(_unwritable_note(unwritable, len(utterances), spelling), file=sys.stderr)
+    result = _evaluated(recognizer, utterances, threads, output)
+    if format == "json":
+        summary = result.summary() | {"unwritable_references": len(unwritable)}
+        if worst is not None:
+            summary["worst"] = [prediction_record(item) for item in result.worst(worst)]
+        print(json.dumps(summary, ensure_ascii=False))
+    else:
+        print(error_table(result, 5 if worst is None else worst))
     for path, reason in result.failures:
         print(f"ds2: left out {path}: {' '.join(reason.split())}", file=sys.stderr)
     return 1 if result.failures else 0
+
+
+def _evaluated(
+    recognizer: Recognizer, utterances: Sequence[Utterance], threads: int, output: Path | None
+) -> Evaluation:
+    """The evaluation, with a progress bar; predictions go to a file as they finish."""
+    import sys
+    from contextlib import ExitStack
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from deepspeech2.speech.evaluation import evaluate_manifest
+    from deepspeech2.speech.predictions_file import PredictionsFile
+
+    console = Console(stderr=True)
+    with ExitStack() as stack:
+        file = stack.enter_context(PredictionsFile(output)) if output else None
+        bar = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
+        task = bar.add_task("recognising", total=len(utterances))
+        try:
+            return evaluate_manifest(
+                recognizer,
+                utterances,
+                threads=threads,
+                progress=lambda done: bar.update(task, completed=done),
+                finished=file.add if file else None,
+            )
+        except KeyboardInterrupt:
+            if file and file.recognised:
+                print(f"ds2: interrupted; {file.partial} has what is done", file=sys.stderr)
+            raise
+
+
+def _unwritable_note(unwritable: list[tuple[str, str]], total: int, spelling: str) -> str:
+    text, unknown = unwritable[0]
+    shown = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
+    way_out = "; --spelling english takes off case and punctuation" if spelling == "keep" else ""
+    return (
+        f"ds2: {len(unwritable)} of {total} references hold characters the model cannot write and count as errors, "
+        f"such as {unknown[:10]!r} in {shown!r}{way_out}"
+    )
 
 
 def error_table(result: Evaluation, worst: int) -> str:
@@ -111,6 +170,7 @@ def error_table(result: Evaluation, worst: int) -> str:
         f"{format_seconds(result.seconds)} (real-time factor {result.seconds / result.audio_seconds:.3f})"
     )
     for item in result.worst(worst):
-        lines += [f"{item.words.rate:.0%} {item.audio_filepath}", f"  said  {item.reference}"]
+        place = f" from {round(item.offset, 3)} s" if item.offset else ""
+        lines += [f"{item.words.rate:.0%} {item.audio_filepath}{place}", f"  said  {item.reference}"]
         lines.append(f"  heard {item.hypothesis}")
     return "\n".join(lines)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from deepspeech2.speech.transcript import Transcript
 
 MANIFESTS = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
+AUDIO = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3")
 
 
 def transcribe(
@@ -56,7 +57,8 @@ def transcribe(
     Parameters
     ----------
     files:
-        Audio files (WAV, FLAC, OGG, MP3); manifests (.jsonl, .json, Kaldi folders); - reads audio from standard input.
+        Audio files (WAV, FLAC, OGG, MP3); manifests (JSON lines, Kaldi folders, folders of ds2 prepare); - reads audio
+        from standard input.
     model:
         Model of the package, or a checkpoint.
     format:
@@ -94,7 +96,9 @@ def transcribe(
     from deepspeech2.files import refuse_same
     from deepspeech2.speech.bulk_results import ResultsFile, ResultsFolder
     from deepspeech2.speech.data.manifest import Utterance
+    from deepspeech2.speech.transcript import TIMED_FORMATS
 
+    files = [manifest_of(path) for path in files]
     sources, bulk = _sources(files, stdin_allowed=engine == "local")
     kind = format or ("json" if bulk else "txt")
     if resume and output is None and output_dir is None:
@@ -102,6 +106,10 @@ def transcribe(
     if output is not None and (output_dir is not None or (kind != "json" and format is not None)):
         other = "--output-dir" if output_dir is not None else f"--format {kind}"
         raise OptionError(f"--output writes JSON lines and goes without {other}")
+    if kind in TIMED_FORMATS and output is None and output_dir is None and len(sources) > 1:
+        raise OptionError(
+            f"--format {kind} is one file for each piece of audio, found {len(sources)} pieces; give --output-dir"
+        )
     beam = {"beam_size": beam_size, "alpha": alpha, "beta": beta}
     settings = recognizer_settings(model, decoder, lm, beam, weights, device)
     read = [*files, Path(model), *([lm] if lm else [])]
@@ -180,7 +188,9 @@ class _Printed:
         from deepspeech2.speech.data.manifest import Utterance
         from deepspeech2.speech.transcript import format_transcript
 
-        text, source = format_transcript(transcript, self._kind), self._sources[index]
+        source = self._sources[index]
+        offset = source.offset if isinstance(source, Utterance) else 0.0
+        text = format_transcript(transcript, self._kind, offset=offset)
         if self._kind == "txt" and len(self._sources) > 1:
             text = f"{transcript.source}\t{text}"
         elif self._kind == "json" and isinstance(source, Utterance):
@@ -231,7 +241,7 @@ def _sources(files: list[Path], *, stdin_allowed: bool) -> tuple[list[Source], b
     sources: list[Source] = []
     bulk = False
     for path in files:
-        if path.name.endswith(MANIFESTS) or _is_folder(path):
+        if path.name.endswith(MANIFESTS) or _is_folder(path) or _begins_as_a_manifest(path):
             sources += read_manifest(path, texts=False)
             bulk = True
         else:
@@ -243,6 +253,39 @@ def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
     except OSError:  # whoever opens it will say why it cannot be
+        return False
+
+
+def manifest_of(folder: Path) -> Path:
+    """What is read of a folder: itself if it is Kaldi's, or its manifest; of anything else, itself.
+
+    Raises:
+        ManifestError: It is a folder and neither is in it.
+    """
+    from deepspeech2.errors import ManifestError
+
+    if not _is_folder(folder) or (folder / "wav.scp").exists():
+        return folder
+    if (folder / "manifest.jsonl").is_file():
+        return folder / "manifest.jsonl"
+    raise ManifestError(
+        f"{folder}: expected a folder with wav.scp (Kaldi) or manifest.jsonl (ds2 prepare), found neither; "
+        "a folder of audio becomes a manifest by ds2 prepare, or name its files"
+    )
+
+
+def _begins_as_a_manifest(path: Path) -> bool:
+    """Whether a file of another name is a manifest, such as Baidu's manifest.test: no audio begins with a brace."""
+    import codecs
+
+    if path.suffix.lower() in AUDIO:
+        return False
+    try:
+        if not path.is_file():  # looking into a pipe would take from it
+            return False
+        with path.open("rb") as file:
+            return file.read(64).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{")
+    except OSError:
         return False
 
 

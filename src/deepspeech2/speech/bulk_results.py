@@ -154,6 +154,7 @@ class ResultsFolder:
     def __init__(self, folder: Path, sources: Sequence[Source], kind: str, *, resume: bool) -> None:
         self._kind, self._resume = kind, resume
         self._targets: list[Path] = []
+        self._offsets: list[float] = []
         seen: dict[Path, str] = {}
         for source in sources:
             name, offset, _ = _key(source)
@@ -164,6 +165,7 @@ class ResultsFolder:
             refuse_same(target, [name])
             seen[target] = name
             self._targets.append(target)
+            self._offsets.append(offset)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -185,7 +187,7 @@ class ResultsFolder:
     def add(self, index: int, transcript: Transcript) -> None:
         """Write the file."""
         with replacing(self._targets[index]) as file:
-            file.write(format_transcript(transcript, self._kind))
+            file.write(format_transcript(transcript, self._kind, offset=self._offsets[index]))
 
     def finish(self) -> None:
         """Nothing is left to do."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from deepspeech2.errors import AudioError, ManifestError
 from deepspeech2.files import replacing
+from deepspeech2.speech.data.labels import unknown_characters
 from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.recognizer import Recognizer
 from deepspeech2.speech.scoring import ErrorCount, count_character_errors, count_word_errors
@@ -28,6 +29,8 @@ class Prediction:
         words: Word errors.
         characters: Character errors.
         duration: Seconds of audio.
+        offset: Where in the file they begin, in seconds.
+        speaker: Who speaks, when known.
     """
 
     audio_filepath: str
@@ -36,6 +39,8 @@ class Prediction:
     words: ErrorCount
     characters: ErrorCount
     duration: float
+    offset: float = 0.0
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,7 @@ def evaluate_manifest(
     *,
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
+    finished: Callable[[Utterance, Prediction | AudioError], None] | None = None,
 ) -> Evaluation:
     """Recognise every utterance and compare it with its transcript. Unreadable audio is reported, not fatal.
 
@@ -101,6 +107,7 @@ def evaluate_manifest(
         utterances: With their transcripts.
         threads: Threads that decode.
         progress: Called with the number of utterances done.
+        finished: Called with each utterance and what became of it, in their order.
 
     Raises:
         ManifestError: No utterance could be read.
@@ -110,10 +117,13 @@ def evaluate_manifest(
     failures: list[tuple[str, str]] = []
     outcomes = recognizer.outcomes(utterances, threads=threads)
     for done, (utterance, outcome) in enumerate(zip(utterances, outcomes, strict=True), start=1):
-        if isinstance(outcome, AudioError):
-            failures.append((str(utterance.audio_path), str(outcome)))
+        answer = outcome if isinstance(outcome, AudioError) else _compare(utterance, outcome)
+        if isinstance(answer, AudioError):
+            failures.append((str(utterance.audio_path), str(answer)))
         else:
-            predictions.append(_compare(utterance, outcome))
+            predictions.append(answer)
+        if finished:
+            finished(utterance, answer)
         if progress:
             progress(done)
     if not predictions:
@@ -122,24 +132,37 @@ def evaluate_manifest(
     return Evaluation(tuple(predictions), tuple(failures), time.perf_counter() - started)
 
 
+def unwritable_references(utterances: Sequence[Utterance], labels: Iterable[str]) -> list[tuple[str, str]]:
+    """References that hold characters not among the labels, each with these characters.
+
+    White space at the ends and runs of it do not count: error rates pass over them as well.
+    """
+    texts = (" ".join(utterance.text.split()) for utterance in utterances)
+    return [(text, unknown) for text in texts if (unknown := unknown_characters(text, labels))]
+
+
+def prediction_record(item: Prediction) -> dict[str, Any]:
+    """A prediction as plain values; `speaker` only when it is known."""
+    record: dict[str, Any] = {
+        "audio_filepath": item.audio_filepath,
+        "text": item.reference,
+        "pred_text": item.hypothesis,
+        "wer": round(item.words.rate, 6),
+        "cer": round(item.characters.rate, 6),
+        "duration": item.duration,
+        "offset": item.offset,
+    }
+    return record if item.speaker is None else record | {"speaker": item.speaker}
+
+
 def write_predictions(path: Path, evaluation: Evaluation) -> None:
-    """Write references beside hypotheses as JSON lines; the file appears whole or not at all."""
-    lines = [
-        json.dumps(
-            {
-                "audio_filepath": item.audio_filepath,
-                "text": item.reference,
-                "pred_text": item.hypothesis,
-                "wer": round(item.words.rate, 6),
-                "cer": round(item.characters.rate, 6),
-                "duration": item.duration,
-            },
-            ensure_ascii=False,
-        )
-        for item in evaluation.predictions
-    ]
+    """Write references beside hypotheses as JSON lines; the file appears whole or not at all.
+
+    Utterances that could not be read are not among them: `PredictionsFile` writes these as well, each at once.
+    """
     with replacing(path) as file:
-        file.writelines(line + "\n" for line in lines)
+        for item in evaluation.predictions:
+            file.write(json.dumps(prediction_record(item), ensure_ascii=False) + "\n")
 
 
 def _compare(utterance: Utterance, transcript: Transcript) -> Prediction:
@@ -151,4 +174,6 @@ def _compare(utterance: Utterance, transcript: Transcript) -> Prediction:
         words=count_word_errors(utterance.text, hypothesis),
         characters=count_character_errors(utterance.text, hypothesis),
         duration=transcript.seconds,
+        offset=utterance.offset,
+        speaker=utterance.speaker,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from deepspeech2.ctc import (
@@ -21,21 +22,23 @@ from deepspeech2.ctc import (
     load_language_model,
     word_confidences,
 )
-from deepspeech2.errors import AudioError, OptionError
+from deepspeech2.errors import AudioError, OptionError, SilentAudioError
 from deepspeech2.speech.audio import SAMPLE_RATE, Audio, read_audio
 from deepspeech2.speech.checkpoints import load_model
 from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.devices import choose_device, device_of
-from deepspeech2.speech.features import HOP_SAMPLES, spectrogram
+from deepspeech2.speech.features import FREQUENCIES, HOP_SAMPLES, spectrogram
+from deepspeech2.speech.given_samples import NAME, audio_of_samples, check_rate, given_samples, path_or_stream
 from deepspeech2.speech.inference import optimize_for_inference
 from deepspeech2.speech.long_audio import WindowOptions, log_probabilities_of_all, window_sizes
 from deepspeech2.speech.network import AcousticNetwork, DeepSpeech2
 from deepspeech2.speech.pretrained import choose_pretrained
+from deepspeech2.speech.silence import length_of_silence
 from deepspeech2.speech.stored_weights import WeightFormat
 from deepspeech2.speech.transcript import TimedWord, Transcript
 
-Source = str | os.PathLike[str] | BinaryIO | Utterance | NDArray[np.float32]
-"""Audio: a path, an open binary file, an utterance of a manifest, or mono samples at 16 kHz."""
+Source = str | os.PathLike[str] | BinaryIO | Utterance | NDArray[np.floating | np.signedinteger] | torch.Tensor
+"""Audio: a path, an open binary file, an utterance of a manifest, or samples, at 16 kHz unless their rate is given."""
 
 
 TOGETHER = 32
@@ -48,7 +51,8 @@ class Prepared:
     """Audio ready for the network.
 
     Attributes:
-        features: Normalised spectrogram, (161, frames).
+        features: Normalised spectrogram, (161, frames); without frames where all samples are zero: such audio is
+            answered with an empty transcript.
         seconds: Length of the audio.
         name: The file, for messages and transcripts.
         native_rate: Samples per second of the recording itself.
@@ -153,13 +157,19 @@ class Recognizer:
         beam = replace(options, n_best=1)
         return cls(load_model(path), beam=beam, language_model=scorer, weights=weights, device=device)
 
-    def transcribe(self, source: Source) -> Transcript:
-        """Recognise one piece of audio of any length.
+    def transcribe(self, source: Source, *, sample_rate: int = SAMPLE_RATE) -> Transcript:
+        """Recognise one piece of audio of any length; where every sample is zero the transcript is empty.
+
+        Args:
+            source: The audio. An array or a CPU tensor has shape (samples,) or (samples, channels), which are
+                averaged, and holds floating point numbers or signed integers; its level does not matter.
+            sample_rate: Samples per second of an array, in Hz; others are resampled. Files say theirs themselves.
 
         Raises:
             AudioError: The audio cannot be used; the message names it.
+            OptionError: A sampling rate comes with something else than an array, or is none.
         """
-        return self.recognize([self.prepare(source)])[0]
+        return self.recognize([self.prepare(source, sample_rate=sample_rate)])[0]
 
     def transcribe_all(self, sources: Iterable[Source], *, threads: int = 1) -> Iterator[Transcript]:
         """Recognise several pieces of audio, in their order, the network in batches of like lengths.
@@ -199,34 +209,54 @@ class Recognizer:
                 waiting, seconds = [], 0.0
         yield from self._answers(waiting, threads)
 
-    def prepare(self, source: Source) -> Prepared:
+    def prepare(self, source: Source, *, sample_rate: int = SAMPLE_RATE) -> Prepared:
         """Read audio and take its features: what `recognize` goes on from.
+
+        Args:
+            source: The audio.
+            sample_rate: Samples per second of an array; see `transcribe`.
 
         Raises:
             AudioError: The audio cannot be used.
+            OptionError: As `transcribe`.
         """
-        audio, name = self._audio(source)
-        features = self.normalizer(spectrogram(audio.samples, name=name))
-        return Prepared(features, len(audio.samples) / SAMPLE_RATE, name, audio.native_rate)
+        try:
+            return self._heard(source, sample_rate)
+        except SilentAudioError:
+            return self._silence(source, sample_rate)
 
     def recognize(self, prepared: Sequence[Prepared], *, threads: int = 1) -> list[Transcript]:
         """Recognise what `prepare` made of several pieces of audio, together; with several threads that decode."""
-        if not prepared:
-            return []
+        sounding = [item for item in prepared if item.features.shape[1]]
+        found = iter(self._recognized(sounding, threads) if sounding else ())
+        return [
+            next(found)
+            if item.features.shape[1]
+            else Transcript("", (), item.seconds, 0.0, item.name, item.native_rate)
+            for item in prepared
+        ]
+
+    def log_probabilities(self, source: Source, *, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
+        """Log-probabilities of one piece of audio, padding never included: (output frames, vocab + 1), blank last.
+
+        Args:
+            source: The audio.
+            sample_rate: Samples per second of an array; see `transcribe`.
+
+        Raises:
+            AudioError: The audio cannot be used; silence, where every sample is zero, is a `SilentAudioError`.
+            OptionError: As `transcribe`.
+        """
+        features = self._heard(source, sample_rate).features
+        return log_probabilities_of_all(self.network, [features], self.windows)[0]
+
+    def _recognized(self, prepared: Sequence[Prepared], threads: int) -> list[Transcript]:
         outputs = log_probabilities_of_all(self.network, [item.features for item in prepared], self.windows)
         if isinstance(self.decoder, GreedyDecoder):
             found = self.decoder.decode_batch(outputs)
         else:
             found = [hypotheses[0] for hypotheses in self.decoder.decode_batch(outputs, threads=threads)]
         return [self._transcript(*answer) for answer in zip(found, outputs, prepared, strict=True)]
-
-    def log_probabilities(self, source: Source) -> NDArray[np.float32]:
-        """Log-probabilities of one piece of audio, padding never included: (output frames, vocab + 1), blank last.
-
-        Raises:
-            AudioError: The audio cannot be used.
-        """
-        return log_probabilities_of_all(self.network, [self.prepare(source).features], self.windows)[0]
 
     def _answers(self, waiting: list[Prepared | AudioError], threads: int) -> Iterator[Transcript | AudioError]:
         found = iter(self.recognize([item for item in waiting if isinstance(item, Prepared)], threads=threads))
@@ -237,15 +267,33 @@ class Recognizer:
         """The network that runs; a recogniser of another kind of network has its own."""
         return optimize_for_inference(model, weights)
 
-    def _audio(self, source: Source) -> tuple[Audio, str]:
-        if isinstance(source, np.ndarray):
-            return Audio(source, SAMPLE_RATE), "samples"
+    def _heard(self, source: Source, sample_rate: int) -> Prepared:
+        audio, name = self._audio(source, sample_rate)
+        features = self.normalizer(spectrogram(audio.samples, name=name))
+        return Prepared(features, len(audio.samples) / SAMPLE_RATE, name, audio.native_rate)
+
+    def _silence(self, source: Source, sample_rate: int) -> Prepared:
+        nothing = np.zeros((FREQUENCIES, 0), np.float32)
+        samples = given_samples(source)
+        if samples is not None:
+            return Prepared(nothing, len(samples) / sample_rate, NAME, sample_rate)
+        given = source if isinstance(source, Utterance) else path_or_stream(source)
+        seconds, rate = length_of_silence(given)
+        return Prepared(nothing, seconds, _name(given), rate)
+
+    def _audio(self, source: Source, sample_rate: int) -> tuple[Audio, str]:
+        rate = check_rate(sample_rate)
+        samples = given_samples(source)
+        if samples is not None:
+            return audio_of_samples(samples, rate), NAME
+        if rate != SAMPLE_RATE:
+            raise OptionError(f"sample_rate is for arrays, found {type(source).__name__}; a file says its own")
         if isinstance(source, Utterance):
             length = source.duration or None
             audio = read_audio(source.audio_path, offset_seconds=source.offset, duration_seconds=length)
             return audio, str(source.audio_path)
-        name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "stream"))
-        return read_audio(source), name
+        given = path_or_stream(source)
+        return read_audio(given), _name(given)
 
     def _transcript(self, hypothesis: Hypothesis, output: NDArray[np.float32], item: Prepared) -> Transcript:
         step, seconds = self.seconds_per_frame, item.seconds
@@ -260,3 +308,9 @@ class Recognizer:
         )
         text = " ".join(hypothesis.text.split())
         return Transcript(text, words, seconds, hypothesis.score, item.name, item.native_rate)
+
+
+def _name(source: str | os.PathLike[str] | BinaryIO | Utterance) -> str:
+    if isinstance(source, Utterance):
+        return str(source.audio_path)
+    return os.fspath(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "stream"))

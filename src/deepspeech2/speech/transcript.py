@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from deepspeech2.errors import OptionError
 
@@ -71,7 +71,7 @@ class Transcript:
             yield tuple(line)
 
 
-def format_transcript(transcript: Transcript, kind: str) -> str:
+def format_transcript(transcript: Transcript, kind: str, *, offset: float = 0.0) -> str:
     """Write a transcript as text, ending with a line break.
 
     | kind | what |
@@ -81,11 +81,20 @@ def format_transcript(transcript: Transcript, kind: str) -> str:
     | srt, vtt | subtitles |
     | tsv | one word a line: start and end in milliseconds, the word; with a header |
 
+    Args:
+        transcript: The transcript.
+        kind: The format.
+        offset: Where the audio begins in its file, in seconds. Times of srt, vtt and tsv are of the file, as a player
+            needs them; those of json stay times of the piece.
+
     Raises:
         OptionError: The kind is none of these.
     """
     if kind not in FORMATS:
         raise OptionError(f"expected a format of {', '.join(FORMATS)}, found {kind!r}")
+    if offset and kind in TIMED_FORMATS:
+        words = [replace(word, start=word.start + offset, end=word.end + offset) for word in transcript.words]
+        transcript = replace(transcript, words=tuple(words))
     return FORMATS[kind](transcript)
 
 
@@ -135,3 +144,6 @@ def _clock(seconds: float, separator: str) -> str:
 
 FORMATS: dict[str, Callable[[Transcript], str]] = {"txt": _txt, "json": _json, "srt": _srt, "vtt": _vtt, "tsv": _tsv}
 """Format name -> function that writes it."""
+
+TIMED_FORMATS = ("srt", "vtt", "tsv")
+"""Formats with the times of one audio file, and without its name."""
