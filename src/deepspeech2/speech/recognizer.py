@@ -242,7 +242,9 @@ class Recognizer:
             return Audio(source, SAMPLE_RATE), "samples"
         if isinstance(source, Utterance):
             length = source.duration or None
-            audio = read_audio(source.audio_path, offset_seconds=source.offset, duration_seconds=length)
+            audio = read_audio(
+                source.audio_path, offset_seconds=source.offset, duration_seconds=length, channel=source.channel
+            )
             return audio, str(source.audio_path)
         name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "stream"))
         return read_audio(source), name

@@ -152,7 +152,7 @@ def _check_length(utterance: Utterance, options: PreflightOptions) -> Problem | 
 
 def _check_audio(utterance: Utterance, options: PreflightOptions) -> Problem | None:
     try:
-        seconds, rate = probe_audio(utterance.audio_path)
+        seconds, rate = probe_audio(utterance.audio_path, utterance.channel)
     except AudioError as error:
         return Problem(utterance, Reason.UNREADABLE, str(error))
     if rate < SAMPLE_RATE:
@@ -165,7 +165,12 @@ def _check_audio(utterance: Utterance, options: PreflightOptions) -> Problem | N
     if not options.decode:
         return None
     try:
-        load_audio(utterance.audio_path, offset_seconds=utterance.offset, duration_seconds=utterance.duration or None)
+        load_audio(
+            utterance.audio_path,
+            offset_seconds=utterance.offset,
+            duration_seconds=utterance.duration or None,
+            channel=utterance.channel,
+        )
     except AudioError as error:
         reason = Reason.SILENT if isinstance(error, SilentAudioError) else Reason.UNREADABLE
         return Problem(utterance, reason, str(error))
