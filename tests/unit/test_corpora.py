@@ -16,6 +16,7 @@ from deepspeech2.errors import ManifestError
 from deepspeech2.speech.audio import load_audio
 from deepspeech2.speech.data.corpora import scan_corpus
 from deepspeech2.speech.data.manifest import read_manifest
+from deepspeech2.speech.data.preflight import Reason
 from deepspeech2.speech.data.prepare import PrepareOptions, fit_normalizer, prepare, spell_english
 from deepspeech2.speech.features import Normalizer, spectrogram
 from deepspeech2.speech.options import ENGLISH_LABELS
@@ -143,6 +144,37 @@ def test_prepare_writes_a_checked_data_set(tmp_path: Path, clip: Path) -> None:
     normalizer = Normalizer.load(tmp_path / "out/mean_std.npz")
     np.testing.assert_allclose(normalizer.mean[:, 0], features.mean(1), rtol=1e-5)
     np.testing.assert_allclose(normalizer.std[:, 0], features.std(1), rtol=1e-4)
+
+
+def no_text_lines(clip: Path) -> Path:
+    records: list[dict[str, object]] = [{"text": "a cab"}, {"text": None}, {}]
+    lines = [json.dumps({"audio_filepath": str(clip), "duration": 0.48} | record) for record in records]
+    (clip.parent / "m.jsonl").write_text("\n".join(lines))
+    return clip.parent / "m.jsonl"
+
+
+def no_text_kaldi(clip: Path) -> Path:
+    (clip.parent / "wav.scp").write_text("u1 0.wav\nu2 0.wav\nu3 0.wav\n")
+    (clip.parent / "text").write_text("u1 a cab\nu2\n")
+    return clip.parent
+
+
+def no_text_lhotse(clip: Path) -> Path:
+    recording = {"sources": [{"type": "file", "channels": [0], "source": str(clip)}]}
+    spoken: list[list[dict[str, object]]] = [[{"text": "a cab"}], [{"text": None}], []]
+    cuts = [{"type": "MonoCut", "duration": 0.48, "recording": recording, "supervisions": item} for item in spoken]
+    (clip.parent / "cuts.jsonl").write_text("\n".join(map(json.dumps, cuts)))
+    return clip.parent / "cuts.jsonl"
+
+
+@pytest.mark.parametrize("written", [no_text_lines, no_text_kaldi, no_text_lhotse])
+def test_utterances_without_text_are_left_out(tmp_path: Path, clip: Path, written: Callable[[Path], Path]) -> None:
+    source = written(clip)
+    report = prepare(source, tmp_path / "out").report
+    assert [item.text for item in report.usable] == ["a cab"]
+    assert [problem.reason for problem in report.problems] == [Reason.EMPTY_TEXT] * 2
+    with pytest.raises(ManifestError, match=r"text"):  # whoever needs every text, as `ds2 evaluate`, is told
+        read_manifest(source)
 
 
 def test_the_normalizer_is_of_random_utterances(write_tones: Callable[..., Path]) -> None:

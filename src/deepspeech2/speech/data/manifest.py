@@ -63,7 +63,7 @@ def read_manifest(path: str | os.PathLike[str], *, texts: bool = True) -> list[U
 
     Args:
         path: The manifest file or the Kaldi folder.
-        texts: Require a transcript in every record.
+        texts: Require a transcript in every record; without it, one that is missing is empty.
 
     Raises:
         ManifestError: Nothing is there, the file is empty, or a record lacks a key or has one of the wrong kind;

@@ -139,7 +139,7 @@ def fit_normalizer(utterances: Sequence[Utterance], count: int, seed: int = 0) -
 def _find(source: Path, options: PrepareOptions) -> tuple[list[Utterance], list[Problem]]:
     listed = source.is_file() and source.suffix != ".tsv"
     if listed or not source.exists() or (options.layout == "auto" and (source / "wav.scp").is_file()):
-        return read_manifest(source), []
+        return read_manifest(source, texts=False), []  # the check names those without a text
     found, problems = [], []
     for item, result in with_durations(scan_corpus(source, options.layout), source):
         if isinstance(result, AudioError):
