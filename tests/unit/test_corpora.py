@@ -16,7 +16,7 @@ from deepspeech2.errors import ManifestError
 from deepspeech2.speech.audio import load_audio
 from deepspeech2.speech.data.corpora import scan_corpus
 from deepspeech2.speech.data.manifest import read_manifest
-from deepspeech2.speech.data.preflight import Reason
+from deepspeech2.speech.data.preflight import PreflightOptions, Reason
 from deepspeech2.speech.data.prepare import PrepareOptions, fit_normalizer, prepare, spell_english
 from deepspeech2.speech.features import Normalizer, spectrogram
 from deepspeech2.speech.options import ENGLISH_LABELS
@@ -175,6 +175,40 @@ def test_utterances_without_text_are_left_out(tmp_path: Path, clip: Path, writte
     assert [problem.reason for problem in report.problems] == [Reason.EMPTY_TEXT] * 2
     with pytest.raises(ManifestError, match=r"text"):  # whoever needs every text, as `ds2 evaluate`, is told
         read_manifest(source)
+
+
+@pytest.mark.parametrize("count", [2, 9])
+def test_what_the_normalizer_cannot_hear_is_left_out(write_tones: Callable[..., Path], count: int) -> None:
+    manifest = write_tones(["ab", "cd", "ad", "bc"])
+    folder, out = manifest.with_suffix(""), manifest.parent / "out"
+    soundfile.write(folder / "1.wav", np.zeros(8000), 16_000)
+    soundfile.write(folder / "2.flac", soundfile.read(folder / "2.wav")[0], 16_000)
+    content = (folder / "2.flac").read_bytes()
+    (folder / "2.wav").write_bytes(content[: len(content) // 3])
+    for seed in range(4):
+        options = PrepareOptions(
+            normalizer_utterances=count, seed=seed, preflight=PreflightOptions(decode=False, duration_tolerance=9)
+        )
+        report = prepare(manifest, out, options).report
+        lost = {problem.utterance.audio_path.name: problem.reason for problem in report.problems}
+        expected = {"1.wav": Reason.SILENT, "2.wav": Reason.UNREADABLE}
+        assert lost.items() <= expected.items()
+        assert lost == expected or count == 2
+        assert len(read_manifest(out / "manifest.jsonl")) == 4 - len(lost) == len(report.usable)
+        assert len((out / "left_out.jsonl").read_text().splitlines()) == len(lost)
+        # As many are measured as were asked for: others are drawn instead.
+        heard = [item for item in report.usable if item.audio_path.name in ("0.wav", "3.wav")]
+        means = Normalizer.load(out / "mean_std.npz").mean
+        if lost == expected:
+            np.testing.assert_allclose(means, fit_normalizer(heard, 2).mean, rtol=1e-5)
+
+
+def test_nothing_but_silence_is_refused(write_tones: Callable[..., Path]) -> None:
+    manifest = write_tones(["ab"])
+    soundfile.write(manifest.with_suffix("") / "0.wav", np.zeros(8000), 16_000)
+    with pytest.raises(ManifestError, match="0 of 1 utterances usable; left out: 1 silent audio"):
+        prepare(manifest, manifest.parent / "out", PrepareOptions(preflight=PreflightOptions(decode=False)))
+    assert not (manifest.parent / "out/mean_std.npz").exists()
 
 
 def test_the_normalizer_is_of_random_utterances(write_tones: Callable[..., Path]) -> None:

@@ -5,19 +5,27 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from deepspeech2.errors import AudioError, ManifestError
+from deepspeech2.errors import AudioError, InputError, ManifestError
 from deepspeech2.files import refuse_same, replacing
 from deepspeech2.speech.data.corpora import scan_corpus, with_durations
 from deepspeech2.speech.data.feature_cache import utterance_spectrogram
 from deepspeech2.speech.data.labels import build_labels, read_labels, write_labels
 from deepspeech2.speech.data.manifest import Utterance, read_manifest, total_seconds, write_manifest
-from deepspeech2.speech.data.preflight import PreflightOptions, PreflightReport, Problem, Reason, preflight
+from deepspeech2.speech.data.preflight import (
+    PreflightOptions,
+    PreflightReport,
+    Problem,
+    Reason,
+    audio_problem,
+    preflight,
+)
 from deepspeech2.speech.features import Normalizer
 from deepspeech2.speech.options import ENGLISH_LABELS
 
@@ -99,13 +107,15 @@ def prepare(
     total = len(utterances)
     counting = (lambda done: progress(done, total)) if progress else None
     checked = preflight(utterances, labels, options.preflight, progress=counting)
-    report = PreflightReport(checked.usable, (*unreadable, *checked.problems))
+    normalizer, lost = _measured(checked.usable, options)
+    gone = {id(problem.utterance) for problem in lost}  # by identity: a manifest may name a piece twice
+    usable = tuple(item for item in checked.usable if id(item) not in gone)
+    report = PreflightReport(usable, (*unreadable, *checked.problems, *lost))
     output.mkdir(parents=True, exist_ok=True)
     write_problems(output / "left_out.jsonl", report.problems)
-    if not report.usable:
+    if normalizer is None:
         raise ManifestError(f"{source}: {report.summary()}; see {output / 'left_out.jsonl'}")
 
-    normalizer = fit_normalizer(report.usable, options.normalizer_utterances, options.seed)
     write_manifest(output / "manifest.jsonl", report.usable)
     write_labels(output / "vocabulary.txt", labels)
     normalizer.save(output / "mean_std.npz")
@@ -129,11 +139,67 @@ def spell_english(text: str) -> str:
     return _squeeze(plain)
 
 
-def fit_normalizer(utterances: Sequence[Utterance], count: int, seed: int = 0) -> Normalizer:
-    """Mean and deviation of each bin over the frames of at most `count` random utterances."""
-    generator = np.random.default_rng(seed)
-    chosen = generator.permutation(len(utterances))[:count].tolist()
-    return Normalizer.fit(utterance_spectrogram(utterances[index]) for index in sorted(chosen))
+def fit_normalizer(
+    utterances: Sequence[Utterance],
+    count: int,
+    seed: int = 0,
+    *,
+    unusable: Callable[[Utterance, AudioError], None] | None = None,
+) -> Normalizer:
+    """Mean and deviation of each bin over the frames of at most `count` random utterances.
+
+    Args:
+        utterances: What to draw from.
+        count: How many to measure.
+        seed: Which ones.
+        unusable: Called with an utterance whose audio cannot be used and the reason, and another is drawn instead.
+
+    Raises:
+        AudioError: Audio cannot be used, and `unusable` is not given.
+        InputError: There is nothing to measure.
+    """
+    drawn = np.random.default_rng(seed).permutation(len(utterances)).tolist()
+    return Normalizer.fit(_spectrograms([utterances[index] for index in drawn], drawn, count, unusable))
+
+
+def _spectrograms(
+    drawn: Sequence[Utterance],
+    places: Sequence[int],
+    count: int,
+    unusable: Callable[[Utterance, AudioError], None] | None,
+) -> Iterator[NDArray[np.float32]]:
+    done = 0
+    while count and done < len(drawn):
+        # In the order of the list: files that lie together are read together.
+        batch = sorted(range(done, min(done + count, len(drawn))), key=places.__getitem__)
+        done, count = done + len(batch), 0
+        for number in batch:
+            try:
+                features = utterance_spectrogram(drawn[number])
+            except AudioError as error:
+                if unusable is None:
+                    raise
+                unusable(drawn[number], error)
+                count += 1  # another in its place
+            else:
+                yield features
+
+
+def _measured(usable: Sequence[Utterance], options: PrepareOptions) -> tuple[Normalizer | None, list[Problem]]:
+    """The normaliser, None where nothing can be measured, and the utterances found unusable on the way."""
+    lost: list[Problem] = []
+    try:
+        normalizer = fit_normalizer(
+            usable,
+            options.normalizer_utterances,
+            options.seed,
+            unusable=lambda utterance, error: lost.append(audio_problem(utterance, error)),
+        )
+    except InputError:
+        if len(lost) < len(usable):
+            raise
+        return None, lost
+    return normalizer, lost
 
 
 def _find(source: Path, options: PrepareOptions) -> tuple[list[Utterance], list[Problem]]:
