@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from deepspeech2.cli.prepare import prepare as command
 from deepspeech2.errors import ManifestError
 from deepspeech2.speech.audio import load_audio
 from deepspeech2.speech.data.corpora import scan_corpus
@@ -113,6 +114,46 @@ def test_one_table_of_common_voice(tmp_path: Path, clip: Path) -> None:
     assert [item.text for item in scan_corpus(root / "train.tsv")] == ["Bad"]
     prepared = prepare(root / "train.tsv", tmp_path / "out")
     assert [item.text for item in prepared.report.usable] == ["bad"]
+
+
+@pytest.mark.parametrize("suffix", [".transcription", ".fileids"])
+def test_one_table_of_an4(tmp_path: Path, clip: Path, suffix: str) -> None:
+    root = tmp_path / "an4"
+    root.mkdir()
+    an4(root, clip)
+    put(clip, root / "wav/test/ben/an3-ben-b.wav")
+    (root / "etc/an4_test.fileids").write_text("test/ben/an3-ben-b\n")
+    (root / "etc/an4_test.transcription").write_text("<s> DAB </s> (an3-ben-b)\n")
+    test = prepare((root / "etc/an4_test").with_suffix(suffix), tmp_path / "out")
+    assert [(item.text, item.speaker) for item in test.report.usable] == [("dab", "ben")]
+    assert test.tables == (root / "etc/an4_test.transcription",)
+    both = prepare(root, tmp_path / "out")
+    assert len(both.report.usable) == 3
+    assert [table.name for table in both.tables] == ["an4_test.transcription", "an4_train.transcription"]
+
+
+def test_the_tables_of_common_voice_are_told(tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "cv"
+    root.mkdir()
+    commonvoice(root, clip)
+    command(root, tmp_path / "out")
+    assert f"tables read: {root / 'validated.tsv'}\n" in capsys.readouterr().out
+
+
+def test_samples_without_a_header_come_with_the_command_that_converts_them(tmp_path: Path, clip: Path) -> None:
+    root = tmp_path / "an4"
+    root.mkdir()
+    an4(root, clip)
+    for audio in [*root.rglob("*.wav"), *root.rglob("*.sph")]:
+        audio.rename(audio.with_suffix(".raw"))
+        audio.with_suffix(".raw").write_bytes(bytes(1000))
+    raw = root / "wav/train/anna/an1-anna-b.raw"
+    line = f"sox -t raw -r 16000 -e signed -b 16 -B {raw} {raw.with_suffix('.wav')}"
+    with pytest.raises(ManifestError) as caught:
+        prepare(root, tmp_path / "out")
+    assert "0 of 2 utterances usable" in str(caught.value)
+    assert line in str(caught.value)
+    assert line in (tmp_path / "out/left_out.jsonl").read_text()
 
 
 def test_nothing_found_is_said(tmp_path: Path) -> None:

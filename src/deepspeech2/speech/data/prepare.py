@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deepspeech2.errors import AudioError, InputError, ManifestError
 from deepspeech2.files import refuse_same, replacing
-from deepspeech2.speech.data.corpora import scan_corpus, with_durations
+from deepspeech2.speech.data.corpora import TABLE_SUFFIXES, scan_corpus, tables_of, with_durations
 from deepspeech2.speech.data.feature_cache import utterance_spectrogram
 from deepspeech2.speech.data.labels import build_labels, read_labels, write_labels
 from deepspeech2.speech.data.manifest import Utterance, read_manifest, total_seconds, write_manifest
@@ -61,11 +61,13 @@ class Prepared:
         report: Usable utterances and the others.
         labels: The vocabulary.
         normalizer: Mean and deviation of each bin.
+        tables: The tables that were read of a corpus that has one for each of its parts.
     """
 
     report: PreflightReport
     labels: tuple[str, ...]
     normalizer: Normalizer
+    tables: tuple[Path, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -86,7 +88,7 @@ def prepare(
     ``left_out.jsonl`` with every utterance that was left out and why. The audio itself is neither copied nor changed.
 
     Args:
-        source: A corpus folder, a table of Common Voice, a Kaldi folder or a manifest.
+        source: A corpus folder, a table of Common Voice or AN4, a Kaldi folder or a manifest.
         output: Folder to write to; made when it does not exist.
         options: How.
         progress: Called with the number of utterances checked and their total.
@@ -97,7 +99,10 @@ def prepare(
     options = options or PrepareOptions()
     for name in ("manifest.jsonl", "left_out.jsonl"):
         refuse_same(output / name, [source])
-    found, unreadable = _find(source, options)
+    listed = _is_list(source, options)
+    tables = [] if listed else tables_of(source, options.layout)
+    # The check names those without a text.
+    found, unreadable = (read_manifest(source, texts=False), []) if listed else _scan(source, options)
     if options.spelling not in ("english", "keep"):
         raise ManifestError(f"expected a spelling of english or keep, found {options.spelling!r}")
     spell = spell_english if options.spelling == "english" else _squeeze
@@ -114,12 +119,14 @@ def prepare(
     output.mkdir(parents=True, exist_ok=True)
     write_problems(output / "left_out.jsonl", report.problems)
     if normalizer is None:
-        raise ManifestError(f"{source}: {report.summary()}; see {output / 'left_out.jsonl'}")
+        raise ManifestError(
+            f"{source}: {report.summary()}; see {output / 'left_out.jsonl'}; the first: {report.problems[0].detail}"
+        )
 
     write_manifest(output / "manifest.jsonl", report.usable)
     write_labels(output / "vocabulary.txt", labels)
     normalizer.save(output / "mean_std.npz")
-    return Prepared(report, labels, normalizer)
+    return Prepared(report, labels, normalizer, tuple(tables))
 
 
 def spell_english(text: str) -> str:
@@ -202,10 +209,13 @@ def _measured(usable: Sequence[Utterance], options: PrepareOptions) -> tuple[Nor
     return normalizer, lost
 
 
-def _find(source: Path, options: PrepareOptions) -> tuple[list[Utterance], list[Problem]]:
-    listed = source.is_file() and source.suffix != ".tsv"
-    if listed or not source.exists() or (options.layout == "auto" and (source / "wav.scp").is_file()):
-        return read_manifest(source, texts=False), []  # the check names those without a text
+def _is_list(source: Path, options: PrepareOptions) -> bool:
+    """Whether the source is a manifest or a Kaldi folder rather than a corpus."""
+    listed = source.is_file() and source.suffix not in TABLE_SUFFIXES
+    return listed or not source.exists() or (options.layout == "auto" and (source / "wav.scp").is_file())
+
+
+def _scan(source: Path, options: PrepareOptions) -> tuple[list[Utterance], list[Problem]]:
     found, problems = [], []
     for item, result in with_durations(scan_corpus(source, options.layout), source):
         if isinstance(result, AudioError):
