@@ -156,6 +156,21 @@ def test_sources_are_told_apart(utterances: list[Utterance]) -> None:
     assert identify(replace(utterances[0], offset=2.0)) != identify(utterances[0])
 
 
+def test_two_channels_of_one_file_have_a_line_each(
+    utterances: list[Utterance], settings: RecognizerSettings, tmp_path: Path
+) -> None:
+    both = [replace(utterances[0], channel=channel) for channel in (0, 1)]
+    with ResultsFile(tmp_path / "out.jsonl", both, settings, resume=False) as results:
+        results.add(0, said("left"))
+    with ResultsFile(tmp_path / "out.jsonl", both, settings, resume=True) as results:
+        assert [results.has(index) for index in range(2)] == [True, False]
+        results.add(1, said("right"))
+        results.finish()
+    assert texts(tmp_path / "out.jsonl") == ["left", "right"]
+    ResultsFolder(tmp_path / "out", both, "txt", resume=False).add(1, said("right"))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["0-channel1.txt"]
+
+
 def test_a_kill_may_cut_a_character_in_two(
     interrupted: Path, utterances: list[Utterance], settings: RecognizerSettings
 ) -> None:

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from deepspeech2.cli.prepare import prepare as command
 from deepspeech2.errors import ManifestError
 from deepspeech2.speech.audio import load_audio
 from deepspeech2.speech.data.corpora import scan_corpus
 from deepspeech2.speech.data.manifest import read_manifest
+from deepspeech2.speech.data.preflight import PreflightOptions, Reason
 from deepspeech2.speech.data.prepare import PrepareOptions, fit_normalizer, prepare, spell_english
 from deepspeech2.speech.features import Normalizer, spectrogram
 from deepspeech2.speech.options import ENGLISH_LABELS
@@ -114,6 +116,46 @@ def test_one_table_of_common_voice(tmp_path: Path, clip: Path) -> None:
     assert [item.text for item in prepared.report.usable] == ["bad"]
 
 
+@pytest.mark.parametrize("suffix", [".transcription", ".fileids"])
+def test_one_table_of_an4(tmp_path: Path, clip: Path, suffix: str) -> None:
+    root = tmp_path / "an4"
+    root.mkdir()
+    an4(root, clip)
+    put(clip, root / "wav/test/ben/an3-ben-b.wav")
+    (root / "etc/an4_test.fileids").write_text("test/ben/an3-ben-b\n")
+    (root / "etc/an4_test.transcription").write_text("<s> DAB </s> (an3-ben-b)\n")
+    test = prepare((root / "etc/an4_test").with_suffix(suffix), tmp_path / "out")
+    assert [(item.text, item.speaker) for item in test.report.usable] == [("dab", "ben")]
+    assert test.tables == (root / "etc/an4_test.transcription",)
+    both = prepare(root, tmp_path / "out")
+    assert len(both.report.usable) == 3
+    assert [table.name for table in both.tables] == ["an4_test.transcription", "an4_train.transcription"]
+
+
+def test_the_tables_of_common_voice_are_told(tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "cv"
+    root.mkdir()
+    commonvoice(root, clip)
+    command(root, tmp_path / "out")
+    assert f"tables read: {root / 'validated.tsv'}\n" in capsys.readouterr().out
+
+
+def test_samples_without_a_header_come_with_the_command_that_converts_them(tmp_path: Path, clip: Path) -> None:
+    root = tmp_path / "an4"
+    root.mkdir()
+    an4(root, clip)
+    for audio in [*root.rglob("*.wav"), *root.rglob("*.sph")]:
+        audio.rename(audio.with_suffix(".raw"))
+        audio.with_suffix(".raw").write_bytes(bytes(1000))
+    raw = root / "wav/train/anna/an1-anna-b.raw"
+    line = f"sox -t raw -r 16000 -e signed -b 16 -B {raw} {raw.with_suffix('.wav')}"
+    with pytest.raises(ManifestError) as caught:
+        prepare(root, tmp_path / "out")
+    assert "0 of 2 utterances usable" in str(caught.value)
+    assert line in str(caught.value)
+    assert line in (tmp_path / "out/left_out.jsonl").read_text()
+
+
 def test_nothing_found_is_said(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="no speech found"):
         scan_corpus(tmp_path)
@@ -143,6 +185,71 @@ def test_prepare_writes_a_checked_data_set(tmp_path: Path, clip: Path) -> None:
     normalizer = Normalizer.load(tmp_path / "out/mean_std.npz")
     np.testing.assert_allclose(normalizer.mean[:, 0], features.mean(1), rtol=1e-5)
     np.testing.assert_allclose(normalizer.std[:, 0], features.std(1), rtol=1e-4)
+
+
+def no_text_lines(clip: Path) -> Path:
+    records: list[dict[str, object]] = [{"text": "a cab"}, {"text": None}, {}]
+    lines = [json.dumps({"audio_filepath": str(clip), "duration": 0.48} | record) for record in records]
+    (clip.parent / "m.jsonl").write_text("\n".join(lines))
+    return clip.parent / "m.jsonl"
+
+
+def no_text_kaldi(clip: Path) -> Path:
+    (clip.parent / "wav.scp").write_text("u1 0.wav\nu2 0.wav\nu3 0.wav\n")
+    (clip.parent / "text").write_text("u1 a cab\nu2\n")
+    return clip.parent
+
+
+def no_text_lhotse(clip: Path) -> Path:
+    recording = {"sources": [{"type": "file", "channels": [0], "source": str(clip)}]}
+    spoken: list[list[dict[str, object]]] = [[{"text": "a cab"}], [{"text": None}], []]
+    cuts = [{"type": "MonoCut", "duration": 0.48, "recording": recording, "supervisions": item} for item in spoken]
+    (clip.parent / "cuts.jsonl").write_text("\n".join(map(json.dumps, cuts)))
+    return clip.parent / "cuts.jsonl"
+
+
+@pytest.mark.parametrize("written", [no_text_lines, no_text_kaldi, no_text_lhotse])
+def test_utterances_without_text_are_left_out(tmp_path: Path, clip: Path, written: Callable[[Path], Path]) -> None:
+    source = written(clip)
+    report = prepare(source, tmp_path / "out").report
+    assert [item.text for item in report.usable] == ["a cab"]
+    assert [problem.reason for problem in report.problems] == [Reason.EMPTY_TEXT] * 2
+    with pytest.raises(ManifestError, match=r"text"):  # whoever needs every text, as `ds2 evaluate`, is told
+        read_manifest(source)
+
+
+@pytest.mark.parametrize("count", [2, 9])
+def test_what_the_normalizer_cannot_hear_is_left_out(write_tones: Callable[..., Path], count: int) -> None:
+    manifest = write_tones(["ab", "cd", "ad", "bc"])
+    folder, out = manifest.with_suffix(""), manifest.parent / "out"
+    soundfile.write(folder / "1.wav", np.zeros(8000), 16_000)
+    soundfile.write(folder / "2.flac", soundfile.read(folder / "2.wav")[0], 16_000)
+    content = (folder / "2.flac").read_bytes()
+    (folder / "2.wav").write_bytes(content[: len(content) // 3])
+    for seed in range(4):
+        options = PrepareOptions(
+            normalizer_utterances=count, seed=seed, preflight=PreflightOptions(decode=False, duration_tolerance=9)
+        )
+        report = prepare(manifest, out, options).report
+        lost = {problem.utterance.audio_path.name: problem.reason for problem in report.problems}
+        expected = {"1.wav": Reason.SILENT, "2.wav": Reason.UNREADABLE}
+        assert lost.items() <= expected.items()
+        assert lost == expected or count == 2
+        assert len(read_manifest(out / "manifest.jsonl")) == 4 - len(lost) == len(report.usable)
+        assert len((out / "left_out.jsonl").read_text().splitlines()) == len(lost)
+        # As many are measured as were asked for: others are drawn instead.
+        heard = [item for item in report.usable if item.audio_path.name in ("0.wav", "3.wav")]
+        means = Normalizer.load(out / "mean_std.npz").mean
+        if lost == expected:
+            np.testing.assert_allclose(means, fit_normalizer(heard, 2).mean, rtol=1e-5)
+
+
+def test_nothing_but_silence_is_refused(write_tones: Callable[..., Path]) -> None:
+    manifest = write_tones(["ab"])
+    soundfile.write(manifest.with_suffix("") / "0.wav", np.zeros(8000), 16_000)
+    with pytest.raises(ManifestError, match="0 of 1 utterances usable; left out: 1 silent audio"):
+        prepare(manifest, manifest.parent / "out", PrepareOptions(preflight=PreflightOptions(decode=False)))
+    assert not (manifest.parent / "out/mean_std.npz").exists()
 
 
 def test_the_normalizer_is_of_random_utterances(write_tones: Callable[..., Path]) -> None:

@@ -167,7 +167,7 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
 def test_a_kaldi_command_is_not_run(tmp_path: Path) -> None:
     (tmp_path / "wav.scp").write_text(f"u1 touch {tmp_path}/made |\n")
     (tmp_path / "text").write_text("u1 a\n")
-    with pytest.raises(ManifestError, match="which is not run"):
+    with pytest.raises(ManifestError, match=r"wav\.scp:1: .*is not run"):
         read_manifest(tmp_path)
     assert not (tmp_path / "made").exists()
 

@@ -118,6 +118,15 @@ def test_another_vocabulary_keeps_what_both_have(write_tones: Callable[..., Path
     np.testing.assert_array_equal(found.normalizer.std, np.ones((161, 1)))
 
 
+def test_an_utterance_without_text_is_left_out(write_tones: Callable[..., Path], tmp_path: Path) -> None:
+    manifest = write_tones(["ab cd", "dad"])
+    manifest.write_text(manifest.read_text().replace('"dad"', "null"))
+    setup = set_up_training(TrainingData(manifest, manifest), RECIPE, tmp_path / "run")
+    for report in (setup.train, setup.dev):
+        assert [item.text for item in report.usable] == ["ab cd"]
+        assert [problem.reason for problem in report.problems] == [Reason.EMPTY_TEXT]
+
+
 def test_a_set_with_nothing_usable_is_refused(damaged: Path, write_tones: Callable[..., Path], tmp_path: Path) -> None:
     sound = write_tones(["abcd"], "sound.jsonl")
     only_silence = damaged.with_name("silence.jsonl")

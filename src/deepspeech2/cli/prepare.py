@@ -33,7 +33,7 @@ def prepare(
     Parameters
     ----------
     source:
-        A corpus folder, a table of Common Voice, a Kaldi folder, or a manifest (JSON lines, Lhotse cuts).
+        A corpus folder, a table of Common Voice or AN4, a Kaldi folder, or a manifest (JSON lines, Lhotse cuts).
     output:
         Folder for manifest.jsonl, vocabulary.txt, mean_std.npz and left_out.jsonl.
     layout:
@@ -71,6 +71,8 @@ def prepare(
         prepared = run(
             source, output, options, progress=lambda done, total: bar.update(task, completed=done, total=total)
         )
+    if prepared.tables:
+        print(f"tables read: {', '.join(map(str, prepared.tables))}")
     for problem in prepared.report.problems[:20]:
         print(f"left out: {problem}")
     if len(prepared.report.problems) > 20:

@@ -195,6 +195,8 @@ class _Printed:
             text = f"{transcript.source}\t{text}"
         elif self._kind == "json" and isinstance(source, Utterance):
             record = json.loads(text) | {"offset": source.offset, "duration": source.duration}
+            if source.channel is not None:
+                record["channel"] = source.channel
             text = json.dumps(record, ensure_ascii=False) + "\n"
         sys.stdout.write(text)
         sys.stdout.flush()

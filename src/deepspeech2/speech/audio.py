@@ -46,31 +46,39 @@ def load_audio(
     *,
     offset_seconds: float = 0.0,
     duration_seconds: float | None = None,
+    channel: int | None = None,
 ) -> NDArray[np.float32]:
     """Read a WAV, FLAC, OGG (Vorbis or Opus) or MP3 file as mono samples.
 
-    Channels are averaged; another sampling rate is converted with soxr (high quality). The level is left as it
-    is: `spectrogram` normalises it.
+    Channels are averaged unless one is chosen; another sampling rate is converted with soxr (high quality). The
+    level is left as it is: `spectrogram` normalises it.
 
     Args:
         source: A path, or an open binary file that can seek.
         sample_rate: The rate of the samples returned, in Hz.
         offset_seconds: Where to start, in seconds from the beginning of the file.
         duration_seconds: How much to read; everything that is left when None.
+        channel: The one channel to read, counted from 0; None for the average of all.
 
     Returns:
         Samples in [-1, 1], shape (samples,), float32.
 
     Raises:
-        AudioError: The file is missing, is not audio, or its audio is empty, silent (`SilentAudioError`), shorter
-            than one window of 20 ms, or holds values that are not numbers.
+        AudioError: The file is missing, is not audio, lacks the channel, or its audio is empty, silent
+            (`SilentAudioError`), shorter than one window of 20 ms, or holds values that are not numbers.
 
     Example:
         >>> samples = load_audio("examples/clip_10s.flac")
         >>> samples.shape
         (159920,)
     """
-    return read_audio(source, sample_rate, offset_seconds=offset_seconds, duration_seconds=duration_seconds).samples
+    return read_audio(
+        source,
+        sample_rate,
+        offset_seconds=offset_seconds,
+        duration_seconds=duration_seconds,
+        channel=channel,
+    ).samples
 
 
 def read_audio(
@@ -79,6 +87,7 @@ def read_audio(
     *,
     offset_seconds: float = 0.0,
     duration_seconds: float | None = None,
+    channel: int | None = None,
 ) -> Audio:
     """`load_audio` for those who need to know the recording's own rate as well.
 
@@ -91,7 +100,7 @@ def read_audio(
             f"{name}: expected a positive sample_rate and duration_seconds and no negative offset_seconds, "
             f"found {sample_rate}, {duration_seconds} and {offset_seconds}"
         )
-    samples, native_rate = _read_mono(source, name, offset_seconds, duration_seconds)
+    samples, native_rate = _read_mono(source, name, offset_seconds, duration_seconds, channel)
     check_samples(samples, name, minimum=math.ceil(WINDOW_SAMPLES * native_rate / SAMPLE_RATE))
     if native_rate != sample_rate:
         samples = soxr.resample(samples, native_rate, sample_rate).astype(np.float32, copy=False)
@@ -126,6 +135,16 @@ def check_samples(samples: NDArray[Any], name: str, minimum: int = WINDOW_SAMPLE
         raise SilentAudioError(f"{name}: the audio is silent: all {samples.size} samples are zero")
 
 
+def check_channel(channel: int | None, channels: int, name: str) -> None:
+    """Refuse a channel that audio of so many channels does not have; None is every channel.
+
+    Raises:
+        AudioError: There is no such channel; the message names the audio.
+    """
+    if channel is not None and not 0 <= channel < channels:
+        raise AudioError(f"{name}: expected a channel {channel}, counted from 0, found audio of {channels}")
+
+
 class _ForwardReader(soundfile.SoundFile):  # type: ignore[misc]
     """Reads on from where it stands; soundfile seeks after every read, and in MP3 files that damages what follows."""
 
@@ -148,7 +167,11 @@ def _require_file(path: Path, name: str) -> None:
 
 
 def _read_mono(
-    source: str | os.PathLike[str] | BinaryIO, name: str, offset_seconds: float, duration_seconds: float | None
+    source: str | os.PathLike[str] | BinaryIO,
+    name: str,
+    offset_seconds: float,
+    duration_seconds: float | None,
+    channel: int | None,
 ) -> tuple[NDArray[np.float32], int]:
     if isinstance(source, (str, os.PathLike)):
         _require_file(Path(source), name)
@@ -158,6 +181,7 @@ def _read_mono(
             rate = int(audio.samplerate)
             if rate < _LOWEST_RATE:
                 raise AudioError(f"{name}: expected a sampling rate of at least {_LOWEST_RATE} Hz, found {rate} Hz")
+            check_channel(channel, audio.channels, name)
             step = _BLOCK_VALUES // audio.channels
             _skip(audio, round(offset_seconds * rate))
             wanted = None if duration_seconds is None else round(duration_seconds * rate)
@@ -166,7 +190,7 @@ def _read_mono(
                 block = audio.read(min(step, wanted or step), dtype="float32", always_2d=True)
                 if not len(block):
                     break
-                blocks.append(block.mean(axis=1))
+                blocks.append(block.mean(axis=1) if channel is None else block[:, channel].copy())
                 wanted = None if wanted is None else wanted - len(block)
     except AudioError:
         raise

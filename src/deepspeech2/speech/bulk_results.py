@@ -16,11 +16,12 @@ from typing import Any, Protocol
 from deepspeech2.errors import OptionError
 from deepspeech2.files import refuse_same, replacing
 from deepspeech2.speech.bulk import RecognizerSettings, identify
+from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.pretrained import choose_pretrained
 from deepspeech2.speech.recognizer import Source
 from deepspeech2.speech.transcript import Transcript, format_transcript
 
-Key = tuple[str, float, float]
+Key = tuple[str, float, float, int | None]
 
 
 class Results(Protocol):
@@ -91,11 +92,13 @@ class ResultsFile:
 
     def add(self, index: int, transcript: Transcript) -> None:
         """Write a line to the partial file."""
-        source, offset, duration = self._keys[index]
+        source, offset, duration, channel = key = self._keys[index]
         record = json.loads(format_transcript(transcript, "json"))
         record |= {"source": source, "offset": offset, "duration": duration, "run": self._run}
+        if channel is not None:
+            record["channel"] = channel
         line = json.dumps(record, ensure_ascii=False)
-        self._lines[source, offset, duration] = line
+        self._lines[key] = line
         self._file.write(line + "\n")
         self._file.flush()
 
@@ -120,7 +123,8 @@ class ResultsFile:
             try:
                 line = stored.decode()  # each by itself: a kill may have cut a character of the last one in two
                 record = json.loads(line)
-                key, run = (str(record["source"]), record["offset"], record["duration"]), record["run"]
+                key = (str(record["source"]), record["offset"], record["duration"], record.get("channel"))
+                run = record["run"]
             except (ValueError, KeyError, TypeError):
                 if path == self._partial and number == len(lines):
                     return  # a kill cut the last line short
@@ -157,9 +161,10 @@ class ResultsFolder:
         self._offsets: list[float] = []
         seen: dict[Path, str] = {}
         for source in sources:
-            name, offset, _ = _key(source)
+            name, offset, _, channel = _key(source)
             stem = "stdin" if name == "standard input" else Path(name).stem
-            target = folder / f"{stem}{f'-{offset:.3f}' if offset else ''}.{kind}"
+            part = (f"-{offset:.3f}" if offset else "") + ("" if channel is None else f"-channel{channel}")
+            target = folder / f"{stem}{part}.{kind}"
             if target in seen:
                 raise OptionError(f"{seen[target]} and {name} would both be written to {target}; transcribe them apart")
             refuse_same(target, [name])
@@ -218,4 +223,5 @@ def _fingerprint(path: Path) -> str:
 
 def _key(source: Source) -> Key:
     name, offset, duration = identify(source)
-    return name, round(offset, 6), round(duration, 6)
+    channel = source.channel if isinstance(source, Utterance) else None
+    return name, round(offset, 6), round(duration, 6), channel

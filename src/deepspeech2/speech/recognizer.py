@@ -290,7 +290,9 @@ class Recognizer:
             raise OptionError(f"sample_rate is for arrays, found {type(source).__name__}; a file says its own")
         if isinstance(source, Utterance):
             length = source.duration or None
-            audio = read_audio(source.audio_path, offset_seconds=source.offset, duration_seconds=length)
+            audio = read_audio(
+                source.audio_path, offset_seconds=source.offset, duration_seconds=length, channel=source.channel
+            )
             return audio, str(source.audio_path)
         given = path_or_stream(source)
         return read_audio(given), _name(given)

@@ -106,7 +106,7 @@ def set_up_training(
         CheckpointError: The folder has a training state that is damaged.
     """
     world = world or World()
-    train = read_manifest(data.train)
+    train = read_manifest(data.train, texts=False)
     start = _start(data, recipe)
     labels = _labels(data, start, train)
     network = start.options if start else recipe.network
@@ -117,7 +117,7 @@ def set_up_training(
     )
     speeds = None if recipe.augmentation.steps else recipe.augmentation.speeds
     report, train_cache = checks.usable(data.train, train, speeds)
-    dev_report, dev_cache = checks.usable(data.dev, read_manifest(data.dev), (1.0,))
+    dev_report, dev_cache = checks.usable(data.dev, read_manifest(data.dev, texts=False), (1.0,))
 
     normalizer = _normalizer(data, start, report.usable, folder, recipe.training.seed) if world.leads else None
     normalizer = _shared(normalizer, network.frequencies, world)

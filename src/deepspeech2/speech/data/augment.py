@@ -228,7 +228,10 @@ def convolve_room(samples: Samples, response: Samples) -> Samples:
 
 def _load(recording: Utterance) -> Samples:
     return load_audio(
-        recording.audio_path, offset_seconds=recording.offset, duration_seconds=recording.duration or None
+        recording.audio_path,
+        offset_seconds=recording.offset,
+        duration_seconds=recording.duration or None,
+        channel=recording.channel,
     )
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from deepspeech2.errors import AudioError, ManifestError
 from deepspeech2.speech.data.manifest import Utterance, probe_seconds
+
+TABLE_SUFFIXES = (".tsv", ".transcription", ".fileids")
+"""Tables of Common Voice and AN4, each of which can stand for the part of the corpus it lists."""
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph")
 
@@ -36,33 +40,49 @@ def scan_corpus(folder: Path, layout: str = "auto") -> list[FoundFile]:
     |---|---|---|
     | librispeech | ``*.trans.txt`` anywhere below | beside the audio; the first part of a name is the speaker |
     | ljspeech | ``metadata.csv`` and ``wavs/`` | third column (numbers spelled out) |
-    | an4 | ``etc/*.transcription`` and ``etc/*.fileids`` | of the CMU archive with SPHERE files |
+    | an4 | ``etc/*.transcription`` and ``etc/*.fileids``, or one such table | of the CMU archive with SPHERE files |
     | commonvoice | ``validated.tsv`` or ``train.tsv`` and ``clips/``, or one such table | column ``sentence`` |
     | folder | audio files with ``.txt`` files of the same name | the whole text file |
 
     A file that has a transcript and is not there is listed all the same, for the check to name it.
 
     Args:
-        folder: The corpus; of Common Voice, also one of its tables, such as ``train.tsv``.
+        folder: The corpus; of Common Voice and AN4 also one of its tables, such as ``train.tsv``.
         layout: One of the names above, or ``auto`` for the first that fits.
 
     Raises:
         ManifestError: The folder does not exist, the layout is unknown or does not fit, or nothing is found.
     """
-    if not folder.is_dir() and folder.suffix != ".tsv":
-        raise ManifestError(f"{folder}: no such folder; expected a corpus")
-    if layout != "auto" and layout not in _LAYOUTS:
-        raise ManifestError(f"expected a layout of auto, {', '.join(_LAYOUTS)}, found {layout!r}")
-    for name, (fits, scan) in _LAYOUTS.items():
-        if name == layout or (layout == "auto" and fits(folder)):
-            found = sorted(scan(folder), key=lambda item: str(item.audio_path))
-            if found:
-                return found
-            break
+    found = sorted(_LAYOUTS[layout_of(folder, layout)][1](folder), key=lambda item: str(item.audio_path))
+    if found:
+        return found
     raise ManifestError(
         f"{folder}: no speech found as layout {layout}; expected the layout of {', '.join(_LAYOUTS)} "
         f"with audio in {', '.join(AUDIO_SUFFIXES)}"
     )
+
+
+def layout_of(folder: Path, layout: str = "auto") -> str:
+    """The layout of a corpus: the first that fits with ``auto``, else the one that is named.
+
+    Raises:
+        ManifestError: The folder does not exist or there is no such layout.
+    """
+    if not folder.is_dir() and folder.suffix not in TABLE_SUFFIXES:
+        raise ManifestError(f"{folder}: no such folder; expected a corpus")
+    if layout != "auto" and layout not in _LAYOUTS:
+        raise ManifestError(f"expected a layout of auto, {', '.join(_LAYOUTS)}, found {layout!r}")
+    return next(name for name, (fits, _) in _LAYOUTS.items() if name == layout or (layout == "auto" and fits(folder)))
+
+
+def tables_of(folder: Path, layout: str = "auto") -> list[Path]:
+    """The tables that `scan_corpus` reads where a corpus has one for each of its parts: AN4 and Common Voice.
+
+    Raises:
+        ManifestError: As `layout_of`.
+    """
+    tables = {"an4": _an4_tables, "commonvoice": _commonvoice_tables}.get(layout_of(folder, layout))
+    return tables(folder) if tables else []
 
 
 def with_durations(found: Iterable[FoundFile], root: Path) -> Iterator[tuple[FoundFile, Utterance | AudioError]]:
@@ -72,7 +92,7 @@ def with_durations(found: Iterable[FoundFile], root: Path) -> Iterator[tuple[Fou
         try:
             seconds = probe_seconds(item.audio_path)
         except AudioError as error:
-            yield item, error
+            yield item, _headerless(item.audio_path) if item.audio_path.suffix == ".raw" else error
         else:
             yield item, Utterance(item.audio_path, seconds, item.text, speaker=item.speaker, where=where)
 
@@ -92,22 +112,45 @@ def _ljspeech(folder: Path) -> Iterator[FoundFile]:
         yield FoundFile(_audio_named(folder / "wavs", columns[0]), columns[-1].strip())
 
 
+def _headerless(path: Path) -> AudioError:
+    source, target = shlex.quote(str(path)), shlex.quote(str(path.with_suffix(".wav")))
+    return AudioError(
+        f"{path}: samples without a header, of which neither rate nor format is known; convert AN4's with "
+        f"sox -t raw -r 16000 -e signed -b 16 -B {source} {target} (-L for its little-endian archive)"
+    )
+
+
+def _an4_tables(folder: Path) -> list[Path]:
+    if folder.is_dir():
+        return sorted((folder / "etc").glob("*.transcription"))
+    return [folder.with_suffix(".transcription")]
+
+
 def _an4(folder: Path) -> Iterator[FoundFile]:
-    for table in sorted((folder / "etc").glob("*.transcription")):
+    for table in _an4_tables(folder):
         ids = table.with_suffix(".fileids")
         paths = {Path(line).name: line for line in _lines(ids)} if ids.is_file() else {}
         for line in _lines(table):
             if not (match := re.fullmatch(r"(?:<s>)?\s*(.*?)\s*(?:</s>)?\s*\((\S+)\)", line)):
                 raise ManifestError(f"{table}: expected '<s> TEXT </s> (name)', found '{line[:60]}'")
             text, name = match.groups()
-            place = folder / "wav" / paths.get(name, name)
-            yield FoundFile(_audio_named(place.parent, place.name), text, place.parent.name)
+            place = table.parent.parent / "wav" / paths.get(name, name)
+            audio = _audio_named(place.parent, place.name)
+            raw = place.parent / f"{place.name}.raw"
+            yield FoundFile(raw if audio == place and raw.is_file() else audio, text, place.parent.name)
+
+
+def _commonvoice_tables(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return [folder]
+    tables = [folder / f"{name}.tsv" for name in ("validated", "train")]
+    return [next((table for table in tables if table.is_file()), tables[0])]
 
 
 def _commonvoice(folder: Path) -> Iterator[FoundFile]:
-    table = folder
-    if folder.is_dir():
-        table = next(path for name in ("validated", "train") if (path := folder / f"{name}.tsv").is_file())
+    (table,) = _commonvoice_tables(folder)
+    if not table.is_file():
+        raise ManifestError(f"{table}: no such table of Common Voice")
     with table.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
             if row.get("path") is None or row.get("sentence") is None:
@@ -138,7 +181,10 @@ def _lines(path: Path) -> list[str]:
 _LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Iterator[FoundFile]]]] = {
     "librispeech": (lambda folder: any(True for _ in folder.rglob("*.trans.txt")), _librispeech),
     "ljspeech": (lambda folder: (folder / "metadata.csv").is_file() and (folder / "wavs").is_dir(), _ljspeech),
-    "an4": (lambda folder: any(True for _ in (folder / "etc").glob("*.transcription")), _an4),
+    "an4": (
+        lambda folder: bool(_an4_tables(folder)) and (folder.is_dir() or folder.suffix != ".tsv"),
+        _an4,
+    ),
     "commonvoice": (
         lambda folder: (
             (folder.suffix == ".tsv" and (folder.parent / "clips").is_dir())

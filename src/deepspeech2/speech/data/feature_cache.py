@@ -27,10 +27,10 @@ class FeatureCache:
     """The spectrograms of a list of utterances at some speeds, mapped from disk.
 
     The cache is a folder of shards named after what they hold: path, size and modification time of each audio
-    file, offset, duration and speed. A changed file, another list or another speed gives another name, so that
-    nothing stale is ever read; building again after an interruption computes the missing shards only. Numbers are
-    float16: the natural logarithm of a power, rounded to about 0.01. An utterance that cannot be read has no
-    frames; see `unreadable` and `without`.
+    file, offset, duration, chosen channel and speed. A changed file, another list or another speed gives another
+    name, so that nothing stale is ever read; building again after an interruption computes the missing shards only.
+    Numbers are float16: the natural logarithm of a power, rounded to about 0.01. An utterance that cannot be read has
+    no frames; see `unreadable` and `without`.
     """
 
     def __init__(self, folder: str | os.PathLike[str], utterances: Sequence[Utterance], speeds: Sequence[float]):
@@ -112,7 +112,9 @@ class FeatureCache:
         for utterance in self._members(shard):
             status = utterance.audio_path.stat()
             key = (str(utterance.audio_path.resolve()), status.st_size, status.st_mtime_ns)
-            digest.update(repr((*key, utterance.offset, utterance.duration)).encode())
+            # A channel only where one is chosen: shards made before there were channels stay good.
+            chosen = () if utterance.channel is None else (utterance.channel,)
+            digest.update(repr((*key, utterance.offset, utterance.duration, *chosen)).encode())
         return self._folder / f"{digest.hexdigest()[:32]}.npy"
 
     def _open(self, shard: int, speed: float) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
@@ -134,7 +136,10 @@ def utterance_spectrogram(utterance: Utterance, speed: float = 1.0) -> NDArray[n
         AudioError: The audio cannot be used; the message names the file.
     """
     samples = load_audio(
-        utterance.audio_path, offset_seconds=utterance.offset, duration_seconds=utterance.duration or None
+        utterance.audio_path,
+        offset_seconds=utterance.offset,
+        duration_seconds=utterance.duration or None,
+        channel=utterance.channel,
     )
     return spectrogram(change_speed(samples, speed), name=utterance.name)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deepspeech2.errors import ManifestError
-from deepspeech2.speech.data.manifest import Utterance, seconds_of
+from deepspeech2.speech.data.manifest import Utterance, channel_of, seconds_of
 
 
 def is_cut(record: dict[str, Any]) -> bool:
@@ -16,6 +16,8 @@ def is_cut(record: dict[str, Any]) -> bool:
 
 def parse_cut(record: dict[str, Any], folder: Path, where: str, *, texts: bool) -> Utterance:
     """Turn one cut into an utterance: the cut's start is the offset, its supervisions joined are the text.
+
+    Of a cut of one channel, that channel is heard and its supervisions count; they are joined by their starts.
 
     Mixed and padded cuts, transformed recordings and those that are not files are refused.
 
@@ -39,11 +41,43 @@ def parse_cut(record: dict[str, Any], folder: Path, where: str, *, texts: bool) 
         raise ManifestError(f'{where}: expected the key "duration" in a Lhotse cut')
 
     supervisions = record.get("supervisions") or []
-    spoken = [item for item in supervisions if isinstance(item, dict)]
+    channel, heard = _channel(record, sources[0].get("channels"), where)
+    spoken = sorted((item for item in supervisions if _is_of(item, channel)), key=_start)
     text = " ".join(item["text"] for item in spoken if isinstance(item.get("text"), str))
     if texts and not text:
         raise ManifestError(f'{where}: expected a supervision with "text" in the Lhotse cut, found none')
     speaker = next((str(item["speaker"]) for item in spoken if item.get("speaker")), None)
     # Relative to the manifest, or as Lhotse has it to the current directory.
     path = next((place for place in (folder / source, Path(source)) if place.is_file()), folder / source)
-    return Utterance(path, duration, text, seconds_of(record, "start", where, 0.0) or 0.0, speaker, where)
+    return Utterance(path, duration, text, seconds_of(record, "start", where, 0.0) or 0.0, speaker, where, heard)
+
+
+def _channel(record: dict[str, Any], known: Any, where: str) -> tuple[int | None, int | None]:
+    """The cut's channel by its name in Lhotse, and by its place in the file; None where all are heard.
+
+    A source lists the names of its channels in the file's order; where it has a single one there is nothing to choose.
+    """
+    known = known if isinstance(known, list) else None
+    value = record.get("channel")
+    if isinstance(value, list):  # a MultiCut
+        if len(value) != 1 and (known is None or set(map(str, value)) != set(map(str, known))):
+            raise ManifestError(f"{where}: expected one channel of the recording or all, found {value}")
+        value = value[0] if len(value) == 1 else None
+    channel = channel_of({"channel": value}, where)
+    if channel is None or known is None:
+        return channel, channel
+    if channel not in known:
+        raise ManifestError(f"{where}: expected a channel of the recording, which has {known}, found {channel}")
+    return channel, known.index(channel) if len(known) > 1 else None
+
+
+def _is_of(supervision: Any, channel: int | None) -> bool:
+    if not isinstance(supervision, dict):
+        return False
+    named = supervision.get("channel")
+    return channel is None or named is None or channel in (named if isinstance(named, list) else [named])
+
+
+def _start(supervision: dict[str, Any]) -> float:
+    start = supervision.get("start")
+    return float(start) if isinstance(start, (int, float)) else 0.0

@@ -112,7 +112,10 @@ class BatchLoader:
     def _samples(self, index: int) -> NDArray[np.float32]:
         utterance = self.utterances[index]
         return load_audio(
-            utterance.audio_path, offset_seconds=utterance.offset, duration_seconds=utterance.duration or None
+            utterance.audio_path,
+            offset_seconds=utterance.offset,
+            duration_seconds=utterance.duration or None,
+            channel=utterance.channel,
         )
 
 

@@ -30,6 +30,7 @@ class Utterance:
         offset: Where in the file the stretch begins, in seconds.
         speaker: Who speaks, when known.
         where: Where the record was read, such as ``train.jsonl:12``; for messages only.
+        channel: The channel of the file that is heard, counted from 0; None for the average of all.
     """
 
     audio_path: Path
@@ -38,6 +39,7 @@ class Utterance:
     offset: float = 0.0
     speaker: str | None = None
     where: str = ""
+    channel: int | None = None
 
     @property
     def name(self) -> str:
@@ -50,8 +52,9 @@ def read_manifest(path: str | os.PathLike[str], *, texts: bool = True) -> list[U
 
     Three forms are told apart by what is there, not by an option:
 
-    * JSON lines with ``audio_filepath``, ``duration``, ``text`` and optionally ``offset`` and ``speaker`` (the keys
-      of PaddlePaddle's DeepSpeech and of NeMo); relative paths start at the manifest's folder,
+    * JSON lines with ``audio_filepath``, ``duration``, ``text`` and optionally ``offset``, ``speaker`` (the keys
+      of PaddlePaddle's DeepSpeech and of NeMo) and ``channel`` (counted from 0); relative paths start at the
+      manifest's folder,
     * JSON lines, gzipped or not, of Lhotse cuts (``recording``, ``start``, ``duration``, ``supervisions``),
     * a Kaldi folder (``wav.scp``, ``text``, optionally ``segments``, ``utt2spk``, ``utt2dur``).
 
@@ -60,7 +63,7 @@ def read_manifest(path: str | os.PathLike[str], *, texts: bool = True) -> list[U
 
     Args:
         path: The manifest file or the Kaldi folder.
-        texts: Require a transcript in every record.
+        texts: Require a transcript in every record; without it, one that is missing is empty.
 
     Raises:
         ManifestError: Nothing is there, the file is empty, or a record lacks a key or has one of the wrong kind;
@@ -102,6 +105,8 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
             record["offset"] = utterance.offset
         if utterance.speaker is not None:
             record["speaker"] = utterance.speaker
+        if utterance.channel is not None:
+            record["channel"] = utterance.channel
         lines.append(msgspec.json.encode(record) + b"\n")
     with replacing(target, "wb") as file:
         file.writelines(lines)
@@ -111,7 +116,9 @@ def data_digest(utterances: Iterable[Utterance]) -> str:
     """A SHA-256 of what is said, where in which file: the same wherever the folder of the data lies."""
     digest = hashlib.sha256()
     for item in utterances:
-        digest.update(f"{item.audio_path.name}\0{item.offset!r}\0{item.duration!r}\0{item.text}\n".encode())
+        # The channel comes last and only where one is chosen: digests made before there were channels stay true.
+        channel = "" if item.channel is None else f"\0{item.channel}"
+        digest.update(f"{item.audio_path.name}\0{item.offset!r}\0{item.duration!r}\0{item.text}{channel}\n".encode())
     return digest.hexdigest()
 
 
@@ -137,13 +144,15 @@ def header_seconds(path: Path) -> float:
         return 0.0
 
 
-def probe_audio(path: Path) -> tuple[float, int]:
+def probe_audio(path: Path, channel: int | None = None) -> tuple[float, int]:
     """Length in seconds and sampling rate in Hz of an audio file, from its header alone.
 
     Raises:
-        AudioError: The file is missing or is not audio.
+        AudioError: The file is missing, is not audio or lacks the channel.
     """
     import soundfile
+
+    from deepspeech2.speech.audio import check_channel
 
     try:
         if not path.is_file():
@@ -152,6 +161,7 @@ def probe_audio(path: Path) -> tuple[float, int]:
     except (soundfile.SoundFileError, OSError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise AudioError(f"{path}: cannot be read as audio ({reason})") from error
+    check_channel(channel, int(header.channels), str(path))
     return float(header.frames / header.samplerate), int(header.samplerate)
 
 
@@ -168,6 +178,20 @@ def seconds_of(record: dict[str, Any], key: str, where: str, default: float | No
     if not number or not math.isfinite(value) or value < 0:
         raise ManifestError(f'{where}: expected "{key}" as seconds, 0 or more, found {value!r}')
     return float(value)
+
+
+def channel_of(record: dict[str, Any], where: str) -> int | None:
+    """The channel a record chooses, counted from 0; None where it chooses none.
+
+    Raises:
+        ManifestError: The value is no whole number from 0.
+    """
+    value = record.get("channel")
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ManifestError(f'{where}: expected "channel" as a whole number from 0, found {value!r}')
+    return value
 
 
 def _json_records(source: Path) -> Iterable[tuple[int, dict[str, Any]]]:
@@ -208,4 +232,5 @@ def _parse_record(record: dict[str, Any], folder: Path, where: str, *, texts: bo
     duration = seconds_of(record, "duration", where)
     if duration is None:
         duration = max(0.0, header_seconds(path) - offset)
-    return Utterance(path, duration, text, offset, None if speaker is None else str(speaker), where)
+    named = None if speaker is None else str(speaker)
+    return Utterance(path, duration, text, offset, named, where, channel_of(record, where))

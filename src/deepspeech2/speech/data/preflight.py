@@ -126,6 +126,12 @@ def check_utterance(utterance: Utterance, labels: Sequence[str], options: Prefli
     return _check_text(utterance, labels) or _check_audio(utterance, options) or _check_length(utterance, options)
 
 
+def audio_problem(utterance: Utterance, error: AudioError) -> Problem:
+    """What reading an utterance came to, as the problem it is."""
+    reason = Reason.SILENT if isinstance(error, SilentAudioError) else Reason.UNREADABLE
+    return Problem(utterance, reason, str(error))
+
+
 def output_frames(seconds: float, stride: int = OUTPUT_STRIDE) -> int:
     """Output frames of the network for so much audio: ``T = (N - 320) // 160 + 1``, then ``(T - 1) // stride + 1``."""
     frames = (round(seconds * SAMPLE_RATE) - WINDOW_SAMPLES) // HOP_SAMPLES + 1
@@ -154,9 +160,9 @@ def _check_length(utterance: Utterance, options: PreflightOptions) -> Problem | 
 
 def _check_audio(utterance: Utterance, options: PreflightOptions) -> Problem | None:
     try:
-        seconds, rate = probe_audio(utterance.audio_path)
+        seconds, rate = probe_audio(utterance.audio_path, utterance.channel)
     except AudioError as error:
-        return Problem(utterance, Reason.UNREADABLE, str(error))
+        return audio_problem(utterance, error)
     if rate < options.lowest_rate:
         return Problem(utterance, Reason.LOW_RATE, f"{rate} Hz, expected at least {options.lowest_rate} Hz")
     missing = utterance.offset + utterance.duration - seconds
@@ -168,11 +174,13 @@ def _check_audio(utterance: Utterance, options: PreflightOptions) -> Problem | N
         return None
     try:
         samples = load_audio(
-            utterance.audio_path, offset_seconds=utterance.offset, duration_seconds=utterance.duration or None
+            utterance.audio_path,
+            offset_seconds=utterance.offset,
+            duration_seconds=utterance.duration or None,
+            channel=utterance.channel,
         )
     except AudioError as error:
-        reason = Reason.SILENT if isinstance(error, SilentAudioError) else Reason.UNREADABLE
-        return Problem(utterance, reason, str(error))
+        return audio_problem(utterance, error)
     expected = utterance.duration or seconds - utterance.offset
     return check_decoded(utterance, len(samples) / SAMPLE_RATE, expected, options)
 

@@ -5,19 +5,27 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from deepspeech2.errors import AudioError, ManifestError
+from deepspeech2.errors import AudioError, InputError, ManifestError
 from deepspeech2.files import refuse_same, replacing
-from deepspeech2.speech.data.corpora import scan_corpus, with_durations
+from deepspeech2.speech.data.corpora import TABLE_SUFFIXES, scan_corpus, tables_of, with_durations
 from deepspeech2.speech.data.feature_cache import utterance_spectrogram
 from deepspeech2.speech.data.labels import build_labels, read_labels, write_labels
 from deepspeech2.speech.data.manifest import Utterance, read_manifest, total_seconds, write_manifest
-from deepspeech2.speech.data.preflight import PreflightOptions, PreflightReport, Problem, Reason, preflight
+from deepspeech2.speech.data.preflight import (
+    PreflightOptions,
+    PreflightReport,
+    Problem,
+    Reason,
+    audio_problem,
+    preflight,
+)
 from deepspeech2.speech.features import Normalizer
 from deepspeech2.speech.options import ENGLISH_LABELS
 
@@ -53,11 +61,13 @@ class Prepared:
         report: Usable utterances and the others.
         labels: The vocabulary.
         normalizer: Mean and deviation of each bin.
+        tables: The tables that were read of a corpus that has one for each of its parts.
     """
 
     report: PreflightReport
     labels: tuple[str, ...]
     normalizer: Normalizer
+    tables: tuple[Path, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -78,7 +88,7 @@ def prepare(
     ``left_out.jsonl`` with every utterance that was left out and why. The audio itself is neither copied nor changed.
 
     Args:
-        source: A corpus folder, a table of Common Voice, a Kaldi folder or a manifest.
+        source: A corpus folder, a table of Common Voice or AN4, a Kaldi folder or a manifest.
         output: Folder to write to; made when it does not exist.
         options: How.
         progress: Called with the number of utterances checked and their total.
@@ -89,7 +99,10 @@ def prepare(
     options = options or PrepareOptions()
     for name in ("manifest.jsonl", "left_out.jsonl"):
         refuse_same(output / name, [source])
-    found, unreadable = _find(source, options)
+    listed = _is_list(source, options)
+    tables = [] if listed else tables_of(source, options.layout)
+    # The check names those without a text.
+    found, unreadable = (read_manifest(source, texts=False), []) if listed else _scan(source, options)
     if options.spelling not in ("english", "keep"):
         raise ManifestError(f"expected a spelling of english or keep, found {options.spelling!r}")
     spell = spell_english if options.spelling == "english" else _squeeze
@@ -99,17 +112,21 @@ def prepare(
     total = len(utterances)
     counting = (lambda done: progress(done, total)) if progress else None
     checked = preflight(utterances, labels, options.preflight, progress=counting)
-    report = PreflightReport(checked.usable, (*unreadable, *checked.problems))
+    normalizer, lost = _measured(checked.usable, options)
+    gone = {id(problem.utterance) for problem in lost}  # by identity: a manifest may name a piece twice
+    usable = tuple(item for item in checked.usable if id(item) not in gone)
+    report = PreflightReport(usable, (*unreadable, *checked.problems, *lost))
     output.mkdir(parents=True, exist_ok=True)
     write_problems(output / "left_out.jsonl", report.problems)
-    if not report.usable:
-        raise ManifestError(f"{source}: {report.summary()}; see {output / 'left_out.jsonl'}")
+    if normalizer is None:
+        raise ManifestError(
+            f"{source}: {report.summary()}; see {output / 'left_out.jsonl'}; the first: {report.problems[0].detail}"
+        )
 
-    normalizer = fit_normalizer(report.usable, options.normalizer_utterances, options.seed)
     write_manifest(output / "manifest.jsonl", report.usable)
     write_labels(output / "vocabulary.txt", labels)
     normalizer.save(output / "mean_std.npz")
-    return Prepared(report, labels, normalizer)
+    return Prepared(report, labels, normalizer, tuple(tables))
 
 
 def spell_english(text: str) -> str:
@@ -129,17 +146,76 @@ def spell_english(text: str) -> str:
     return _squeeze(plain)
 
 
-def fit_normalizer(utterances: Sequence[Utterance], count: int, seed: int = 0) -> Normalizer:
-    """Mean and deviation of each bin over the frames of at most `count` random utterances."""
-    generator = np.random.default_rng(seed)
-    chosen = generator.permutation(len(utterances))[:count].tolist()
-    return Normalizer.fit(utterance_spectrogram(utterances[index]) for index in sorted(chosen))
+def fit_normalizer(
+    utterances: Sequence[Utterance],
+    count: int,
+    seed: int = 0,
+    *,
+    unusable: Callable[[Utterance, AudioError], None] | None = None,
+) -> Normalizer:
+    """Mean and deviation of each bin over the frames of at most `count` random utterances.
+
+    Args:
+        utterances: What to draw from.
+        count: How many to measure.
+        seed: Which ones.
+        unusable: Called with an utterance whose audio cannot be used and the reason, and another is drawn instead.
+
+    Raises:
+        AudioError: Audio cannot be used, and `unusable` is not given.
+        InputError: There is nothing to measure.
+    """
+    drawn = np.random.default_rng(seed).permutation(len(utterances)).tolist()
+    return Normalizer.fit(_spectrograms([utterances[index] for index in drawn], drawn, count, unusable))
 
 
-def _find(source: Path, options: PrepareOptions) -> tuple[list[Utterance], list[Problem]]:
-    listed = source.is_file() and source.suffix != ".tsv"
-    if listed or not source.exists() or (options.layout == "auto" and (source / "wav.scp").is_file()):
-        return read_manifest(source), []
+def _spectrograms(
+    drawn: Sequence[Utterance],
+    places: Sequence[int],
+    count: int,
+    unusable: Callable[[Utterance, AudioError], None] | None,
+) -> Iterator[NDArray[np.float32]]:
+    done = 0
+    while count and done < len(drawn):
+        # In the order of the list: files that lie together are read together.
+        batch = sorted(range(done, min(done + count, len(drawn))), key=places.__getitem__)
+        done, count = done + len(batch), 0
+        for number in batch:
+            try:
+                features = utterance_spectrogram(drawn[number])
+            except AudioError as error:
+                if unusable is None:
+                    raise
+                unusable(drawn[number], error)
+                count += 1  # another in its place
+            else:
+                yield features
+
+
+def _measured(usable: Sequence[Utterance], options: PrepareOptions) -> tuple[Normalizer | None, list[Problem]]:
+    """The normaliser, None where nothing can be measured, and the utterances found unusable on the way."""
+    lost: list[Problem] = []
+    try:
+        normalizer = fit_normalizer(
+            usable,
+            options.normalizer_utterances,
+            options.seed,
+            unusable=lambda utterance, error: lost.append(audio_problem(utterance, error)),
+        )
+    except InputError:
+        if len(lost) < len(usable):
+            raise
+        return None, lost
+    return normalizer, lost
+
+
+def _is_list(source: Path, options: PrepareOptions) -> bool:
+    """Whether the source is a manifest or a Kaldi folder rather than a corpus."""
+    listed = source.is_file() and source.suffix not in TABLE_SUFFIXES
+    return listed or not source.exists() or (options.layout == "auto" and (source / "wav.scp").is_file())
+
+
+def _scan(source: Path, options: PrepareOptions) -> tuple[list[Utterance], list[Problem]]:
     found, problems = [], []
     for item, result in with_durations(scan_corpus(source, options.layout), source):
         if isinstance(result, AudioError):

@@ -1,0 +1,154 @@
+"""Commands in Kaldi's ``wav.scp``, understood without being run: which file they decode and which channel they keep."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from deepspeech2.errors import ManifestError
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """What a command reads.
+
+    Attributes:
+        names: The words that stand where files are expected.
+        channel: The one channel the command keeps, counted from 0; None where it keeps or mixes all.
+    """
+
+    names: tuple[str, ...]
+    channel: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """Options that decode, name a format or a rate: alone, as a pattern, and before a value."""
+
+    alone: str
+    valued: tuple[str, ...] = ()
+
+
+_PROGRAMS = {
+    "cat": _Options("(?!)"),
+    "flac": _Options("-[cdsF]+|--decode|--stdout|--silent|--totally-silent"),
+    "sph2pipe": _Options("-[pua]", ("-f", "-c", "-h")),
+    "sox": _Options("-[qDGSBLRsu1234]|-V[0-9]?|--no-dither|--guard", ("-t", "-r", "-b", "-e", "-c", "-C")),
+    "ffmpeg": _Options(
+        "-y|-nostdin|-vn|-hide_banner|-nostats",
+        (
+            *("-i", "-f", "-ar", "-ac", "-acodec", "-c:a", "-codec:a", "-loglevel", "-v", "-sample_fmt", "-threads"),
+            *("-map_channel", "-af", "-filter:a"),
+        ),
+    ),
+    "mpg123": _Options("-[qsw]|--quiet|--stdout", ("-r", "-e")),
+    "lame": _Options("-S|--decode|--quiet|--silent|--mp3input"),
+    "opusdec": _Options("--quiet|--force-wav", ("--rate",)),
+    "oggdec": _Options("-[QR]|--quiet|--raw", ("-b", "-o")),
+}
+
+
+def read_command(command: str, where: str) -> Decoding:
+    """Understand a command or a pipe of commands that decodes one file, such as ``sph2pipe -f wav -p -c 2 x.sph |``.
+
+    Known are flac, sph2pipe, sox, ffmpeg, cat, mpg123, lame, opusdec and oggdec as far as they decode, name formats
+    and rates, and choose or mix channels. Everything else could change what is heard.
+
+    Args:
+        command: The command, with its closing bar.
+        where: File and line, for messages.
+
+    Raises:
+        ManifestError: A step is not known, or does more than that.
+    """
+    names: list[str] = []
+    channel: int | None = None
+    for step in _steps(command, where):
+        program = step[0].rsplit("/", 1)[-1]
+        if program not in _PROGRAMS:
+            raise _refusal(command, where, step[0])
+        found = _read_step(program, step[1:], f"the command '{command}'", where)
+        names += found.names
+        if found.channel is not None and channel is not None:
+            raise _refusal(command, where, "a second choice of a channel")
+        channel = found.channel if channel is None else channel
+    return Decoding(tuple(names), channel)
+
+
+def _steps(command: str, where: str) -> Iterator[list[str]]:
+    words = shlex.shlex(re.sub(r"\s2>\s*/dev/null", " ", command), posix=True, punctuation_chars="|")
+    words.whitespace_split, words.commenters = True, ""
+    step: list[str] = []
+    try:
+        for word in words:
+            if word != "|":
+                step.append(word)
+            elif step:
+                yield step
+                step = []
+    except ValueError as error:
+        raise ManifestError(f"{where}: the command '{command}' cannot be split into words ({error})") from None
+    if step:
+        yield step
+
+
+def _read_step(program: str, words: list[str], command: str, where: str) -> Decoding:
+    options, names, channel, rest = _PROGRAMS[program], list[str](), None, iter(words)
+    for word in rest:
+        if program == "sox" and len(names) == 2:  # input and output: effects follow
+            chosen = _effects([word, *rest])
+            if chosen == "unknown":
+                raise _refusal(command, where, f"sox {' '.join(words[words.index(word) :])}")
+            return Decoding((names[0],), channel if chosen is None else int(chosen))
+        if word in options.valued:
+            value = next(rest, "")
+            chosen = _option(program, word, value)
+            if chosen == "unknown":
+                raise _refusal(command, where, f"{program} {word} {value}")
+            channel = channel if chosen is None else int(chosen)
+            if word == "-i":
+                names.append(value)
+        elif word == "-" or not word.startswith(("-", "<", ">")):
+            names.append(word)
+        elif not (re.fullmatch(options.alone, word) or (program == "sox" and word in ("-p", "--sox-pipe"))):
+            raise _refusal(command, where, f"{program} {word}")
+        elif word in ("-p", "--sox-pipe") and program == "sox":
+            names.append("-")
+    return Decoding(tuple(names[:1] if program != "cat" else names), channel)
+
+
+def _option(program: str, option: str, value: str) -> str | None:
+    """The channel an option chooses, None where it chooses none, ``unknown`` where it does something else."""
+    if program == "sph2pipe" and option == "-c":
+        return str(int(value) - 1) if value in ("1", "2") else "unknown"
+    if option == "-map_channel":
+        found = re.fullmatch(r"0\.\d+\.(\d+)", value)
+    elif option in ("-af", "-filter:a"):
+        found = re.fullmatch(r"pan=(?:mono|1c)\|c0=c(\d+)", value)
+    else:
+        return None
+    return found[1] if found else "unknown"
+
+
+def _effects(words: list[str]) -> str | None:
+    """The channel sox's effects choose, None where they choose none, ``unknown`` where they do something else."""
+    effects, channel = " ".join(words), None
+    # A rate, dither, a mix of all channels, or one channel; each effect ends where the next begins.
+    known = re.compile(r"(?:rate(?: -[a-zA-Z]+)* [\d.]+k?|dither(?: -s)?|remix -|channels 1|remix (?P<one>\d+))(?: |$)")
+    while effects:
+        found = known.match(effects)
+        if not found or found["one"] == "0" or (found["one"] and channel is not None):
+            return "unknown"
+        channel = str(int(found["one"]) - 1) if found["one"] else channel
+        effects = effects[found.end() :]
+    return channel
+
+
+def _refusal(command: str, where: str, step: str) -> ManifestError:
+    named = command if command.startswith("the command") else f"the command '{command}'"
+    return ManifestError(
+        f"{where}: {named} is not run, and '{step}' may change what is heard; expected only decoding, format, rate and "
+        "choice of a channel: save its output as a file and name that"
+    )
