@@ -230,6 +230,15 @@ def test_silence_is_an_empty_transcript(model: DeepSpeech2, tmp_path: Path, beam
         recognizer.log_probabilities(path)
 
 
+def test_channels_that_cancel_out_are_no_silence(model: DeepSpeech2, tmp_path: Path) -> None:
+    mono = load_audio(CLIP)
+    opposite = np.stack([mono, -mono], axis=1)
+    soundfile.write(tmp_path / "opposite.wav", opposite, 16_000, subtype="FLOAT")
+    for source in (opposite, tmp_path / "opposite.wav", Utterance(tmp_path / "opposite.wav", 2.0, offset=1.0)):
+        with pytest.raises(AudioError, match="the channels cancel out"):
+            Recognizer(model).transcribe(source)
+
+
 def test_what_precedes_unreadable_audio_is_returned(model: DeepSpeech2, tmp_path: Path) -> None:
     (tmp_path / "noise.wav").write_bytes(b"no audio")
     recognizer = Recognizer(model)

@@ -33,7 +33,7 @@ from deepspeech2.speech.inference import optimize_for_inference
 from deepspeech2.speech.long_audio import WindowOptions, log_probabilities_of_all, window_sizes
 from deepspeech2.speech.network import AcousticNetwork, DeepSpeech2
 from deepspeech2.speech.pretrained import choose_pretrained
-from deepspeech2.speech.silence import length_of_silence
+from deepspeech2.speech.silence import CANCELLED, length_of_silence
 from deepspeech2.speech.stored_weights import WeightFormat
 from deepspeech2.speech.transcript import TimedWord, Transcript
 
@@ -276,6 +276,8 @@ class Recognizer:
         nothing = np.zeros((FREQUENCIES, 0), np.float32)
         samples = given_samples(source)
         if samples is not None:
+            if samples.any():
+                raise SilentAudioError(f"{NAME}: {CANCELLED}")
             return Prepared(nothing, len(samples) / sample_rate, NAME, sample_rate)
         given = source if isinstance(source, Utterance) else path_or_stream(source)
         seconds, rate = length_of_silence(given)

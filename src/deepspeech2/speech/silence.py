@@ -10,14 +10,18 @@ import soundfile
 from deepspeech2.errors import SilentAudioError
 from deepspeech2.speech.data.manifest import Utterance
 
+CANCELLED = "the channels cancel out where they are averaged; give one of them"
+
 _BLOCK_SAMPLES = 1 << 16
 
 
 def length_of_silence(source: str | os.PathLike[str] | BinaryIO | Utterance) -> tuple[float, int]:
     """Seconds and sampling rate in Hz of audio that `read_audio` found to be silent.
 
+    What is there is counted, as a header may announce more.
+
     Raises:
-        SilentAudioError: It cannot be read a second time.
+        SilentAudioError: Only the average of its channels is silent, or it cannot be read a second time.
     """
     piece = source if isinstance(source, Utterance) else None
     given: Any = source if piece is None else piece.audio_path
@@ -26,18 +30,23 @@ def length_of_silence(source: str | os.PathLike[str] | BinaryIO | Utterance) -> 
     try:
         with soundfile.SoundFile(os.fspath(given) if isinstance(given, os.PathLike) else given) as audio:
             rate = int(audio.samplerate)
-            # A header may announce more than there is, so what no manifest measures is counted.
-            samples = audio.frames if piece and piece.duration else _count(audio)
+            if piece:
+                audio.seek(min(round(piece.offset * rate), audio.frames))
+            samples, sounding = _count(audio, round(piece.duration * rate) if piece else 0)
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:
         raise SilentAudioError(f"{given}: the audio is silent, and cannot be read again for its length") from error
-    if piece is None:
-        return samples / rate, rate
-    left = max(0, samples - round(piece.offset * rate))
-    return min(left, round(piece.duration * rate) or left) / rate, rate
+    if sounding and audio.channels > 1 and getattr(piece, "channel", None) is None:
+        raise SilentAudioError(f"{given}: {CANCELLED}")
+    return samples / rate, rate
 
 
-def _count(audio: soundfile.SoundFile) -> int:
-    samples = 0
-    while read := len(audio.read(_BLOCK_SAMPLES, dtype="int16")):
-        samples += read
-    return samples
+def _count(audio: soundfile.SoundFile, wanted: int) -> tuple[int, bool]:
+    """Samples read from here on, all or so many, and whether any is not zero."""
+    samples, sounding = 0, False
+    while not wanted or samples < wanted:
+        block = audio.read(min(_BLOCK_SAMPLES, wanted - samples if wanted else _BLOCK_SAMPLES), dtype="float32")
+        if not len(block):
+            break
+        samples += len(block)
+        sounding = sounding or bool(block.any())
+    return samples, sounding
