@@ -18,7 +18,8 @@ from deepspeech2.speech.audio import load_audio
 from deepspeech2.speech.data.corpora import scan_corpus
 from deepspeech2.speech.data.manifest import read_manifest
 from deepspeech2.speech.data.preflight import PreflightOptions, Reason
-from deepspeech2.speech.data.prepare import PrepareOptions, fit_normalizer, prepare, spell_english
+from deepspeech2.speech.data.prepare import PrepareOptions, fit_normalizer, prepare
+from deepspeech2.speech.data.spelling import spell_english
 from deepspeech2.speech.features import Normalizer, spectrogram
 from deepspeech2.speech.options import ENGLISH_LABELS
 
@@ -282,7 +283,20 @@ def test_the_normalizer_is_of_random_utterances(write_tones: Callable[..., Path]
         ("Straße  1\n2", "straße 1 2"),
         ("and/or", "and or"),
         ("'tis", "'tis"),
+        ("wait…what", "wait what"),
+        ("Hello,world", "hello world"),
+        ("don´t don`t donʼt don‘t it′s", "don't don't don't don't it's"),
+        ("`quoted´ ``twice''", "quoted twice"),
+        ("'hello there'", "hello there"),
+        ("‘Hello,’ she said. (‘Don’t!’)", "hello she said don't"),
+        ("'He said 'no' and went'", "he said no and went"),
+        ("the dogs' bowl", "the dogs' bowl"),
+        ("the dogs’, all of them", "the dogs' all of them"),
+        ("so '' and ' go", "so and go"),
+        ("zero\u200bwidth soft\u00adhyphen \ufeffmark", "zerowidth softhyphen mark"),
+        ("Q&A at 5 %", "q&a at 5 %"),
     ],
 )
 def test_english_spelling(text: str, expected: str) -> None:
     assert spell_english(text) == expected
+    assert spell_english(expected) == expected
