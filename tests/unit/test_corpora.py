@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from itertools import combinations
@@ -16,7 +17,7 @@ from deepspeech2.cli.prepare import prepare as command
 from deepspeech2.errors import ManifestError
 from deepspeech2.speech.audio import load_audio
 from deepspeech2.speech.data.corpora import scan_corpus
-from deepspeech2.speech.data.manifest import read_manifest
+from deepspeech2.speech.data.manifest import read_manifest, write_manifest
 from deepspeech2.speech.data.preflight import PreflightOptions, Reason
 from deepspeech2.speech.data.prepare import PrepareOptions, fit_normalizer, prepare
 from deepspeech2.speech.data.spelling import spell_english
@@ -155,6 +156,42 @@ def test_samples_without_a_header_come_with_the_command_that_converts_them(tmp_p
     assert "0 of 2 utterances usable" in str(caught.value)
     assert line in str(caught.value)
     assert line in (tmp_path / "out/left_out.jsonl").read_text()
+
+
+def test_a_name_that_is_not_utf_8_is_left_out(tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "corpus"
+    odd = root / os.fsdecode(b"caf\xe9.wav")
+    try:
+        put(clip, root / "a.wav", odd)
+    except OSError:
+        pytest.skip("the file system takes UTF-8 names only")
+    (root / "a.txt").write_text("a cab")
+    odd.with_suffix(".txt").write_text("bad")
+    command(root, tmp_path / "out")
+    assert "caf\\xe9.wav: the name is not UTF-8" in capsys.readouterr().out
+    assert [item.text for item in read_manifest(tmp_path / "out/manifest.jsonl")] == ["a cab"]
+    (left_out,) = map(json.loads, (tmp_path / "out/left_out.jsonl").read_text().splitlines())
+    assert (Path(left_out["audio_filepath"]).name, left_out["text"]) == ("caf\\xe9.wav", "bad")
+
+
+def test_a_folder_that_is_not_utf_8_is_named(tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        put(clip, folder / "0.wav")
+    except OSError:
+        pytest.skip("the file system takes UTF-8 names only")
+    lines = [{"audio_filepath": "0.wav", "text": "a cab"}, {"audio_filepath": str(clip), "text": "bad"}]
+    (folder / "m.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    command(folder / "m.jsonl", tmp_path / "out")
+    assert "0.wav: cannot be read as audio" in capsys.readouterr().out
+    assert [item.text for item in read_manifest(tmp_path / "out/manifest.jsonl")] == ["bad"]
+    (left_out,) = map(json.loads, (tmp_path / "out/left_out.jsonl").read_text().splitlines())
+    assert left_out["audio_filepath"] == str(folder / "0.wav")
+
+    with pytest.raises(ManifestError, match=r"cannot name .*caf\\xe9/0\.wav, which is not UTF-8") as caught:
+        write_manifest(tmp_path / "m.jsonl", read_manifest(folder / "m.jsonl"))
+    assert str(caught.value).isascii()
+    assert not (tmp_path / "m.jsonl").exists()
 
 
 def test_nothing_found_is_said(tmp_path: Path) -> None:

@@ -231,4 +231,5 @@ def write_problems(path: Path, problems: Sequence[Problem]) -> None:
         for problem in problems
     ]
     with replacing(path) as file:
-        file.writelines(line + "\n" for line in lines)
+        # JSON's own escapes for the bytes of a path that are not UTF-8.
+        file.writelines(line.encode("utf-8", "backslashreplace").decode() + "\n" for line in lines)
