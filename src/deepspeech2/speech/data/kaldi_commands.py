@@ -148,6 +148,6 @@ def _effects(words: list[str]) -> str | None:
 
 def _refusal(command: str, where: str, step: str) -> ManifestError:
     return ManifestError(
-        f"{where}: the command '{command}' is not run, and '{step}' may change what is heard; expected only decoding, format, rate and "
-        "choice of a channel: save its output as a file and name that"
+        f"{where}: the command '{command}' is not run, and '{step}' may change what is heard; expected only "
+        "decoding, format, rate and choice of a channel: save its output as a file and name that"
     )
