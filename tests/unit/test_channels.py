@@ -33,7 +33,7 @@ def test_one_channel_is_read_alone(call: Path) -> None:
     assert np.array_equal(load_audio(call, channel=0), LEFT)
     assert np.array_equal(load_audio(call, channel=1), RIGHT)
     np.testing.assert_allclose(load_audio(call), (LEFT + RIGHT) / 2, atol=1e-7)
-    with pytest.raises(AudioError, match=r"call\.wav: expected a channel 2, counted from 0, found audio of 2"):
+    with pytest.raises(AudioError, match=r"call\.wav: expected a channel 2, counted from 0, found 2 channels"):
         load_audio(call, channel=2)
 
 
@@ -119,12 +119,22 @@ def test_a_kaldi_command_says_which_channel(call: Path, command: str, channel: i
     assert (utterance.audio_path, utterance.channel) == (call, channel)
 
 
+@pytest.mark.parametrize("command", ["flac -cds {} {} |", "ffmpeg -i {} -i {} -f wav - |", "cat {} {} |", "cat none |"])
+def test_a_kaldi_command_reads_one_file(call: Path, command: str) -> None:
+    (call.parent / "other.wav").write_bytes(call.read_bytes())
+    (call.parent / "wav.scp").write_text(f"u1 call.wav\nu2 {command.format('call.wav', 'other.wav')}\n")
+    (call.parent / "text").write_text("u1 a\nu2 a\n")
+    with pytest.raises(ManifestError, match=r"wav\.scp:2: expected the command .* to name one existing audio file"):
+        read_manifest(call.parent)
+
+
 @pytest.mark.parametrize(
     ("command", "step"),
     [
         ("sox call.wav -t wav - trim 0 3 |", "sox trim 0 3"),
         ("sox call.wav -t wav - remix 1 highpass 300 |", "sox remix 1 highpass 300"),
         ("sox call.wav -t wav - remix 1,2 |", "sox remix 1,2"),
+        ("sox call.wav other.wav -t wav - |", "sox -t wav -"),
         ("sox -m call.wav other.wav -t wav - |", "sox -m"),
         ("sph2pipe -f wav -t 1:2 call.wav |", "sph2pipe -t"),
         ("flac -c -d --skip=5 call.wav |", "flac --skip=5"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from itertools import combinations
@@ -16,9 +17,10 @@ from deepspeech2.cli.prepare import prepare as command
 from deepspeech2.errors import ManifestError
 from deepspeech2.speech.audio import load_audio
 from deepspeech2.speech.data.corpora import scan_corpus
-from deepspeech2.speech.data.manifest import read_manifest
+from deepspeech2.speech.data.manifest import read_manifest, write_manifest
 from deepspeech2.speech.data.preflight import PreflightOptions, Reason
-from deepspeech2.speech.data.prepare import PrepareOptions, fit_normalizer, prepare, spell_english
+from deepspeech2.speech.data.prepare import PrepareOptions, fit_normalizer, prepare
+from deepspeech2.speech.data.spelling import spell_english
 from deepspeech2.speech.features import Normalizer, spectrogram
 from deepspeech2.speech.options import ENGLISH_LABELS
 
@@ -156,6 +158,42 @@ def test_samples_without_a_header_come_with_the_command_that_converts_them(tmp_p
     assert line in (tmp_path / "out/left_out.jsonl").read_text()
 
 
+def test_a_name_that_is_not_utf_8_is_left_out(tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "corpus"
+    odd = root / os.fsdecode(b"caf\xe9.wav")
+    try:
+        put(clip, root / "a.wav", odd)
+    except OSError:
+        pytest.skip("the file system takes UTF-8 names only")
+    (root / "a.txt").write_text("a cab")
+    odd.with_suffix(".txt").write_text("bad")
+    command(root, tmp_path / "out")
+    assert "caf\\xe9.wav: the name is not UTF-8" in capsys.readouterr().out
+    assert [item.text for item in read_manifest(tmp_path / "out/manifest.jsonl")] == ["a cab"]
+    (left_out,) = map(json.loads, (tmp_path / "out/left_out.jsonl").read_text().splitlines())
+    assert (Path(left_out["audio_filepath"]).name, left_out["text"]) == ("caf\\xe9.wav", "bad")
+
+
+def test_a_folder_that_is_not_utf_8_is_named(tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        put(clip, folder / "0.wav")
+    except OSError:
+        pytest.skip("the file system takes UTF-8 names only")
+    lines = [{"audio_filepath": "0.wav", "text": "a cab"}, {"audio_filepath": str(clip), "text": "bad"}]
+    (folder / "m.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    command(folder / "m.jsonl", tmp_path / "out")
+    assert "0.wav: cannot be read as audio" in capsys.readouterr().out
+    assert [item.text for item in read_manifest(tmp_path / "out/manifest.jsonl")] == ["bad"]
+    (left_out,) = map(json.loads, (tmp_path / "out/left_out.jsonl").read_text().splitlines())
+    assert left_out["audio_filepath"] == str(folder / "0.wav")
+
+    with pytest.raises(ManifestError, match=r"cannot name .*caf\\xe9/0\.wav, which is not UTF-8") as caught:
+        write_manifest(tmp_path / "m.jsonl", read_manifest(folder / "m.jsonl"))
+    assert str(caught.value).isascii()
+    assert not (tmp_path / "m.jsonl").exists()
+
+
 def test_nothing_found_is_said(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="no speech found"):
         scan_corpus(tmp_path)
@@ -282,7 +320,20 @@ def test_the_normalizer_is_of_random_utterances(write_tones: Callable[..., Path]
         ("Straße  1\n2", "straße 1 2"),
         ("and/or", "and or"),
         ("'tis", "'tis"),
+        ("wait…what", "wait what"),
+        ("Hello,world", "hello world"),
+        ("don´t don`t donʼt don‘t it′s", "don't don't don't don't it's"),
+        ("`quoted´ ``twice''", "quoted twice"),
+        ("'hello there'", "hello there"),
+        ("‘Hello,’ she said. (‘Don’t!’)", "hello she said don't"),
+        ("'He said 'no' and went'", "he said no and went"),
+        ("the dogs' bowl", "the dogs' bowl"),
+        ("the dogs’, all of them", "the dogs' all of them"),
+        ("so '' and ' go", "so and go"),
+        ("zero\u200bwidth soft\u00adhyphen \ufeffmark", "zerowidth softhyphen mark"),
+        ("Q&A at 5 %", "q&a at 5 %"),
     ],
 )
 def test_english_spelling(text: str, expected: str) -> None:
     assert spell_english(text) == expected
+    assert spell_english(expected) == expected

@@ -74,7 +74,8 @@ def prepare(
     if prepared.tables:
         print(f"tables read: {', '.join(map(str, prepared.tables))}")
     for problem in prepared.report.problems[:20]:
-        print(f"left out: {problem}")
+        # A path may hold bytes that are not UTF-8.
+        print(f"left out: {problem}".encode("utf-8", "backslashreplace").decode())
     if len(prepared.report.problems) > 20:
         print(f"... {len(prepared.report.problems) - 20} more in {output / 'left_out.jsonl'}")
     print(f"{prepared.report.summary()}; {format_seconds(prepared.seconds)} of audio, {len(prepared.labels)} labels")

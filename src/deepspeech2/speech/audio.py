@@ -142,7 +142,8 @@ def check_channel(channel: int | None, channels: int, name: str) -> None:
         AudioError: There is no such channel; the message names the audio.
     """
     if channel is not None and not 0 <= channel < channels:
-        raise AudioError(f"{name}: expected a channel {channel}, counted from 0, found audio of {channels}")
+        found = "1 channel" if channels == 1 else f"{channels} channels"
+        raise AudioError(f"{name}: expected a channel {channel}, counted from 0, found {found}")
 
 
 class _ForwardReader(soundfile.SoundFile):  # type: ignore[misc]

@@ -6,11 +6,11 @@ import csv
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deepspeech2.errors import AudioError, ManifestError
-from deepspeech2.speech.data.manifest import Utterance, probe_seconds
+from deepspeech2.speech.data.manifest import Utterance, printable, probe_seconds
 
 TABLE_SUFFIXES = (".tsv", ".transcription", ".fileids")
 """Tables of Common Voice and AN4, each of which can stand for the part of the corpus it lists."""
@@ -86,9 +86,16 @@ def tables_of(folder: Path, layout: str = "auto") -> list[Path]:
 
 
 def with_durations(found: Iterable[FoundFile], root: Path) -> Iterator[tuple[FoundFile, Utterance | AudioError]]:
-    """Read the header of each file; an unreadable one comes with its error instead of an utterance."""
+    """Read the header of each file; an unreadable one comes with its error instead of an utterance.
+
+    So does one whose name is not UTF-8, its path with escapes in place of the bytes that are not.
+    """
     for item in found:
         where = item.audio_path.relative_to(root).as_posix() if item.audio_path.is_relative_to(root) else ""
+        if (name := printable(item.audio_path)) != str(item.audio_path):
+            error = AudioError(f"{name}: the name is not UTF-8, as manifests have to be; rename the file or folder")
+            yield replace(item, audio_path=Path(name)), error
+            continue
         try:
             seconds = probe_seconds(item.audio_path)
         except AudioError as error:

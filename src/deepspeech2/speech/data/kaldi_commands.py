@@ -15,7 +15,7 @@ class Decoding:
     """What a command reads.
 
     Attributes:
-        names: The words that stand where files are expected.
+        names: The words that stand where files are expected, outputs and ``-`` among them.
         channel: The one channel the command keeps, counted from 0; None where it keeps or mixes all.
     """
 
@@ -69,7 +69,7 @@ def read_command(command: str, where: str) -> Decoding:
         program = step[0].rsplit("/", 1)[-1]
         if program not in _PROGRAMS:
             raise _refusal(command, where, step[0])
-        found = _read_step(program, step[1:], f"the command '{command}'", where)
+        found = _read_step(program, step[1:], command, where)
         names += found.names
         if found.channel is not None and channel is not None:
             raise _refusal(command, where, "a second choice of a channel")
@@ -101,7 +101,7 @@ def _read_step(program: str, words: list[str], command: str, where: str) -> Deco
             chosen = _effects([word, *rest])
             if chosen == "unknown":
                 raise _refusal(command, where, f"sox {' '.join(words[words.index(word) :])}")
-            return Decoding((names[0],), channel if chosen is None else int(chosen))
+            return Decoding(tuple(names), channel if chosen is None else int(chosen))
         if word in options.valued:
             value = next(rest, "")
             chosen = _option(program, word, value)
@@ -116,7 +116,7 @@ def _read_step(program: str, words: list[str], command: str, where: str) -> Deco
             raise _refusal(command, where, f"{program} {word}")
         elif word in ("-p", "--sox-pipe") and program == "sox":
             names.append("-")
-    return Decoding(tuple(names[:1] if program != "cat" else names), channel)
+    return Decoding(tuple(names), channel)
 
 
 def _option(program: str, option: str, value: str) -> str | None:
@@ -147,8 +147,7 @@ def _effects(words: list[str]) -> str | None:
 
 
 def _refusal(command: str, where: str, step: str) -> ManifestError:
-    named = command if command.startswith("the command") else f"the command '{command}'"
     return ManifestError(
-        f"{where}: {named} is not run, and '{step}' may change what is heard; expected only decoding, format, rate and "
-        "choice of a channel: save its output as a file and name that"
+        f"{where}: the command '{command}' is not run, and '{step}' may change what is heard; expected only "
+        "decoding, format, rate and choice of a channel: save its output as a file and name that"
     )

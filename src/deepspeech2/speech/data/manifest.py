@@ -90,6 +90,9 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
     """Write utterances as JSON lines; the file appears whole or not at all.
 
     Audio below the manifest's folder is written with a relative path, other audio with an absolute one.
+
+    Raises:
+        ManifestError: A path is not UTF-8, as JSON has to be.
     """
     target = Path(path)
     folder = target.parent.resolve()
@@ -107,9 +110,19 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
             record["speaker"] = utterance.speaker
         if utterance.channel is not None:
             record["channel"] = utterance.channel
-        lines.append(msgspec.json.encode(record) + b"\n")
+        try:
+            lines.append(msgspec.json.encode(record) + b"\n")
+        except UnicodeEncodeError:
+            raise ManifestError(
+                f"{target}: a manifest cannot name {printable(audio)}, which is not UTF-8; rename the file or folder"
+            ) from None
     with replacing(target, "wb") as file:
         file.writelines(lines)
+
+
+def printable(path: Path) -> str:
+    """A path with escapes for the bytes that are not UTF-8, which can be neither printed nor written."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def data_digest(utterances: Iterable[Utterance]) -> str:
@@ -158,7 +171,8 @@ def probe_audio(path: Path, channel: int | None = None) -> tuple[float, int]:
         if not path.is_file():
             raise AudioError(f"{path}: no such file; expected a WAV, FLAC, OGG or MP3 file")
         header = soundfile.info(str(path))
-    except (soundfile.SoundFileError, OSError, RuntimeError, TypeError) as error:
+    # ValueError: soundfile opens no file whose name is not UTF-8.
+    except (soundfile.SoundFileError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise AudioError(f"{path}: cannot be read as audio ({reason})") from error
     check_channel(channel, int(header.channels), str(path))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +24,7 @@ from deepspeech2.speech.data.preflight import (
     audio_problem,
     preflight,
 )
+from deepspeech2.speech.data.spelling import spell_english, squeeze
 from deepspeech2.speech.features import Normalizer
 from deepspeech2.speech.options import ENGLISH_LABELS
 
@@ -105,7 +104,7 @@ def prepare(
     found, unreadable = (read_manifest(source, texts=False), []) if listed else _scan(source, options)
     if options.spelling not in ("english", "keep"):
         raise ManifestError(f"expected a spelling of english or keep, found {options.spelling!r}")
-    spell = spell_english if options.spelling == "english" else _squeeze
+    spell = spell_english if options.spelling == "english" else squeeze
     utterances = [replace(utterance, text=spell(utterance.text)) for utterance in found]
     labels = _labels(options, utterances)
 
@@ -127,23 +126,6 @@ def prepare(
     write_labels(output / "vocabulary.txt", labels)
     normalizer.save(output / "mean_std.npz")
     return Prepared(report, labels, normalizer, tuple(tables))
-
-
-def spell_english(text: str) -> str:
-    """A transcript in the 28 symbols of the published English models, as far as that is possible.
-
-    Accents are taken off, typographic apostrophes become plain ones, hyphens, dashes and slashes become spaces, other
-    punctuation disappears. Digits stay, for the preflight to name: how they are read aloud is not known here.
-
-    Example:
-        >>> spell_english("“Don’t,” said Zoë — twice-over.")
-        "don't said zoe twice over"
-    """
-    plain = unicodedata.normalize("NFKD", text.translate({0x2019: "'", 0x2018: "'"})).lower()
-    plain = "".join(character for character in plain if not unicodedata.combining(character))
-    plain = re.sub(r"[-‐-―/_]", " ", plain)
-    plain = "".join(c for c in plain if c == "'" or not unicodedata.category(c).startswith("P"))
-    return _squeeze(plain)
 
 
 def fit_normalizer(
@@ -249,8 +231,5 @@ def write_problems(path: Path, problems: Sequence[Problem]) -> None:
         for problem in problems
     ]
     with replacing(path) as file:
-        file.writelines(line + "\n" for line in lines)
-
-
-def _squeeze(text: str) -> str:
-    return " ".join(text.split())
+        # JSON's own escapes for the bytes of a path that are not UTF-8.
+        file.writelines(line.encode("utf-8", "backslashreplace").decode() + "\n" for line in lines)
