@@ -35,7 +35,7 @@ def length_of_silence(source: str | os.PathLike[str] | BinaryIO | Utterance) -> 
             samples, sounding = _count(audio, round(piece.duration * rate) if piece else 0)
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:
         raise SilentAudioError(f"{given}: the audio is silent, and cannot be read again for its length") from error
-    if sounding and audio.channels > 1 and getattr(piece, "channel", None) is None:
+    if sounding and audio.channels > 1 and (piece is None or piece.channel is None):
         raise SilentAudioError(f"{given}: {CANCELLED}")
     return samples / rate, rate
 
