@@ -82,7 +82,7 @@ def evaluate(
     from deepspeech2.errors import OptionError
     from deepspeech2.files import check_writable, refuse_same
     from deepspeech2.speech.data.manifest import read_manifest
-    from deepspeech2.speech.data.prepare import spell_english
+    from deepspeech2.speech.data.spelling import spell_english
     from deepspeech2.speech.evaluation import prediction_record, unwritable_references
 
     if worst is not None and worst < 0:
