@@ -14,6 +14,7 @@ import soxr
 from numpy.typing import NDArray
 
 from deepspeech2.errors import AudioError, SilentAudioError
+from deepspeech2.speech.audio_reader import opened_at
 
 SAMPLE_RATE = 16_000
 """Samples per second of every published DeepSpeech2."""
@@ -21,8 +22,6 @@ SAMPLE_RATE = 16_000
 WINDOW_SAMPLES = 320
 """Samples of one analysis window (20 ms); audio shorter than this has no frame."""
 
-# A header may announce any number of samples, so audio is read in blocks and only what is there takes memory.
-_BLOCK_VALUES = 1 << 18
 # Below this a file is not speech but a damaged header, and resampling would multiply it without bound.
 _LOWEST_RATE = 1000
 
@@ -146,14 +145,6 @@ def check_channel(channel: int | None, channels: int, name: str) -> None:
         raise AudioError(f"{name}: expected a channel {channel}, counted from 0, found {found}")
 
 
-class _ForwardReader(soundfile.SoundFile):  # type: ignore[misc]
-    """Reads on from where it stands; soundfile seeks after every read, and in MP3 files that damages what follows."""
-
-    def seekable(self) -> bool:
-        """Say no, so that no read seeks; `seek` itself works as ever."""
-        return False
-
-
 def _name(source: str | os.PathLike[str] | BinaryIO) -> str:
     return str(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "audio stream"))
 
@@ -178,17 +169,15 @@ def _read_mono(
         _require_file(Path(source), name)
     try:
         # What is no number is named later, by `check_samples`.
-        with _ForwardReader(source) as audio, np.errstate(invalid="ignore", over="ignore"):
+        with opened_at(source, offset_seconds) as audio, np.errstate(invalid="ignore", over="ignore"):
             rate = int(audio.samplerate)
             if rate < _LOWEST_RATE:
                 raise AudioError(f"{name}: expected a sampling rate of at least {_LOWEST_RATE} Hz, found {rate} Hz")
             check_channel(channel, audio.channels, name)
-            step = _BLOCK_VALUES // audio.channels
-            _skip(audio, round(offset_seconds * rate))
             wanted = None if duration_seconds is None else round(duration_seconds * rate)
             blocks = []
             while wanted is None or wanted > 0:
-                block = audio.read(min(step, wanted or step), dtype="float32", always_2d=True)
+                block = audio.block(wanted)
                 if not len(block):
                     break
                 blocks.append(block.mean(axis=1) if channel is None else block[:, channel].copy())
@@ -200,16 +189,6 @@ def _read_mono(
             f"{name}: cannot be read as audio ({_one_line(error)}); expected a WAV, FLAC, OGG or MP3 file"
         ) from error
     return (np.concatenate(blocks) if blocks else np.zeros(0, np.float32)), rate
-
-
-def _skip(audio: _ForwardReader, samples: int) -> None:
-    if audio.format != "MP3":
-        audio.seek(min(samples, audio.frames))
-        return
-    # libsndfile lands next to the wanted sample of an MP3 file.
-    step = _BLOCK_VALUES // audio.channels
-    while samples > 0 and (read := len(audio.read(min(samples, step), dtype="float32"))):
-        samples -= read
 
 
 def _one_line(error: Exception) -> str:
