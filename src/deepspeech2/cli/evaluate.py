@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from deepspeech2.speech.data.manifest import Utterance
     from deepspeech2.speech.evaluation import Evaluation
+    from deepspeech2.speech.predictions_file import PredictionsFile
     from deepspeech2.speech.recognizer import Recognizer
 
 _SHOWN_CHARACTERS = 60
@@ -23,6 +24,7 @@ def evaluate(
     model: str = "small",
     format: Literal["table", "json"] = "table",  # noqa: A002
     output: Path | None = None,
+    resume: bool = False,
     decoder: Literal["beam", "greedy"] = "beam",
     lm: Path | None = None,
     beam_size: int | None = None,
@@ -40,6 +42,7 @@ def evaluate(
     ```
     ds2 evaluate test.jsonl
     ds2 evaluate test.jsonl --decoder greedy --format json --output predictions.jsonl
+    ds2 evaluate test.jsonl --decoder greedy --format json --output predictions.jsonl --resume
     ```
 
     Parameters
@@ -52,6 +55,8 @@ def evaluate(
         table, or json: {"wer", "cer", "utterances", ...}.
     output:
         Also write references beside hypotheses there, as JSON lines; FILE.partial has them until all are there.
+    resume:
+        Go on with what an interrupted run has written to --output.
     decoder:
         beam or greedy.
     lm:
@@ -75,18 +80,23 @@ def evaluate(
     """
     import json
     import sys
+    from contextlib import ExitStack
     from dataclasses import replace
 
     from deepspeech2.cli.recognizer_settings import recognizer_settings
     from deepspeech2.cli.transcribe import manifest_of
     from deepspeech2.errors import OptionError
     from deepspeech2.files import check_writable, refuse_same
+    from deepspeech2.speech.bulk_results import digest
     from deepspeech2.speech.data.manifest import read_manifest
     from deepspeech2.speech.data.spelling import spell_english
     from deepspeech2.speech.evaluation import prediction_record, unwritable_references
+    from deepspeech2.speech.predictions_file import PredictionsFile
 
     if worst is not None and worst < 0:
         raise OptionError(f"expected --worst as 0 or more utterances, found {worst}")
+    if resume and output is None:
+        raise OptionError("--resume goes on with what is in --output; give it")
     if output is not None:
         check_writable(output)
     manifest = manifest_of(manifest)
@@ -97,11 +107,16 @@ def evaluate(
     if spelling == "english":
         utterances = [replace(utterance, text=spell_english(utterance.text)) for utterance in utterances]
     beam = {"beam_size": beam_size, "alpha": alpha, "beta": beta}
-    recognizer = recognizer_settings(model, decoder, lm, beam, weights, device).load()
+    settings = recognizer_settings(model, decoder, lm, beam, weights, device)
+    recognizer = settings.load()
     unwritable = unwritable_references(utterances, "".join(recognizer.alphabet.labels))
     if unwritable:
         print(_unwritable_note(unwritable, len(utterances), spelling), file=sys.stderr)
-    result = _evaluated(recognizer, utterances, threads, output)
+    with ExitStack() as stack:
+        file = PredictionsFile(output, utterances, digest(settings), resume=resume) if output else None
+        if file:
+            stack.enter_context(file)
+        result = _evaluated(recognizer, utterances, threads, file)
     if format == "json":
         summary = result.summary() | {"unwritable_references": len(unwritable)}
         if worst is not None:
@@ -115,34 +130,31 @@ def evaluate(
 
 
 def _evaluated(
-    recognizer: Recognizer, utterances: Sequence[Utterance], threads: int, output: Path | None
+    recognizer: Recognizer, utterances: Sequence[Utterance], threads: int, file: PredictionsFile | None
 ) -> Evaluation:
     """The evaluation, with a progress bar; predictions go to a file as they finish."""
     import sys
-    from contextlib import ExitStack
 
     from rich.console import Console
     from rich.progress import Progress
 
     from deepspeech2.speech.evaluation import evaluate_manifest
-    from deepspeech2.speech.predictions_file import PredictionsFile
 
     console = Console(stderr=True)
-    with ExitStack() as stack:
-        file = stack.enter_context(PredictionsFile(output)) if output else None
-        bar = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("recognising", total=len(utterances))
         try:
             return evaluate_manifest(
                 recognizer,
                 utterances,
                 threads=threads,
+                earlier=file.earlier if file else (),
                 progress=lambda done: bar.update(task, completed=done),
                 finished=file.add if file else None,
             )
         except KeyboardInterrupt:
             if file and file.recognised:
-                print(f"ds2: interrupted; {file.partial} has what is done", file=sys.stderr)
+                print("ds2: interrupted; what is done is kept, the same command with --resume goes on", file=sys.stderr)
             raise
 
 
@@ -166,11 +178,20 @@ def error_table(result: Evaluation, worst: int) -> str:
             f"{count.insertions:>10}{count.reference:>11}"
         )
     lines.append(
-        f"{len(result.predictions)} utterances, {format_seconds(result.audio_seconds)} of audio in "
-        f"{format_seconds(result.seconds)} (real-time factor {result.seconds / result.audio_seconds:.3f})"
+        f"{len(result.predictions)} utterances, {format_seconds(result.audio_seconds)} of audio{_speed(result)}"
     )
     for item in result.worst(worst):
         place = f" from {round(item.offset, 3)} s" if item.offset else ""
         lines += [f"{item.words.rate:.0%} {item.audio_filepath}{place}", f"  said  {item.reference}"]
         lines.append(f"  heard {item.hypothesis}")
     return "\n".join(lines)
+
+
+def _speed(result: Evaluation) -> str:
+    factor = result.real_time_factor
+    before = result.earlier_audio_seconds
+    parts = [f"{format_seconds(before)} of it by an earlier run"] if before else []
+    if factor is not None:
+        left = "the rest in " if before else "in "
+        parts.append(f"{left}{format_seconds(result.seconds)} (real-time factor {factor:.3f})")
+    return (", " if before else " ") + ", ".join(parts)

@@ -15,7 +15,6 @@ from deepspeech2.speech.data.labels import unknown_characters
 from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.recognizer import Recognizer
 from deepspeech2.speech.scoring import ErrorCount, count_character_errors, count_word_errors
-from deepspeech2.speech.transcript import Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +50,13 @@ class Evaluation:
         predictions: One for every utterance that could be read.
         failures: File and reason of the others.
         seconds: Wall-clock time of reading, recognising and decoding.
+        earlier_audio_seconds: Seconds of audio that an interrupted run had recognised, which took none of this time.
     """
 
     predictions: tuple[Prediction, ...]
     failures: tuple[tuple[str, str], ...]
     seconds: float
+    earlier_audio_seconds: float = 0.0
 
     @property
     def words(self) -> ErrorCount:
@@ -71,6 +72,12 @@ class Evaluation:
     def audio_seconds(self) -> float:
         """Seconds of audio recognised."""
         return sum(prediction.duration for prediction in self.predictions)
+
+    @property
+    def real_time_factor(self) -> float | None:
+        """Seconds for each second of audio recognised in this run; None when an earlier run did it all."""
+        audio_seconds = self.audio_seconds - self.earlier_audio_seconds
+        return self.seconds / audio_seconds if audio_seconds > 0 else None
 
     def worst(self, count: int) -> list[Prediction]:
         """The utterances with the highest word error rates, the longer ones first among equals."""
@@ -88,7 +95,7 @@ class Evaluation:
             "characters": asdict(characters),
             "audio_seconds": round(self.audio_seconds, 3),
             "seconds": round(self.seconds, 3),
-            "real_time_factor": self.seconds / self.audio_seconds if self.audio_seconds else None,
+            "real_time_factor": self.real_time_factor,
         }
 
 
@@ -97,6 +104,7 @@ def evaluate_manifest(
     utterances: Sequence[Utterance],
     *,
     threads: int = 1,
+    earlier: Sequence[Prediction | AudioError] = (),
     progress: Callable[[int], None] | None = None,
     finished: Callable[[Utterance, Prediction | AudioError], None] | None = None,
 ) -> Evaluation:
@@ -106,30 +114,56 @@ def evaluate_manifest(
         recognizer: What is evaluated.
         utterances: With their transcripts.
         threads: Threads that decode.
+        earlier: What became of the first utterances in an interrupted run; they are not recognised again.
         progress: Called with the number of utterances done.
-        finished: Called with each utterance and what became of it, in their order.
+        finished: Called with each utterance that is recognised now and what became of it, in their order.
 
     Raises:
         ManifestError: No utterance could be read.
     """
     started = time.perf_counter()
-    predictions: list[Prediction] = []
-    failures: list[tuple[str, str]] = []
-    outcomes = recognizer.outcomes(utterances, threads=threads)
-    for done, (utterance, outcome) in enumerate(zip(utterances, outcomes, strict=True), start=1):
-        answer = outcome if isinstance(outcome, AudioError) else _compare(utterance, outcome)
-        if isinstance(answer, AudioError):
-            failures.append((str(utterance.audio_path), str(answer)))
-        else:
-            predictions.append(answer)
+    answers = list(earlier)
+    left = utterances[len(answers) :]
+    if progress:
+        progress(len(answers))
+    for utterance, outcome in zip(left, recognizer.outcomes(left, threads=threads), strict=True):
+        heard = outcome if isinstance(outcome, AudioError) else compare(utterance, outcome.text, outcome.seconds)
+        answers.append(heard)
         if finished:
-            finished(utterance, answer)
+            finished(utterance, heard)
         if progress:
-            progress(done)
+            progress(len(answers))
+    predictions = tuple(answer for answer in answers if isinstance(answer, Prediction))
+    failures = tuple(
+        (str(utterance.audio_path), str(answer))
+        for utterance, answer in zip(utterances, answers, strict=True)
+        if isinstance(answer, AudioError)
+    )
     if not predictions:
         reason = failures[0][1] if failures else "the manifest is empty"
         raise ManifestError(f"no utterance could be evaluated: {reason}")
-    return Evaluation(tuple(predictions), tuple(failures), time.perf_counter() - started)
+    before = sum(answer.duration for answer in earlier if isinstance(answer, Prediction))
+    return Evaluation(predictions, failures, time.perf_counter() - started, before)
+
+
+def compare(utterance: Utterance, hypothesis: str, seconds: float) -> Prediction:
+    """An utterance beside what was heard in it, with the errors counted.
+
+    Args:
+        utterance: With its transcript.
+        hypothesis: What was heard.
+        seconds: How much audio was read.
+    """
+    return Prediction(
+        audio_filepath=str(utterance.audio_path),
+        reference=utterance.text,
+        hypothesis=hypothesis,
+        words=count_word_errors(utterance.text, hypothesis),
+        characters=count_character_errors(utterance.text, hypothesis),
+        duration=seconds,
+        offset=utterance.offset,
+        speaker=utterance.speaker,
+    )
 
 
 def unwritable_references(utterances: Sequence[Utterance], labels: Iterable[str]) -> list[tuple[str, str]]:
@@ -163,17 +197,3 @@ def write_predictions(path: Path, evaluation: Evaluation) -> None:
     with replacing(path) as file:
         for item in evaluation.predictions:
             file.write(json.dumps(prediction_record(item), ensure_ascii=False) + "\n")
-
-
-def _compare(utterance: Utterance, transcript: Transcript) -> Prediction:
-    hypothesis = transcript.text
-    return Prediction(
-        audio_filepath=str(utterance.audio_path),
-        reference=utterance.text,
-        hypothesis=hypothesis,
-        words=count_word_errors(utterance.text, hypothesis),
-        characters=count_character_errors(utterance.text, hypothesis),
-        duration=transcript.seconds,
-        offset=utterance.offset,
-        speaker=utterance.speaker,
-    )
