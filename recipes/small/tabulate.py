@@ -41,8 +41,8 @@ def curves() -> str:
     series = {
         "dev WER": ("#b5442e", [(r["epoch"], r["wer"]) for r in epochs]),
         "dev CER": ("#d99032", [(r["epoch"], r["cer"]) for r in epochs]),
-        "training loss / 3": ("#2e6fb5", [(r["epoch"], r["loss"] / 3) for r in epochs]),
-        "dev loss / 3": ("#3c9e8f", [(r["epoch"], r["dev_loss"] / 3) for r in epochs if r["dev_loss"]]),
+        "training loss (right)": ("#2e6fb5", [(r["epoch"], r["loss"] / 3) for r in epochs]),
+        "dev loss (right)": ("#3c9e8f", [(r["epoch"], r["dev_loss"] / 3) for r in epochs if r["dev_loss"]]),
     }
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
@@ -57,6 +57,7 @@ def curves() -> str:
     for epoch in range(1, last + 1):
         x, y = place(epoch, 0).split(",")
         parts.append(f'<text x="{x}" y="{float(y) + 18}" text-anchor="middle">{epoch}</text>')
+    parts.append(f'<text x="{width / 2}" y="{height - 8}" text-anchor="middle">epoch</text>')
     for number, (name, (colour, points)) in enumerate(series.items()):
         line = " ".join(place(*point) for point in points)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
