@@ -119,3 +119,66 @@ def test_a_count_that_is_no_polynomial_is_refused() -> None:
 
     with pytest.raises(ClosedFormError, match="not a quasi-polynomial in n"):
         count(program, torch.empty(2, 100), symbolic={"n": 1})
+
+
+class Streaming(torch.nn.Module):
+    """Attention of chunks of 4 frames to themselves and at most `left` frames before, `depth` layers on each chunk."""
+
+    def __init__(self, left: int, depth: int) -> None:
+        super().__init__()
+        self.left, self.depth = left, depth
+        self.layer = torch.nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        outputs = []
+        for start in range(0, x.shape[1], 4):
+            query, key = x[:, start : start + 4], x[:, max(0, start - self.left) : start + 4]
+            for _ in range(self.depth):
+                query = self.layer(query)
+            outputs.append(torch.nn.functional.scaled_dot_product_attention(query, key, key))
+        return torch.cat(outputs, 1)
+
+    def macs(self, time: int) -> int:
+        return 2 * 4 * pairs(4, self.left, time) + self.depth * 16 * time
+
+
+@pytest.mark.parametrize("example", [600, 1000])
+def test_a_limited_context_has_the_formula_of_an_example_beyond_it(example) -> None:
+    program = Streaming(512, 1)
+    formula = count(program, torch.empty(1, example, 4), symbolic={"time": 1})
+    for time in (100, example, 2000, 360_000):
+        assert formula.at("mac", time=time) == program.macs(time)
+    assert formula.at("mac", time=512) == program.macs(512)
+
+
+def test_a_limited_context_is_noticed_from_an_example_within_it() -> None:
+    """The limit of 512 frames shows at no length below it; a count of few operators far away finds it."""
+    with pytest.raises(ClosedFormError, match="give an example well beyond it"):
+        count(Streaming(512, 1), torch.empty(1, 64, 4), symbolic={"time": 1})
+
+
+def test_a_formula_says_how_far_it_was_compared_with_counts() -> None:
+    """Twenty operators a chunk are too many to reach a limit of 1,500 frames; a longer example is counted itself."""
+    program = Streaming(1500, 20)
+    formula = count(program, torch.empty(1, 64, 4), symbolic={"time": 1})
+    assert 64 <= formula.longest_checked["time"] < 1500
+    assert formula.at("mac", time=formula.longest_checked["time"]) == program.macs(formula.longest_checked["time"])
+    assert f"compared with counts up to time = {formula.longest_checked['time']:,}" in formula.python()
+
+
+def test_values_of_lengths_are_no_part_of_a_formula_and_it_says_so() -> None:
+    def padded(x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        mask = torch.arange(x.shape[1])[None, :] < lengths[:, None]
+        return torch.nn.functional.scaled_dot_product_attention(x, x, x, mask[:, None, :].expand(-1, x.shape[1], -1))
+
+    symbolic = {"batch": [(0, 0), (1, 0)], "time": [(0, 1)]}
+    inputs = (torch.empty(2, 10, 4), torch.tensor([10, 4]))
+    formula = count(padded, inputs, symbolic=symbolic)
+    assert formula.at("mac", batch=2, time=10) == 2 * 2 * 4 * 100
+    assert count(padded, inputs).macs == 2 * 4 * (100 + 40)
+    (note,) = formula.notes
+    assert f"{count(padded, inputs).flops:,}" in note
+    assert f"{formula.at(batch=2, time=10):,}" in note
+    assert note in formula.python()
+    full = count(padded, (inputs[0], torch.tensor([10, 10])), symbolic=symbolic)
+    assert full.notes == ()

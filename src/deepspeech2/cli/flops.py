@@ -247,6 +247,7 @@ def _formula_text(formula: ClosedForm, convention: str, form: str) -> str:
         return formula.latex(convention) + "\n"
     lines = [f"{convention}: {formula.total(convention)}"]
     lines += [f"where {condition}" for condition in formula.conditions]
+    lines += formula.remarks
     bound = "" if formula.complete else "lower bound; not counted: " + ", ".join(u.operator for u in formula.unknown)
     return "\n".join([*lines, *([bound] if bound else [])]) + "\n"
 

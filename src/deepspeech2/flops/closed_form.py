@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sympy
@@ -26,6 +26,10 @@ class ClosedForm:
         derivation: how the formula was obtained: `traced` with symbolic sizes, or `interpolated`.
         doubts: answers torch got about sizes of one, on which the expressions may rest.
         recount: counts the program at given sizes; used by `at` where a condition or a doubt is not met.
+        longest_checked: of each dimension that was interpolated, the longest size at which the formula was compared
+            with a count; beyond it the formula goes on as before, which a program may not do. An example as long
+            as what is asked for is compared itself.
+        notes: what else a reader has to know, in sentences.
     """
 
     tally: Tally
@@ -34,6 +38,8 @@ class ClosedForm:
     derivation: str = "traced"
     doubts: tuple[sympy.Basic, ...] = field(default=(), repr=False)
     recount: Callable[[Mapping[str, int]], Tally] | None = field(default=None, repr=False, compare=False)
+    longest_checked: Mapping[str, int] = field(default_factory=dict, compare=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -106,6 +112,7 @@ class ClosedForm:
         """The formula as a Python function of integers."""
         expression = _tidy(self.tally.total(convention))
         lines = [f"def operations({', '.join(self.names)}):"]
+        lines += [f"    # {remark}" for remark in self.remarks]
         for condition in self.conditions:
             lines += [
                 f"    if not ({_condition_code(condition)}):",
@@ -119,9 +126,15 @@ class ClosedForm:
         conditions = [str(sympy.latex(condition)) for condition in self.conditions]
         return formula + (r" \quad \text{for } " + r",\ ".join(conditions) if conditions else "")
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The notes, and `longest_checked` in words."""
+        sizes = ", ".join(f"{name} = {size:,}" for name, size in self.longest_checked.items())
+        return (*self.notes, *([f"interpolated; compared with counts up to {sizes}"] if sizes else []))
+
     def map(self, function: Callable[[Number], Number]) -> ClosedForm:
         """The same formula with a function applied to every number."""
-        return ClosedForm(self.tally.map(function), self.names, self.conditions, self.derivation)
+        return replace(self, tally=self.tally.map(function), doubts=(), recount=None)
 
     def holds(self, sizes: Mapping[str, int]) -> bool:
         """Whether the formula itself gives the count at these sizes, which are then not counted anew."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -35,6 +36,12 @@ def derive(count: Counter, args: tuple[Any, ...], kwargs: Mapping[str, Any], dim
     Raises:
         ClosedFormError: the count is not a formula in these dimensions, or the check fails.
     """
+    return _noting_values(_formula(count, args, kwargs, dimensions), count, args, kwargs, dimensions)
+
+
+def _formula(
+    count: Counter, args: tuple[Any, ...], kwargs: Mapping[str, Any], dimensions: SymbolicInputs
+) -> ClosedForm:
     pieces = PieceSizes()
 
     def at_sizes(sizes: Mapping[str, int]) -> Tally:
@@ -51,6 +58,28 @@ def derive(count: Counter, args: tuple[Any, ...], kwargs: Mapping[str, Any], dim
     except (CountingError, InputError) as error:
         return _from_integers(at_sizes, dimensions, error, pieces)
     return formula
+
+
+def _noting_values(
+    formula: ClosedForm, count: Counter, args: tuple[Any, ...], kwargs: Mapping[str, Any], dimensions: SymbolicInputs
+) -> ClosedForm:
+    """The same formula; with a note where the values of integer inputs, lengths or masks, make the example cheaper.
+
+    Inputs of other sizes have no values, so that a formula counts every pair that a mask might have left out.
+    """
+    inputs: dict[int | str, Any] = dict(enumerate(args))
+    inputs.update(kwargs)
+    if all(inputs[key].is_floating_point() for key in dimensions.axes):
+        return formula
+    example = count(FakeWorld.create(), args, kwargs).count
+    found = formula.tally_at(**dimensions.sizes).count
+    if example == found:
+        return formula
+    note = (
+        f"values of the inputs are no part of the formula: it gives {found.total:,} operations for sizes of the "
+        f"example, whose values (masks, lengths) make it {example.total:,}"
+    )
+    return replace(formula, notes=(*formula.notes, note))
 
 
 def _from_integers(

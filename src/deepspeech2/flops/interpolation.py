@@ -25,14 +25,18 @@ from deepspeech2.flops.tally import Tally
 _PERIODS = (1, 2, 3, 4, 6, 12)
 # Below this length windows reach over both ends of the input and the count is not yet regular.
 _START = 24
-# Examples up to this length are counted themselves, as a last check.
-_LONGEST_CHECK = 2048
+# Pieces up to a third of this length are passed by the checks.
+_LONGEST_REACH = 2048
 # Up to here a length the formula is not for is counted, not interpolated.
 _LONGEST_DIRECT = 256
 # All classes are found where that takes so many counts and operator calls at most.
 _MOST_COUNTS, _MOST_CALLS = 80, 20_000
-# The longest check of all takes so many operator calls at most, about a second.
-_CALLS_FAR_AWAY = 2_000
+# A call takes one to five thousandths of a second. The check far away takes so many, at no more than so many steps.
+_CALLS_FAR_AWAY, _FARTHEST = 2_000, 10_000
+# The example is counted itself, as the last check, where that takes so many calls at most.
+_CALLS_AT_EXAMPLE = 6_000
+# Once short lengths were regular and long ones were not, the search goes on for so many calls.
+_CALLS_AFTER_LIMIT = 12_000
 
 CountAt = Callable[[Mapping[str, int]], Tally]
 
@@ -50,6 +54,8 @@ class _Search:
         pieces: what the program cut its tensors into when it was counted, which suggests periods.
         conditions: what formulas in the other dimensions rest on.
         problem: the first error at a length the program does not take.
+        limit: a length up to which a formula held, and the next one tried, at which it did not; None without.
+        longest_checked: what formulas in the other dimensions were compared with counts up to.
     """
 
     count_at: CountAt
@@ -60,6 +66,8 @@ class _Search:
     pieces: PieceSizes
     conditions: dict[sympy.Basic, None] = field(default_factory=dict)
     problem: Exception | None = None
+    limit: tuple[int, int] | None = None
+    longest_checked: dict[str, int] = field(default_factory=dict)
     _known: dict[int, Tally] = field(default_factory=dict)
     _whole: dict[int, OperationCount] = field(default_factory=dict)
     _calls: dict[int, int] = field(default_factory=dict)
@@ -86,10 +94,17 @@ class _Search:
                     pieces=self.pieces,
                 )
                 self.conditions.update(dict.fromkeys(inner.conditions))
+                for name, longest in inner.longest_checked.items():
+                    self.longest_checked[name] = min(longest, self.longest_checked.get(name, longest))
                 self._known[length] = inner.tally
             else:
                 self._known[length] = self.count_at({self.name: length})
         return self._known[length]
+
+    @property
+    def calls(self) -> int:
+        """Operators that all counts took together."""
+        return sum(self._calls.values())
 
     @property
     def counted(self) -> bool:
@@ -110,11 +125,12 @@ class _Search:
         """Periods to try, each with the length to start at; those suggested again where windows of several fit."""
         seen = set(_PERIODS)
         yield from ((period, self.start) for period in _PERIODS)
-        suggested = [period for period in self.pieces.periods() if period not in seen]
-        yield from ((period, self.start) for period in suggested)
-        beyond = 3 * self.pieces.longest
-        if self.start < beyond <= self.size:
-            yield from ((period, beyond) for period in (*_PERIODS, *suggested))
+        suggested = [(period, self.start) for period in self.pieces.periods() if period not in seen]
+        # Past every window over either end; or, in an example that is no longer, just past the longest piece.
+        begins = [3 * self.pieces.longest, self.pieces.longest + self.start]
+        every = (*_PERIODS, *(period for period, _ in suggested))
+        later = [(period, begin) for begin in begins if self.start < begin <= self.size for period in every]
+        yield from (*suggested, *later) if self.limit is None else (*later, *suggested)
 
 
 def interpolate(
@@ -136,6 +152,10 @@ def interpolate(
         start: lengths are at least about this, unless the example is shorter.
         pieces: follows the counts; the sizes it finds are tried as periods beside the usual ones.
 
+    What a program does only beyond some length of its own, as attention with a limited context, shows where a count
+    reaches that far: at the example, unless that takes too many operators, and at lengths that take few. The formula
+    says how far it was checked.
+
     Raises:
         ClosedFormError: no period gives a quadratic polynomial that predicts the counts at other lengths.
     """
@@ -143,6 +163,8 @@ def interpolate(
     search = _Search(count_at, dimensions, name, rest, start, pieces or PieceSizes())
     tried: dict[int, None] = {}
     for period, begin in search.periods():
+        if search.limit is not None and search.calls > _CALLS_AFTER_LIMIT:
+            break
         tried[period] = None
         try:
             found = _on_class(search, period, _first_length(name, search.size, period, begin))
@@ -155,6 +177,11 @@ def interpolate(
     if isinstance(search.problem, InputError) and not search.counted:
         raise search.problem
     what = f" (at different sizes the program does different things: {search.problem})" if search.problem else ""
+    if search.limit is not None:
+        what += (
+            f"; a formula for {name} up to {search.limit[0]:,} does not hold at {search.limit[1]:,}: where the program "
+            "has a limit of its own, such as a longest context, give an example well beyond it"
+        )
     raise ClosedFormError(
         f"the count is no closed formula in {', '.join(dimensions.names)}: it is not a quasi-polynomial in {name}, no "
         "quadratic on the residue classes of "
@@ -177,7 +204,10 @@ def _on_class(search: _Search, period: int, first: int) -> ClosedForm | None:
     tally = search.at(lengths[0]).combine([search.at(length) for length in lengths[1:]], Parabola(name, lengths))
     if not all(_verified(search, tally, first + steps * period) for steps in (3, 9)):
         return None
-    formula = ClosedForm(tally, search.dimensions.names, _domain(name, first, period), "interpolated")
+    checked = {**search.longest_checked, name: _lengths(search, period, first)[-1]}
+    formula = ClosedForm(
+        tally, search.dimensions.names, _domain(name, first, period), "interpolated", longest_checked=checked
+    )
     whole = _on_all_classes(search, tally, period, first) if period > 1 else None
     if whole is not None:
         formula = replace(formula, tally=whole, conditions=_domain(name, first, 1))
@@ -185,28 +215,34 @@ def _on_class(search: _Search, period: int, first: int) -> ClosedForm | None:
 
 
 def _regular(search: _Search, period: int, first: int) -> bool:
-    """Whether integer counts on a residue class are a quadratic polynomial, nearby and far away."""
+    """Whether integer counts on a residue class are a quadratic polynomial, nearby and far away.
+
+    A period so long that its lengths take too many operators is none.
+    """
     try:
-        return _is_quadratic(search, period, first)
+        if search.calls_at(first) * (first + 8 * period) > _MOST_CALLS * first:
+            return False
+        before = first
+        for length in _lengths(search, period, first):
+            if not _on_parabola(search, period, first, length):
+                if before > first + 8 * period:
+                    search.limit = search.limit or (before, length)
+                return False
+            before = length
     except InputError as error:
         # Lengths the program does not take, which another period may avoid.
         search.problem = search.problem or error
         return False
+    return True
 
 
-def _is_quadratic(search: _Search, period: int, first: int) -> bool:
+def _on_parabola(search: _Search, period: int, first: int, length: int) -> bool:
     low, middle, high = (search.whole_at(first + step * period) for step in range(3))
-
-    def predicted(step: int) -> OperationCount:
-        return OperationCount(
-            *[
-                a + step * (b - a) + step * (step - 1) // 2 * (c - 2 * b + a)
-                for a, b, c in zip(low, middle, high, strict=True)
-            ]
-        )
-
-    steps = [3, 5, 8, *_far_steps(search, period, first)]
-    return all(search.whole_at(first + step * period) == predicted(step) for step in steps)
+    step = (length - first) // period
+    predicted = [
+        a + step * (b - a) + step * (step - 1) // 2 * (c - 2 * b + a) for a, b, c in zip(low, middle, high, strict=True)
+    ]
+    return search.whole_at(length) == OperationCount(*predicted)
 
 
 def _on_all_classes(search: _Search, tally: Tally, period: int, first: int) -> Tally | None:
@@ -239,19 +275,19 @@ def _on_all_classes(search: _Search, tally: Tally, period: int, first: int) -> T
     return found
 
 
-def _far_steps(search: _Search, period: int, first: int) -> list[int]:
-    """Periods from the first length to those of the last checks: past every window, at the example, and far away.
+def _lengths(search: _Search, period: int, first: int) -> list[int]:
+    """The lengths that are checked, in their order: near the first, past every window, far away, and the example's.
 
     What the program does at lengths that it compares with a number of its own shows only beyond that number.
     """
-    steps = [9, 9 + 3 * first // period]
-    reach = min(3 * search.pieces.longest, _LONGEST_CHECK)
-    steps.append(-(-(reach - first) // period))
-    far = min(_LONGEST_CHECK, _CALLS_FAR_AWAY * first // max(1, search.calls_at(first)))
-    steps.append((far - first) // period)
-    if search.size <= _LONGEST_CHECK:
-        steps.append((search.size - first) // period)
-    return sorted({step for step in steps if step > 8})
+    steps = {9, 9 + 3 * first // period}
+    reach = min(3 * search.pieces.longest, _LONGEST_REACH)
+    steps.add(-(-(reach - first) // period))
+    calls = max(1, search.calls_at(first))
+    steps.add((min(_FARTHEST, _CALLS_FAR_AWAY * first // calls) - first) // period)
+    if calls * search.size <= _CALLS_AT_EXAMPLE * first:
+        steps.add((search.size - first) // period)
+    return [first + period * step for step in (3, 5, 8, *sorted(step for step in steps if step > 8))]
 
 
 def _first_length(name: str, size: int, period: int, start: int) -> int:
@@ -297,18 +333,34 @@ def _with_other_classes(
         longest = max(sizes[name] for name in loops)
         if longest < _LONGEST_DIRECT:
             return search.count_at(sizes)
-        known = next((one for one in others if replace(one, recount=_no_count).holds(sizes)), None)
+        known = next((one for one in others if _is_for(one, sizes, search.name)), None)
         if known is None:
-            dimensions = replace(search.dimensions, sizes=dict(sizes))
-            own = _Search(search.count_at, dimensions, search.name, search.rest, search.start, search.pieces)
-            period, begin = regular
-            known = _on_class(own, period, _first_length(own.name, own.size, period, begin))
-            if known is None:
-                known = interpolate(search.count_at, dimensions, loops, start=search.start, pieces=search.pieces)
+            known = _of_its_own(search, sizes, loops, regular)
             others.append(known)
         return known.tally.map(lambda number: evaluate(number, sizes))
 
     return replace(formula, recount=recount)
+
+
+def _is_for(formula: ClosedForm, sizes: Mapping[str, int], name: str) -> bool:
+    """Whether a formula that was found for other sizes gives these; it is not followed beyond where it was checked."""
+    within = sizes[name] <= formula.longest_checked.get(name, 0)
+    return within and replace(formula, recount=_no_count).holds(sizes)
+
+
+def _of_its_own(
+    search: _Search, sizes: Mapping[str, int], loops: Sequence[str], regular: tuple[int, int]
+) -> ClosedForm:
+    """The formula of the residue class of these sizes; where there is none, their count."""
+    dimensions = replace(search.dimensions, sizes=dict(sizes))
+    own = _Search(search.count_at, dimensions, search.name, search.rest, search.start, search.pieces)
+    period, begin = regular
+    found = _on_class(own, period, _first_length(own.name, own.size, period, begin))
+    try:
+        return found or interpolate(search.count_at, dimensions, loops, start=search.start, pieces=search.pieces)
+    except ClosedFormError:
+        only = tuple(sympy.Eq(dimension(name), size) for name, size in sizes.items())
+        return ClosedForm(search.count_at(sizes), search.dimensions.names, only, "counted", longest_checked=dict(sizes))
 
 
 def _no_count(_: Mapping[str, int]) -> Tally:

@@ -29,10 +29,10 @@ class PieceSizes:
     def follow(self, func: Any, args: Any, kwargs: Any, outputs: Any) -> None:
         """Note the sizes an operator cuts, and its strides."""
         name = func._opname
-        if name in ("slice", "split", "split_with_sizes", "unfold", "unsafe_split", "unsafe_split_with_sizes"):
-            self._note(tree_flatten((args[1:], kwargs))[0])
         if name == "slice":
             self._slice(*args, **kwargs)
+        elif name in ("split", "split_with_sizes", "unfold", "unsafe_split", "unsafe_split_with_sizes"):
+            self._note(tree_flatten((args[1:], kwargs))[0])
         elif name in ("view", "_unsafe_view", "reshape", "_reshape_alias"):
             before = {size for size in args[0].shape if type(size) is int}
             self._note([size for size in outputs.shape if type(size) is int and size not in before])
@@ -43,6 +43,8 @@ class PieceSizes:
     def _slice(self, tensor: torch.Tensor, dim: int = 0, start: Any = None, end: Any = None, step: Any = 1) -> None:
         if type(start) is int and type(end) is int and 0 <= start < end:
             self._note([end - start])
+        # Counted from the end: all but so many, the last so many.
+        self._note([step, *(-place for place in (start, end) if type(place) is int)])
         if type(start) is int:
             # The distance from one slice to the next.
             key = (dim, int(tensor.shape[dim]) if type(tensor.shape[dim]) is int else 0)
