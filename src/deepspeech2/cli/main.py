@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from deepspeech2.errors import DeepSpeech2Error
 
@@ -35,10 +35,18 @@ def build_app(*, lists_commands: bool) -> App:
         help="DeepSpeech2 in PyTorch, with every floating-point operation accounted for.",
         version=_version,
         help_format="markdown",
+        # A file may be called [a].wav: lists are written as several arguments, never as JSON.
+        default_parameter=Parameter(json_list=False),
     )
     for name, summary in COMMANDS.items():
         app.command(f"deepspeech2.cli.{name}:{name}", help=summary if lists_commands else None)
     return app
+
+
+def _spelled_as_files(arguments: list[str]) -> list[str]:
+    """Behind a -- everything is a name, and one that begins with a dash is no option: it gets a folder before it."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return [f"./{text}" if at > end and text[:1] == "-" != text else text for at, text in enumerate(arguments)]
 
 
 def _version() -> str:
@@ -53,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     app = build_app(lists_commands=not arguments or arguments[0] in ("--help", "-h"))
     try:
-        result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        result = app(_spelled_as_files(arguments), exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         _fail(" ".join(str(error).split()) + " See ds2 --help.")
     except DeepSpeech2Error as error:
