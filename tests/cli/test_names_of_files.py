@@ -96,3 +96,43 @@ def test_other_lists_are_not_json(folder: Path, capsys: pytest.CaptureFixture[st
     assert [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()] == ["[a]", '["b"]']
     assert run("flops", "default", "--shape", '["1,161,50"]') == 2
     assert '["1,161,50"]' in capsys.readouterr().err
+
+
+def test_a_name_moves_no_cursor_and_splits_no_row(
+    checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["a\x1b[2J.wav", "b\n0.wav", "c\td.wav", "\u202ee.wav"]
+    for name in names:
+        record(name, 0.5)
+    options = ("--model", checkpoint, "--decoder", "greedy")
+    assert run("transcribe", *names, *options) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split("\t")[0] for row in rows] == ["a\\x1b[2J.wav", "b\\n0.wav", "c\\td.wav", "\\u202ee.wav"]
+    assert {row.count("\t") for row in rows} == {1}
+    assert run("transcribe", *names, *options, "--format", "json") == 0
+    assert [name for name, _ in heard(capsys)] == names  # JSON has its own escapes
+
+    assert run("transcribe", "lost\x1b[31m.wav", *options) == 1
+    assert "ds2: lost\\x1b[31m.wav: no such file" in capsys.readouterr().err
+    assert run("evaluate", "lost\x1b[31m.jsonl") == 2
+    assert "lost\\x1b[31m.jsonl: no such manifest" in capsys.readouterr().err
+    Path("m.jsonl").write_text(json.dumps({"audio_filepath": names[0], "duration": 0.5, "text": "\x1b[5mcab"}) + "\n")
+    assert run("evaluate", "m.jsonl", *options) == 0
+    table = capsys.readouterr().out
+    assert "a\\x1b[2J.wav" in table
+    assert "\x1b" not in table
+
+
+def test_deeply_nested_json_is_one_line(checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nested = "[" * 100_000 + "]" * 100_000
+    record("a.wav", 0.5)
+    Path("m.jsonl").write_text(json.dumps({"audio_filepath": "a.wav", "duration": 0.5, "text": "cab"}) + "\n")
+    Path("p.jsonl.partial").write_text(nested + "\n\n")
+    Path("config.json").write_text(nested)
+    options = ("m.jsonl", "--model", checkpoint, "--decoder", "greedy", "--output", "p.jsonl", "--resume")
+    for command in (("transcribe", *options), ("evaluate", *options), ("flops", "config.json", "--shape", "1,16")):
+        assert run(*command) == 2
+        error = capsys.readouterr().err
+        assert "expected " in error
+        assert error.count("\n") == 1
+        assert len(error) < 300

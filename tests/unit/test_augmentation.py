@@ -282,3 +282,9 @@ def test_a_bad_step_is_named(tmp_path: Path, step: object, message: str) -> None
     path.write_text(json.dumps([step]))
     with pytest.raises(OptionError, match=message):
         read_augmentation(path)
+
+
+def test_deeply_nested_json_is_no_configuration(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000 + "]" * 100_000)
+    with pytest.raises(OptionError, match=r"deep.json: cannot be read as JSON"):
+        read_augmentation(tmp_path / "deep.json")

@@ -198,6 +198,9 @@ def test_safetensors_of_another_program(tmp_path) -> None:
     path = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(2)}, path)
     refused(path, path.read_bytes(), "of another program")
+    nested = '{"labels":' + "[" * 100_000 + "]" * 100_000 + "}"
+    save_file({"weight": torch.zeros(2)}, path, {"deepspeech2": nested})
+    refused(path, path.read_bytes(), "its configuration is damaged")
 
 
 def link(kind):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from deepspeech2.cli.recognizer_settings import RecognizerArguments
+from deepspeech2.printing import printable
 from deepspeech2.units import format_seconds
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def evaluate(
     from deepspeech2.cli.audio_arguments import manifest_of
     from deepspeech2.errors import OptionError
     from deepspeech2.files import check_writable, refuse_same
+    from deepspeech2.printing import printable, standard_output
     from deepspeech2.speech.bulk_results import digest
     from deepspeech2.speech.data.manifest import read_manifest
     from deepspeech2.speech.data.spelling import spell_english
@@ -103,11 +105,13 @@ def evaluate(
         summary = result.summary() | {"unwritable_references": len(unwritable)}
         if worst is not None:
             summary["worst"] = [prediction_record(item) for item in result.worst(worst)]
-        print(json.dumps(summary, ensure_ascii=False))
+        shown = json.dumps(summary, ensure_ascii=False)
     else:
-        print(error_table(result, 5 if worst is None else worst))
+        shown = error_table(result, 5 if worst is None else worst)
+    with standard_output():
+        print(shown)
     for path, reason in result.failures:
-        print(f"ds2: left out {path}: {' '.join(reason.split())}", file=sys.stderr)
+        print(f"ds2: left out {printable(path)}: {printable(' '.join(reason.split()))}", file=sys.stderr)
     return 1 if result.failures else 0
 
 
@@ -164,8 +168,11 @@ def error_table(result: Evaluation, worst: int) -> str:
     )
     for item in result.worst(worst):
         place = f" from {round(item.offset, 3)} s" if item.offset else ""
-        lines += [f"{item.words.rate:.0%} {item.audio_filepath}{place}", f"  said  {item.reference}"]
-        lines.append(f"  heard {item.hypothesis}")
+        lines += [
+            f"{item.words.rate:.0%} {printable(item.audio_filepath)}{place}",
+            f"  said  {printable(item.reference)}",
+            f"  heard {item.hypothesis}",
+        ]
     return "\n".join(lines)
 
 

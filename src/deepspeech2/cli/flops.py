@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from deepspeech2.errors import OptionError
+from deepspeech2.printing import standard_output
 
 if TYPE_CHECKING:
     from deepspeech2.flops.closed_form import ClosedForm
@@ -253,7 +254,8 @@ def _formula_text(formula: ClosedForm, convention: str, form: str) -> str:
 
 def _emit(text: str, output: Path | None) -> None:
     if output is None:
-        print(text, end="")
+        with standard_output():
+            print(text, end="")
         return
     from deepspeech2.files import replacing
 

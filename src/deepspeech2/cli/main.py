@@ -7,6 +7,7 @@ import sys
 from cyclopts import App, CycloptsError, Parameter
 
 from deepspeech2.errors import DeepSpeech2Error
+from deepspeech2.printing import printable, standard_output
 
 # Name -> what the list of commands says of it. Each is the function of that name in the module of that name, and is
 # imported when it is called, so that `ds2 --help` imports none of their dependencies.
@@ -62,6 +63,9 @@ def main(arguments: list[str] | None = None) -> None:
     app = build_app(lists_commands=not arguments or arguments[0] in ("--help", "-h"))
     try:
         result = app(_spelled_as_files(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+        if sys.stdout is not None:
+            with standard_output():  # what small outputs have left in the buffer
+                pass
     except CycloptsError as error:
         _fail(" ".join(str(error).split()) + " See ds2 --help.")
     except DeepSpeech2Error as error:
@@ -79,5 +83,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _fail(message: str) -> None:
-    print(f"ds2: error: {message}", file=sys.stderr)
+    print(f"ds2: error: {printable(message)}", file=sys.stderr)
     sys.exit(2)

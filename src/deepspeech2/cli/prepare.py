@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from deepspeech2.printing import printable
 from deepspeech2.units import format_seconds
 
 
@@ -75,7 +76,7 @@ def prepare(
         print(f"tables read: {', '.join(map(str, prepared.tables))}")
     for problem in prepared.report.problems[:20]:
         # A path may hold bytes that are not UTF-8.
-        print(f"left out: {problem}".encode("utf-8", "backslashreplace").decode())
+        print(printable(f"left out: {problem}"))
     if len(prepared.report.problems) > 20:
         print(f"... {len(prepared.report.problems) - 20} more in {output / 'left_out.jsonl'}")
     print(f"{prepared.report.summary()}; {format_seconds(prepared.seconds)} of audio, {len(prepared.labels)} labels")

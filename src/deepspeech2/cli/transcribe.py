@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,8 +15,6 @@ from deepspeech2.cli.recognizer_settings import RecognizerArguments
 if TYPE_CHECKING:
     from deepspeech2.speech.bulk import Engine, Outcome, RecognizerSettings
     from deepspeech2.speech.bulk_results import Results
-    from deepspeech2.speech.recognizer import Source
-    from deepspeech2.speech.transcript import Transcript
 
 
 def transcribe(
@@ -77,6 +75,7 @@ def transcribe(
     from deepspeech2.files import refuse_same
     from deepspeech2.speech.bulk_results import ResultsFile, ResultsFolder
     from deepspeech2.speech.data.manifest import Utterance
+    from deepspeech2.speech.printed_results import PrintedResults
     from deepspeech2.speech.transcript import TIMED_FORMATS
 
     given = audio_arguments(files, stdin_allowed=engine == "local")
@@ -104,7 +103,7 @@ def transcribe(
             audio = {source for source in sources if isinstance(source, Path)}
             results.refuse_over([path for path in read if path not in audio])
         else:
-            results = _Printed(sources, kind)
+            results = PrintedResults(sources, kind)
         waiting = [(index, source) for index, source in enumerate(sources) if not results.has(index)]
         chosen = _engine(engine, settings, workers, ray_address) if waiting else None
         outcomes = chosen.run(waiting) if chosen else iter(())
@@ -127,10 +126,12 @@ def _collect(outcomes: Iterator[Outcome], results: Results, done: int, total: in
     from rich.console import Console
     from rich.progress import Progress
 
+    from deepspeech2.printing import printable
     from deepspeech2.speech.audio import SAMPLE_RATE
+    from deepspeech2.speech.printed_results import PrintedResults
 
     console = Console(stderr=True)
-    shown = console.is_terminal and total > 1 and not (isinstance(results, _Printed) and sys.stdout.isatty())
+    shown = console.is_terminal and total > 1 and not (isinstance(results, PrintedResults) and sys.stdout.isatty())
     failed = narrow = 0
     first = ""
     with Progress(console=console, transient=True, disable=not shown) as bar:
@@ -138,12 +139,12 @@ def _collect(outcomes: Iterator[Outcome], results: Results, done: int, total: in
         for outcome in outcomes:
             if outcome.transcript is None:
                 failed += 1
-                print(f"ds2: {outcome.reason}", file=sys.stderr)
+                print(f"ds2: {printable(outcome.reason)}", file=sys.stderr)
             else:
                 results.add(outcome.index, outcome.transcript)
                 if outcome.transcript.sample_rate < SAMPLE_RATE:
                     narrow += 1
-                    first = first or f"{outcome.transcript.source} ({outcome.transcript.sample_rate} Hz)"
+                    first = first or f"{printable(outcome.transcript.source)} ({outcome.transcript.sample_rate} Hz)"
             bar.advance(task)
     if narrow:
         more = f" and {narrow - 1} more" if narrow > 1 else ""
@@ -152,38 +153,6 @@ def _collect(outcomes: Iterator[Outcome], results: Results, done: int, total: in
             file=sys.stderr,
         )
     return failed
-
-
-class _Printed:
-    """Transcripts on standard output."""
-
-    def __init__(self, sources: Sequence[Source], kind: str) -> None:
-        self._sources, self._kind = sources, kind
-
-    def has(self, index: int) -> bool:
-        return False
-
-    def add(self, index: int, transcript: Transcript) -> None:
-        import json
-
-        from deepspeech2.speech.data.manifest import Utterance
-        from deepspeech2.speech.transcript import format_transcript
-
-        source = self._sources[index]
-        offset = source.offset if isinstance(source, Utterance) else 0.0
-        text = format_transcript(transcript, self._kind, offset=offset)
-        if self._kind == "txt" and len(self._sources) > 1:
-            text = f"{transcript.source}\t{text}"
-        elif self._kind == "json" and isinstance(source, Utterance):
-            record = json.loads(text) | {"offset": source.offset, "duration": source.duration}
-            if source.channel is not None:
-                record["channel"] = source.channel
-            text = json.dumps(record, ensure_ascii=False) + "\n"
-        sys.stdout.write(text)
-        sys.stdout.flush()
-
-    def finish(self) -> None:
-        pass
 
 
 def _in_order(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:

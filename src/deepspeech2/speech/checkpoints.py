@@ -208,7 +208,7 @@ def _configuration(text: str | None, tensors: int) -> _Configuration:
         raise CheckpointError("a .safetensors of another program: it has no deepspeech2 configuration")
     try:
         found = msgspec.json.decode(text, type=_Configuration)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise CheckpointError(f"its configuration is damaged: {_one_line(error)}") from error
     if found.version != _VERSION:
         raise CheckpointError(

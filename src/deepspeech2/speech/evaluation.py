@@ -11,6 +11,7 @@ from typing import Any
 
 from deepspeech2.errors import AudioError, ManifestError
 from deepspeech2.files import replacing
+from deepspeech2.printing import utf8
 from deepspeech2.speech.data.labels import unknown_characters
 from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.recognizer import Recognizer
@@ -155,7 +156,7 @@ def compare(utterance: Utterance, hypothesis: str, seconds: float) -> Prediction
         seconds: How much audio was read.
     """
     return Prediction(
-        audio_filepath=str(utterance.audio_path),
+        audio_filepath=utf8(utterance.audio_path),
         reference=utterance.text,
         hypothesis=hypothesis,
         words=count_word_errors(utterance.text, hypothesis),

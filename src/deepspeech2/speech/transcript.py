@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 
 from deepspeech2.errors import OptionError
+from deepspeech2.printing import utf8
 
 _LINE_CHARACTERS = 84
 _LINE_SECONDS = 7.0
@@ -107,7 +108,11 @@ def _json(transcript: Transcript) -> str:
     for word in record["words"]:
         word |= {"start": round(word["start"], 3), "end": round(word["end"], 3)}
         word["confidence"] = round(word["confidence"], 4)
-    record |= {"seconds": round(transcript.seconds, 4), "score": round(transcript.score, 4)}
+    record |= {
+        "source": utf8(transcript.source),
+        "seconds": round(transcript.seconds, 4),
+        "score": round(transcript.score, 4),
+    }
     return json.dumps(record, ensure_ascii=False) + "\n"
 
 

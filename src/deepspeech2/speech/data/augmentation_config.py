@@ -62,7 +62,7 @@ def read_augmentation(path: str | os.PathLike[str]) -> AugmentationOptions:
     source = Path(path)
     try:
         steps = msgspec.json.decode(source.read_bytes())
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise OptionError(f"{source}: cannot be read as JSON ({error})") from error
     if not isinstance(steps, list):
         raise OptionError(f'{source}: expected a list of {{"type", "params", "prob"}}, found {type(steps).__name__}')

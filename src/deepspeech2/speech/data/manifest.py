@@ -17,6 +17,7 @@ import msgspec
 
 from deepspeech2.errors import AudioError, ManifestError
 from deepspeech2.files import replacing
+from deepspeech2.printing import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +121,6 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
         file.writelines(lines)
 
 
-def printable(path: Path) -> str:
-    """A path with escapes for the bytes that are not UTF-8, which can be neither printed nor written."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
 def data_digest(utterances: Iterable[Utterance]) -> str:
     """A SHA-256 of what is said, where in which file: the same wherever the folder of the data lies."""
     digest = hashlib.sha256()
@@ -221,7 +217,7 @@ def _json_records(source: Path) -> Iterable[tuple[int, dict[str, Any]]]:
                     continue
                 try:
                     record = msgspec.json.decode(line)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                     raise ManifestError(f"{source}:{number}: expected one JSON object a line ({error})") from error
                 if not isinstance(record, dict):
                     raise ManifestError(f"{source}:{number}: expected a JSON object, found {type(record).__name__}")
