@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -65,6 +68,7 @@ def heard(capsys: pytest.CaptureFixture[str]) -> list[tuple[str, float]]:
         (["[a].wav", "b.wav"], ["[a].wav", "b.wav"]),
         (['["a", "b.wav"]'], ['["a", "b.wav"]']),
         (["b.wav", "./-dash.wav"], ["b.wav", "-dash.wav"]),
+        (["./-"], ["-"]),
         (["b.wav", "--", "-dash.wav", "--model"], ["b.wav", "-dash.wav", "--model"]),
     ],
 )
@@ -121,6 +125,52 @@ def test_a_name_moves_no_cursor_and_splits_no_row(
     table = capsys.readouterr().out
     assert "a\\x1b[2J.wav" in table
     assert "\x1b" not in table
+
+
+def test_a_name_that_is_not_utf8_is_transcribed(
+    checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In what is written it stands with escapes for its bytes, in the name of a file as it is."""
+    name = os.fsdecode(b"caf\xe9.wav")
+    record(name, 0.5)
+    record("b.wav", 1.0)
+    options = ("--model", checkpoint, "--decoder", "greedy")
+    assert run("transcribe", name, "b.wav", *options, "--format", "json") == 0
+    assert heard(capsys) == [("caf\\xe9.wav", 0.5), ("b.wav", 1.0)]
+    assert run("transcribe", name, "b.wav", *options, "--output", "p.jsonl") == 0
+    lines = Path("p.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["source"] for line in lines] == ["caf\\xe9.wav", "b.wav"]
+    assert run("transcribe", name, *options, "--output-dir", "out") == 0
+    assert os.listdir(b"out") == [b"caf\xe9.txt"]  # noqa: PTH208
+    inner = Path(os.fsdecode(b"\xff"))
+    inner.mkdir()
+    Path("b.wav").rename(inner / "b.wav")
+    (inner / "m.jsonl").write_text(json.dumps({"audio_filepath": "b.wav", "duration": 1.0, "text": "cab"}) + "\n")
+    for _ in range(2):
+        assert run("evaluate", inner / "m.jsonl", *options, "--output", "e.jsonl", "--resume") == 0
+        assert json.loads(Path("e.jsonl").read_text())["audio_filepath"] == "\\xff/b.wav"
+
+
+def test_audio_cut_short_is_named(checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record("a.wav", 2.0)
+    record("b.wav", 1.0)
+    Path("a.wav").write_bytes(Path("a.wav").read_bytes()[: 44 + 2 * 9984])
+    options = ("--model", checkpoint, "--decoder", "greedy", "--format", "json")
+    assert run("transcribe", "a.wav", "b.wav", *options) == 0
+    output = capsys.readouterr()
+    records = [json.loads(line) for line in output.out.splitlines()]
+    assert [(item["seconds"], item.get("announced_seconds")) for item in records] == [(0.624, 2.0), (1.0, None)]
+    assert "announced_seconds" not in records[1]
+    assert output.err == "ds2: a.wav: cut short: 2.000 s are announced and 0.624 s are there, which were transcribed\n"
+
+
+def test_what_is_no_audio_on_standard_input(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for content, found in ((b"q", "cannot be read as audio (Format not recognised)"), (b"", "the open file is empty")):
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+        assert run("transcribe", "-", "--model", checkpoint, "--decoder", "greedy") == 1
+        assert f"ds2: standard input: {found}" in capsys.readouterr().err
 
 
 def test_deeply_nested_json_is_one_line(checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -161,18 +161,20 @@ def probe_audio(path: Path, channel: int | None = None) -> tuple[float, int]:
     """
     import soundfile
 
-    from deepspeech2.speech.audio import check_channel
+    from deepspeech2.speech.audio import check_channel, one_line
+    from deepspeech2.speech.audio_reader import name_of, open_audio
 
+    name = name_of(path)
     try:
         if not path.is_file():
-            raise AudioError(f"{path}: no such file; expected a WAV, FLAC, OGG or MP3 file")
-        header = soundfile.info(str(path))
-    # ValueError: soundfile opens no file whose name is not UTF-8.
+            raise AudioError(f"{name}: no such file; expected a WAV, FLAC, OGG or MP3 file")
+        with open_audio(path) as audio:
+            check_channel(channel, int(audio.channels), name)
+            return float(audio.frames / audio.samplerate), int(audio.samplerate)
+    except AudioError:
+        raise
     except (soundfile.SoundFileError, OSError, RuntimeError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise AudioError(f"{path}: cannot be read as audio ({reason})") from error
-    check_channel(channel, int(header.channels), str(path))
-    return float(header.frames / header.samplerate), int(header.samplerate)
+        raise AudioError(f"{name}: cannot be read as audio ({one_line(error)})") from error
 
 
 def seconds_of(record: dict[str, Any], key: str, where: str, default: float | None = None) -> float | None:
