@@ -209,3 +209,8 @@ def test_deeply_nested_values_are_refused(tmp_path: Path, key: str) -> None:
     nest(20 * left)
     with pytest.raises(ManifestError, match=r"m.jsonl:2: expected one JSON object a line"):
         read_manifest(manifest, texts=False)
+
+
+def test_a_name_longer_than_names_can_be(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="a: cannot be opened: File name too long"):
+        read_manifest("a" * 5000)

@@ -30,7 +30,7 @@ def convert(
     Parameters
     ----------
     source
-        The checkpoint to read.
+        The checkpoint to read, or a model of the package: small.
     target
         The .safetensors file to write.
     normalizer

@@ -27,6 +27,8 @@ WINDOW_SAMPLES = 320
 
 # Below this a file is not speech but a damaged header, and resampling would multiply it without bound.
 _LOWEST_RATE = 1000
+# Thirty years; nor does it overflow when it becomes samples.
+_LONGEST_SECONDS = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +101,11 @@ def read_audio(
         AudioError: As `load_audio`.
     """
     name = name_of(source)
-    if sample_rate <= 0 or offset_seconds < 0 or (duration_seconds is not None and duration_seconds <= 0):
+    place_is_one = 0 <= offset_seconds < _LONGEST_SECONDS
+    length_is_one = duration_seconds is None or 0 < duration_seconds < _LONGEST_SECONDS
+    if sample_rate <= 0 or not place_is_one or not length_is_one:
         raise AudioError(
-            f"{name}: expected a positive sample_rate and duration_seconds and no negative offset_seconds, "
+            f"{name}: expected a positive sample_rate and duration_seconds and offset_seconds of 0 or more, "
             f"found {sample_rate}, {duration_seconds} and {offset_seconds}"
         )
     read = _read_mono(source, name, offset_seconds, duration_seconds, channel)

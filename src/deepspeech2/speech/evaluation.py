@@ -119,8 +119,19 @@ def evaluate_manifest(
         progress: Called with the number of utterances done.
         finished: Called with each utterance that is recognised now and what became of it, in their order.
 
+    Returns:
+        Predictions in the order of the utterances, and which audio could not be read, with the reason.
+
     Raises:
         ManifestError: No utterance could be read.
+        OptionError: `threads` is below 1, for a beam search.
+
+    Example:
+        >>> from deepspeech2 import Recognizer, read_manifest
+        >>> recognizer = Recognizer.from_pretrained("small", decoder="greedy")
+        >>> result = evaluate_manifest(recognizer, read_manifest("examples/speech/manifest.jsonl"))
+        >>> len(result.predictions), result.words.reference
+        (6, 104)
     """
     started = time.perf_counter()
     answers = list(earlier)

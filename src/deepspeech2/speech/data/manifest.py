@@ -67,13 +67,22 @@ def read_manifest(path: str | os.PathLike[str], *, texts: bool = True) -> list[U
         texts: Require a transcript in every record; without it, one that is missing is empty.
 
     Raises:
-        ManifestError: Nothing is there, the file is empty, or a record lacks a key or has one of the wrong kind;
-            the message names the line.
+        ManifestError: Nothing is there, it cannot be read, the file is empty, or a record lacks a key or has one of
+            the wrong kind; the message names the line.
+
+    Example:
+        >>> utterances = read_manifest("examples/speech/manifest.jsonl")
+        >>> len(utterances), utterances[0].audio_path.name
+        (6, '1272-128104-0000.mp3')
     """
     from deepspeech2.speech.data import kaldi, lhotse
 
     source = Path(path)
-    if source.is_dir():
+    try:
+        is_folder = source.is_dir()
+    except OSError as error:  # a folder that may not be entered, a name longer than names can be
+        raise ManifestError(f"{source}: cannot be opened: {error.strerror}") from error
+    if is_folder:
         return kaldi.read_folder(source, texts=texts)
     utterances = []
     for line, record in _json_records(source):
