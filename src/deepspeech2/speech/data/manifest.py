@@ -108,9 +108,8 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
     folder = target.parent.resolve()
     lines = []
     for utterance in utterances:
-        audio = utterance.audio_path.resolve()
         record: dict[str, Any] = {
-            "audio_filepath": (audio.relative_to(folder) if audio.is_relative_to(folder) else audio).as_posix(),
+            "audio_filepath": path_from(folder, utterance.audio_path),
             "duration": round(utterance.duration, 4),
             "text": utterance.text,
         }
@@ -123,11 +122,18 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
         try:
             lines.append(msgspec.json.encode(record) + b"\n")
         except UnicodeEncodeError:
+            name = printable(utterance.audio_path)
             raise ManifestError(
-                f"{target}: a manifest cannot name {printable(audio)}, which is not UTF-8; rename the file or folder"
+                f"{target}: a manifest cannot name {name}, which is not UTF-8; rename the file or folder"
             ) from None
     with replacing(target, "wb") as file:
         file.writelines(lines)
+
+
+def path_from(folder: Path, audio: Path) -> str:
+    """How a manifest in a folder names audio: from the folder on what is below it, other audio by its absolute path."""
+    place = audio.resolve()
+    return (place.relative_to(folder) if place.is_relative_to(folder) else place).as_posix()
 
 
 def data_digest(utterances: Iterable[Utterance]) -> str:
@@ -136,7 +142,11 @@ def data_digest(utterances: Iterable[Utterance]) -> str:
     for item in utterances:
         # The channel comes last and only where one is chosen: digests made before there were channels stay true.
         channel = "" if item.channel is None else f"\0{item.channel}"
-        digest.update(f"{item.audio_path.name}\0{item.offset!r}\0{item.duration!r}\0{item.text}{channel}\n".encode())
+        digest.update(
+            f"{item.audio_path.name}\0{item.offset!r}\0{item.duration!r}\0{item.text}{channel}\n".encode(
+                "utf-8", "surrogateescape"
+            )
+        )
     return digest.hexdigest()
 
 
