@@ -62,7 +62,7 @@ def convert(
     layer = "GRU" if options.cell == "gru" else "shared simple" if options.shared else "separate simple"
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(
-        f"{printable(target)}: from {kind}, {len(options.convolutions)} convolutions, {options.recurrent_layers} {layer} layers "
-        f"of {options.recurrent_size}, {options.vocab_size} labels ({'known' if model.labels else 'not known'}), "
+        f"{printable(target)}: from {kind}, {len(options.convolutions)} convolutions, "
+        f"{options.recurrent_layers} {layer} layers of {options.recurrent_size}, {options.vocab_size} labels ({'known' if model.labels else 'not known'}), "
         f"{'with' if model.normalizer else 'without'} normalizer, {parameters:,} parameters"
     )
