@@ -46,10 +46,8 @@ def standard_output() -> Iterator[None]:
     """Name standard output where it cannot be written, such as on a full disk.
 
     Raises:
-        OptionError: It is closed or cannot be written. A reader that has gone away is a `BrokenPipeError` as ever.
+        OptionError: It cannot be written. A reader that has gone away is a `BrokenPipeError` as ever.
     """
-    if sys.stdout is None:
-        raise OptionError("standard output is closed; open it, or write to a file")
     try:
         yield
         sys.stdout.flush()

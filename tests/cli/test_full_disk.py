@@ -106,3 +106,13 @@ def test_standard_output_is_named(
         monkeypatch.setattr(sys, "stdout", full)
         assert run(*(pieces if word == "PIECES" else word for word in command), *options) == 2
     assert capsys.readouterr().err == ("ds2: error: standard output: cannot be written: No space left on device\n")
+
+
+def test_closed_standard_output_takes_nothing_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for arguments in ([], ["--format", "json", "--output", tmp_path / "counts.json"]):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", None)
+            assert run("flops", "default", *arguments) == 0
+            assert sys.stdout is not None  # what it is printed to instead
+            sys.stdout.close()
+    assert json.loads((tmp_path / "counts.json").read_text())

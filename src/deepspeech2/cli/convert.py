@@ -63,6 +63,7 @@ def convert(
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(
         f"{printable(target)}: from {kind}, {len(options.convolutions)} convolutions, "
-        f"{options.recurrent_layers} {layer} layers of {options.recurrent_size}, {options.vocab_size} labels ({'known' if model.labels else 'not known'}), "
+        f"{options.recurrent_layers} {layer} layers of {options.recurrent_size}, "
+        f"{options.vocab_size} labels ({'known' if model.labels else 'not known'}), "
         f"{'with' if model.normalizer else 'without'} normalizer, {parameters:,} parameters"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from cyclopts import App, CycloptsError, Parameter
@@ -60,12 +61,13 @@ def _version() -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 0, 1 (some files failed), 2 (wrong input) or 130 (interrupted)."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if sys.stdout is None:  # closed: nobody wants what is printed
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
     app = build_app(lists_commands=not arguments or arguments[0] in ("--help", "-h"))
     try:
         result = app(_spelled_as_files(arguments), exit_on_error=False, print_error=False, result_action="return_value")
-        if sys.stdout is not None:
-            with standard_output():  # what small outputs have left in the buffer
-                pass
+        with standard_output():  # what small outputs have left in the buffer
+            pass
     except CycloptsError as error:
         _fail(" ".join(str(error).split()) + " See ds2 --help.")
     except DeepSpeech2Error as error:
