@@ -57,7 +57,8 @@ def load_audio(
     """Read a WAV, FLAC, OGG (Vorbis or Opus) or MP3 file as mono samples.
 
     Channels are averaged unless one is chosen; another sampling rate is converted with soxr (high quality). The
-    level is left as it is: `spectrogram` normalises it.
+    level is left as it is: `spectrogram` normalises it. Of a WAV or MP3 file that was cut short what is there is given,
+    without a word; `read_audio` says how long it was to be. A WAV whose header has no length is read to its end.
 
     Args:
         source: A path, or an open binary file that can seek.
@@ -71,7 +72,8 @@ def load_audio(
 
     Raises:
         AudioError: The file is missing, is not audio, lacks the channel, or its audio is empty, silent
-            (`SilentAudioError`), shorter than one window of 20 ms, or holds values that are not numbers.
+            (`SilentAudioError`), shorter than one window of 20 ms, or holds values that are not numbers; an open file
+            is closed, of text, cannot seek or stands at its end.
 
     Example:
         >>> samples = load_audio("examples/clip_10s.flac")

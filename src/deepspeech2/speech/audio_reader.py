@@ -139,7 +139,7 @@ def _check_stream(stream: BinaryIO) -> None:
         start = stream.tell()
         end = stream.seek(0, os.SEEK_END)
         stream.seek(start)
-    except (OSError, ValueError) as error:  # io.UnsupportedOperation is both
+    except (OSError, ValueError, TypeError, AttributeError) as error:  # io.UnsupportedOperation is an OSError
         if isinstance(error, AudioError):
             raise
         raise AudioError(

@@ -162,6 +162,8 @@ class Recognizer:
     def transcribe(self, source: Source, *, sample_rate: int = SAMPLE_RATE) -> Transcript:
         """Recognise one piece of audio of any length; where every sample is zero the transcript is empty.
 
+        Of a file that was cut short what is there is recognised, and `announced_seconds` of the transcript says so.
+
         Args:
             source: The audio. An array or a CPU tensor has shape (samples,) or (samples, channels), which are
                 averaged, and holds floating point numbers or signed integers; its level does not matter.
