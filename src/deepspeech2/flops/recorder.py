@@ -187,32 +187,36 @@ class Recorder:
         self._add(call, count, is_view)
 
     def _counted(self, call: Call, rule: Any) -> OperationCount:
+        count = self._by_rule(call, rule)
+        if not count:
+            return NOTHING
+        _refuse_negative(call, count)
+        # The notebook's rules are for inference.
+        count = count if self.phase == "forward" or count.notebook == 0 else replace(count, notebook=0)
+        if _on_integers(call):
+            whole = count.total + count.integer
+            return OperationCount(integer=whole, macs=count.macs, padding_macs=count.padding_macs)
+        return self._of_complex(call, count)
+
+    def _by_rule(self, call: Call, rule: Any) -> OperationCount:
+        """What the rule says of real numbers; nothing, noted as unknown, where it says that it cannot tell."""
+        is_empty = any(tensor.elements == 0 for tensor in [*call.tensors, *call.outputs])
         try:
             count: OperationCount = rule(as_functional(call))
         except NotImplementedError as error:
             self.record_unknown(call.operator, str(error))
             return NOTHING
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError) as error:
+            if is_empty and isinstance(error, ZeroDivisionError):
+                # A quotient of sizes, of which one is zero: there is nothing to do.
+                return NOTHING
             raise CountingError(f"the formula of {call.operator} failed on this call: {error!r}") from error
-        except ZeroDivisionError:
-            # A quotient of sizes, of which one is zero: the tensor is empty and there is nothing to do.
-            return NOTHING
-        if any(tensor.elements == 0 for tensor in call.tensors):
-            # "n - 1 additions" of a formula is meant for n of at least one.
-            count = count.map(at_least_zero)
-        if count is NOTHING or not count:
-            return NOTHING
-        if self.phase != "forward" and count.notebook != 0:
-            # The notebook's rules are for inference.
-            count = replace(count, notebook=0)
-        tensors = [*call.tensors, *call.outputs]
-        # Products of quantised numbers are scaled in floating point: their rules say which is which.
-        if not (call.operator.startswith("quantized::") or any(tensor.is_floating for tensor in tensors)):
-            whole = count.total + count.integer
-            return OperationCount(integer=whole, macs=count.macs, padding_macs=count.padding_macs)
-        return self._of_complex(call, count) if any(tensor.dtype.is_complex for tensor in tensors) else count
+        # "n - 1 additions" of a formula is meant for n of at least one.
+        return count.map(at_least_zero) if is_empty else count
 
     def _of_complex(self, call: Call, count: OperationCount) -> OperationCount:
+        if not any(tensor.dtype.is_complex for tensor in [*call.tensors, *call.outputs]):
+            return count
         found = complex_count(call, call.operator.removesuffix("_"), count)
         if found is None:
             self.record_unknown(call.operator, "its formula counts real arithmetic, the tensors are complex")
@@ -259,6 +263,24 @@ class Recorder:
             return Tally(tuple(module_layers(root)), unknown, self.memory)
         held = (Layer(root.kind, root.kind, parameters=root.parameters),) if root.parameters else ()
         return Tally((*held, *layers_of(root)), unknown, self.memory)
+
+
+def _refuse_negative(call: Call, count: OperationCount) -> None:
+    """No computation has fewer than no operations: a formula that says so is wrong."""
+    amounts = count.to_dict().items()
+    negative = [name for name, amount in amounts if (amount < 0 if isinstance(amount, int) else amount.is_negative)]
+    if negative:
+        raise CountingError(
+            f"the formula of {call.operator} failed on this call: it counts fewer than no operations of kind "
+            f"{', '.join(negative)}"
+        )
+
+
+def _on_integers(call: Call) -> bool:
+    """Whether a call computes on integers alone."""
+    # Products of quantised numbers are scaled in floating point: their rules say which is which.
+    tensors = [*call.tensors, *call.outputs]
+    return not (call.operator.startswith("quantized::") or any(tensor.is_floating for tensor in tensors))
 
 
 def readable(operator: str) -> str:
