@@ -18,6 +18,7 @@ from deepspeech2.flops.index_patterns import allowed_band
 from deepspeech2.flops.known_values import known_value
 from deepspeech2.flops.live_memory import LiveMemory
 from deepspeech2.flops.memory import Memory
+from deepspeech2.flops.needed_gradients import with_output_mask
 from deepspeech2.flops.operations import NOTHING, Number, OperationCount, at_least_zero
 from deepspeech2.flops.operators.complex_numbers import complex_count
 from deepspeech2.flops.quantised_tensors import true_type
@@ -183,7 +184,7 @@ class Recorder:
             self.record_unknown(call.operator, "no formula")
             count = NOTHING
         else:
-            count = self._counted(call, rule)
+            count = self._counted(with_output_mask(call), rule)
         self._add(call, count, is_view)
 
     def _counted(self, call: Call, rule: Any) -> OperationCount:

@@ -191,7 +191,7 @@ def is_complex(value: object) -> bool:
 
 
 def product(one: object, other: object) -> OperationCount:
-    """The product of two numbers, either of which may be complex: four multiplications and two additions if both are."""
+    """The product of two numbers: four multiplications and two additions if both are complex."""
     if is_complex(one) and is_complex(other):
         return _Each(multiply=4, add=2)
     return _Each(multiply=2 if is_complex(one) or is_complex(other) else 1)
