@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,6 +26,7 @@ from deepspeech2.flops.quantised_tensors import true_type
 from deepspeech2.flops.registry import Call, TensorSpec, as_functional, find_rule
 from deepspeech2.flops.rows import Node, Row, layers_of, module_layers
 from deepspeech2.flops.tally import Layer, Tally, UnknownOperator
+from deepspeech2.flops.traffic import traffic
 
 _MAX_SITES = 8
 _OWN_CODE = str(Path(__file__).parent)
@@ -240,8 +242,8 @@ class Recorder:
             row.shape = call.outputs[0].shape
         if count is not NOTHING:
             row.own = row.own + (count if times == 1 else count * times)
-        row.read = row.read + sum(tensor.bytes for tensor in call.tensors) * times
-        row.written = row.written + sum(tensor.bytes for tensor in call.outputs) * times
+        read, written = traffic(call)
+        row.read, row.written = row.read + read * times, row.written + written * times
 
     def record_unknown(self, operator: str, reason: str) -> None:
         """Note an operator that cannot be counted, with the line of the program that called it."""
@@ -313,4 +315,14 @@ def is_program_code(filename: str) -> bool:
 
 def specification(tensor: torch.Tensor, read_size: Any) -> TensorSpec:
     """What formulas may know of a tensor."""
-    return TensorSpec(tuple(map(read_size, tensor.shape)), true_type(tensor), known_value(tensor), allowed_band(tensor))
+    shape = tuple(map(read_size, tensor.shape))
+    return TensorSpec(shape, true_type(tensor), known_value(tensor), allowed_band(tensor), _held(tensor, shape))
+
+
+def _held(tensor: torch.Tensor, shape: tuple[Number, ...]) -> Number | None:
+    """Elements in memory of a view that repeats them, None of a tensor that does not."""
+    if tensor.layout != torch.strided:
+        return None
+    # A stride that is a symbol is none of a repeated axis.
+    repeated = [isinstance(stride, int) and stride == 0 for stride in tensor.stride()]
+    return prod(size for size, again in zip(shape, repeated, strict=True) if not again) if any(repeated) else None

@@ -40,6 +40,19 @@ def _places(call: Call) -> Number:
     return reached * free * prod(target.shape[axis:])
 
 
+def written_places(call: Call, name: str) -> Number | None:
+    """Elements that an operator of this name writes by position, or None where a mask does not say."""
+    if "index_put" in name:
+        if any(index is not None and index.dtype in _MASKS and index.value is None for index in call["indices"]):
+            return None
+        return _places(call)
+    if name in ("index_add", "index_reduce", "index_copy"):
+        places: Number = call["source"].elements
+        return places
+    elements: Number = call["index"].elements
+    return elements
+
+
 @register_formula("aten::put")
 def _put(call: Call) -> OperationCount:
     return OperationCount(add=call["source"].elements if call.get("accumulate") else 0)
