@@ -23,7 +23,7 @@ from deepspeech2.speech.data.preflight import Reason
 from deepspeech2.speech.features import Normalizer
 from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
 from deepspeech2.speech.recipe import Recipe
-from deepspeech2.speech.training import STATE_FILE
+from deepspeech2.speech.training_folder import STATE_FILE
 from deepspeech2.speech.training_options import TrainingOptions
 from deepspeech2.speech.training_setup import TrainingData, set_up_training
 

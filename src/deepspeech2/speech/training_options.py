@@ -77,7 +77,7 @@ class TrainingOptions:
         accumulate: Batches whose gradients are summed into one update.
         precision: ``float32``, or ``bfloat16`` for the products, with float32 weights, sums and everything else.
         norm_by_times: Weigh each utterance's gradient by 1 / its output frames, as the published training can.
-        patience: Stop after so many epochs without a better dev WER; None to run all epochs.
+        patience: Stop after so many epochs of which none is better than the best before (see `rank`); None to run all.
         average_best: Average the weights of so many best epochs at the end; 0 for none.
         checkpoint_steps: Save the training state every so many updates, besides every epoch's end; 0 for epochs only.
         workers: Threads that prepare batches; 0 to prepare them in between.

@@ -36,8 +36,9 @@ from deepspeech2.speech.network import DeepSpeech2
 from deepspeech2.speech.options import ENGLISH_LABELS, NetworkOptions
 from deepspeech2.speech.pretrained import choose_pretrained
 from deepspeech2.speech.recipe import Recipe
-from deepspeech2.speech.training import STATE_FILE, Trainer
+from deepspeech2.speech.training import Trainer
 from deepspeech2.speech.training_checkpoints import stored_normalizer
+from deepspeech2.speech.training_folder import STATE_FILE
 
 
 @dataclass(frozen=True, slots=True)
