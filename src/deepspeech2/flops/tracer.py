@@ -315,6 +315,8 @@ def trace(
         stack.enter_context(_quiet_torch())
         # What torch.compile wrapped runs as it was written; nothing is compiled.
         stack.enter_context(torch.compiler.set_stance("force_eager"))
+        # A script that has run is rewritten by its executor for the types it saw: it would count as another program.
+        stack.enter_context(torch.jit.optimized_execution(False))
         stack.enter_context(torch.set_grad_enabled(training is not None))
         if isinstance(program, torch.nn.Module):
             for name, child in program.named_modules():
