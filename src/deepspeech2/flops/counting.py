@@ -233,6 +233,7 @@ def _run(
     except (CountingError, InputError):
         raise
     except Exception as error:  # whatever the program raises on inputs that do not fit it
+        world.mode.refuse_what_was_lost()
         shapes = ", ".join(shape_text(value) for value in (*args, *kwargs.values())) or "()"
         message = message_of(error)
         raise InputError(f"the module does not run on inputs {shapes}: {message}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_map, tree_map_only
 
-from deepspeech2.errors import InputError
+from deepspeech2.errors import CountingError, InputError
 from deepspeech2.flops.expressions import SizeReader, dimension, plain_sympy
 from deepspeech2.flops.index_patterns import IndexPatterns
 from deepspeech2.flops.known_values import KnownValues, is_mask
@@ -30,11 +31,39 @@ _QUANTISED_LAYERS = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 _MAX_CONSTANT = 4096
 
 
+class FakesOfCountedThreads(FakeTensorMode):
+    """Fake tensors that refuse to be computed with on a thread where nothing counts.
+
+    What intercepts a program belongs to its thread. On another one (a pool) fakes would still give results of the right
+    shapes, and their operators would be lost without a word. Threads that inherit the interception are announced as
+    they are met: those of `torch.jit.fork`, and of the backward pass on a device.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.counted = {threading.get_ident()}
+        self.refused = ""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if threading.get_ident() not in self.counted:
+            self.refused = (
+                f"the program computes {func} on another thread ({threading.current_thread().name}), and only the "
+                "thread that counts is followed; call it without the pool"
+            )
+            self.refuse_what_was_lost()
+        return super().__torch_dispatch__(func, types, args, kwargs or {})
+
+    def refuse_what_was_lost(self) -> None:
+        """Raise CountingError if operators ran elsewhere, also where the program swallowed the refusal."""
+        if self.refused:
+            raise CountingError(self.refused)
+
+
 @dataclass
 class FakeWorld:
     """Fake tensors for one trace: what they stand for and how their sizes are read."""
 
-    mode: FakeTensorMode
+    mode: FakesOfCountedThreads
     read_size: SizeReader
     shapes: ShapeEnv | None = None
     known: KnownValues | None = None
@@ -51,7 +80,7 @@ class FakeWorld:
         """A world of integer sizes, or one whose sizes may be symbols."""
         # Equal hints share one symbol (duck shaping): the batch of every input is the same batch.
         shapes = ShapeEnv(specialize_zero_one=False, duck_shape=True) if symbolic else None
-        mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=shapes)
+        mode = FakesOfCountedThreads(allow_non_fake_inputs=True, shape_env=shapes)
         return cls(mode, SizeReader(), shapes, None if symbolic else KnownValues(mode))
 
     def fake(self, tensor: torch.Tensor) -> torch.Tensor:

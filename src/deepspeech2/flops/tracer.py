@@ -113,6 +113,7 @@ class _DispatchLevel(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        self.world.mode.counted.add(threading.get_ident())
         if func in _UNSEEN:
             result = func(*args, **kwargs)
             if self.world.known is not None and isinstance(result, FakeTensor):
@@ -315,6 +316,8 @@ def trace(
         stack.enter_context(_quiet_torch())
         # What torch.compile wrapped runs as it was written; nothing is compiled.
         stack.enter_context(torch.compiler.set_stance("force_eager"))
+        # A script that has run is rewritten by its executor for the types it saw: it would count as another program.
+        stack.enter_context(torch.jit.optimized_execution(False))  # type: ignore[attr-defined]
         stack.enter_context(torch.set_grad_enabled(training is not None))
         if isinstance(program, torch.nn.Module):
             for name, child in program.named_modules():
@@ -329,6 +332,7 @@ def trace(
         results = program(*args, **kwargs)
         if inspect.isgenerator(results):
             results = list(results)
+        world.mode.refuse_what_was_lost()
         if training is not None:
             backward(recorder, results, training)
             recorder.end()
