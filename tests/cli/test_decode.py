@@ -134,7 +134,7 @@ def test_output_that_cannot_be_written_is_one_line(capsys, several: Path, tmp_pa
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (
         2,
-        "ds2: error: Standard output cannot be written: No space left on device.\n",
+        "ds2: error: standard output: cannot be written: No space left on device\n",
     )
 
 
