@@ -217,11 +217,24 @@ def _held(value: Any) -> Iterator[torch.Tensor | torch.nn.Module]:
 
 
 @contextmanager
-def fake_state(module: torch.nn.Module, world: FakeWorld) -> Iterator[None]:
-    """Put fakes in place of all tensors a module and its children hold, and put everything back at the end.
+def same_state(module: torch.nn.Module) -> Iterator[list[Any]]:
+    """Give a module and its children back, at the end, what they hold now; gives the stores where that is.
 
-    What the forward stores in the module (a state, a cache, a buffer) goes with the fakes.
+    What the forward stores in the module (a state, a cache, a buffer) goes.
     """
+    saved = _copies(module)
+    # A module that only a function's line holds is gone when that line has run.
+    del module
+    try:
+        yield [store for store, _ in saved]
+    finally:
+        for store, before in saved:
+            store.clear()
+            store.extend(before) if isinstance(store, list) else store.update(before)
+
+
+def _copies(module: torch.nn.Module) -> list[tuple[Any, Any]]:
+    """What a module and its children keep things in, each with a copy."""
     saved: list[tuple[Any, Any]] = []
     for child in module.modules():
         if isinstance(child, torch.jit.ScriptModule):
@@ -232,17 +245,19 @@ def fake_state(module: torch.nn.Module, world: FakeWorld) -> Iterator[None]:
         saved += [(store, store.copy()) for store in (child.__dict__, child._parameters, child._buffers)]
         # One level into what a module keeps in containers: recurrent states, caches, lists of weights.
         saved += [(value, value.copy()) for value in child.__dict__.values() if type(value) in (dict, list)]
-    try:
+    return saved
+
+
+@contextmanager
+def fake_state(module: torch.nn.Module, world: FakeWorld) -> Iterator[None]:
+    """Put fakes in place of all tensors a module and its children hold, and put everything back at the end."""
+    with same_state(module) as stores:
         for child in module.modules():
             if type(child).__module__.startswith(_QUANTISED_LAYERS):
                 _unwrap_scales(child)
-        for store, _ in saved:
+        for store in stores:
             _replace_tensors(store, world)
         yield
-    finally:
-        for store, before in saved:
-            store.clear()
-            store.extend(before) if isinstance(store, list) else store.update(before)
 
 
 def _unwrap_scales(module: torch.nn.Module) -> None:

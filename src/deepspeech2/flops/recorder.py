@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
@@ -71,21 +71,20 @@ class Recorder:
         self._stack.append(node)
         self._mark()
 
-    def assign_parameters(self, module: torch.nn.Module) -> None:
+    def assign_parameters(self, named: Iterable[tuple[str, torch.nn.Parameter]]) -> None:
         """Give every parameter, once, to the module that holds it, or to the nearest one around it that ran."""
         seen: set[int] = set()
-        for name, parameter in module.named_parameters():
+        for name, parameter in named:
             if id(parameter) in seen:
                 continue
             seen.add(id(parameter))
             self._nearest(name).parameters += parameter.numel()
 
-    def record_phase(self, name: str, operator: str, count: OperationCount, shape: tuple[Number, ...]) -> None:
-        """Count something of the present phase where the parameter of this name lives."""
+    def record_phase(self, name: str, operator: str, count: OperationCount) -> None:
+        """Count something of the present phase where the parameter of this name lives, as one row for all of them."""
         node = self._nearest(name)
         row = node.rows.setdefault((self.phase, operator), Row(operator, self._clock()))
         row.calls += 1
-        row.shape = shape
         row.own = row.own + count
 
     def _nearest(self, name: str) -> Node:

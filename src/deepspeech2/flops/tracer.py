@@ -34,6 +34,7 @@ from deepspeech2.flops.fakes import FakeWorld, fake_state
 from deepspeech2.flops.functions import find_function_rule
 from deepspeech2.flops.higher_order import HIGHER_ORDER, WITH_GRADIENT
 from deepspeech2.flops.live_memory import LiveMemory
+from deepspeech2.flops.met_modules import MetModules
 from deepspeech2.flops.program_numbers import own_numbers
 from deepspeech2.flops.quantised_tensors import stands_for_quantised
 from deepspeech2.flops.recorder import Recorder, specification
@@ -262,12 +263,12 @@ def _is_view(func: Any) -> bool:
 
 
 @contextmanager
-def _module_hooks(recorder: Recorder, names: Mapping[int, str], read_size: SizeReader) -> Iterator[None]:
+def _module_hooks(recorder: Recorder, modules: MetModules, read_size: SizeReader) -> Iterator[None]:
     thread = threading.get_ident()
 
     def before(module: torch.nn.Module, _: Any) -> None:
         if threading.get_ident() == thread:
-            recorder.enter(names.get(id(module), type(module).__name__), module)
+            recorder.enter(modules.name(module), module)
 
     def after(_module: torch.nn.Module, _args: Any, output: Any) -> None:
         if threading.get_ident() == thread:
@@ -306,7 +307,6 @@ def trace(
     # The bytes of a symbolic size are no number to compare.
     live = LiveMemory() if world.shapes is None else None
     recorder = Recorder(live, world.read_size)
-    names: dict[int, str] = {}
     args, kwargs = world.lend((args, dict(kwargs)))
     update = None
     if training is not None and training.optimiser is not None and isinstance(program, torch.nn.Module):
@@ -320,12 +320,11 @@ def trace(
         stack.enter_context(torch.jit.optimized_execution(False))  # type: ignore[attr-defined]
         stack.enter_context(torch.set_grad_enabled(training is not None))
         if isinstance(program, torch.nn.Module):
-            for name, child in program.named_modules():
-                names.setdefault(id(child), name)
             stack.enter_context(fake_state(program, world))
         if live is not None:
             _give(live, program, (args, kwargs), training)
-        stack.enter_context(_module_hooks(recorder, names, world.read_size))
+        modules = MetModules(program, stack)
+        stack.enter_context(_module_hooks(recorder, modules, world.read_size))
         stack.enter_context(world.mode)
         stack.enter_context(_DispatchLevel(recorder, world))
         stack.enter_context(_FunctionLevel(recorder, world))
@@ -340,8 +339,7 @@ def trace(
                 record_update(recorder, program, update, clip=training.clip)
         else:
             recorder.end()
-    if isinstance(program, torch.nn.Module):
-        recorder.assign_parameters(program)
+        recorder.assign_parameters(modules.parameters())
     return recorder
 
 
