@@ -26,6 +26,10 @@ from deepspeech2.flops.known_values import KnownValues, is_mask
 from deepspeech2.flops.piece_sizes import PieceSizes
 from deepspeech2.flops.quantised_tensors import QuantisedTensors, quantised
 
+NO_MASKED_TENSORS = (
+    "expected dense tensors, found a masked one (torch.masked), whose operations depend on its mask; count the program "
+    "on its data"
+)
 _QUANTISED_LAYERS = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 # Tensors of integers this small keep their values: a program may ask for them (lengths, table of positions).
 _MAX_CONSTANT = 4096
@@ -99,6 +103,8 @@ class FakeWorld:
                 "expected tensors of one shape each, found a nested one: its rows differ in length; count a padded "
                 "tensor, or a packed sequence, which is counted at its true lengths"
             )
+        if type(tensor).__name__ == "MaskedTensor":
+            raise InputError(NO_MASKED_TENSORS)
         if tensor.is_quantized:
             self.quantised.met = True
             with self.mode:

@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ from deepspeech2.flops.fakes import FakeWorld, fake_state
 from deepspeech2.flops.functions import find_function_rule
 from deepspeech2.flops.higher_order import HIGHER_ORDER, WITH_GRADIENT
 from deepspeech2.flops.live_memory import LiveMemory
+from deepspeech2.flops.mapped_attention import is_mapped_attention, of_all_samples
 from deepspeech2.flops.met_modules import MetModules
 from deepspeech2.flops.program_numbers import own_numbers
 from deepspeech2.flops.quantised_tensors import stands_for_quantised
@@ -74,21 +76,27 @@ class _FunctionLevel(TorchFunctionMode):
         if outermost:
             recorder.label = _function_label(func)
         try:
-            # Under a transform (vmap, grad) a function sees one sample; the dispatcher sees them all.
-            whole = not recorder.paused and torch._C._functorch.peek_interpreter_stack() is None
-            rule = find_function_rule(func) if whole else None
-            if whole and isinstance(func, torch._ops.HigherOrderOperator) and func in WITH_GRADIENT:
-                with recorder.silence():
-                    args, kwargs = self.world.fake_tree((args, kwargs))
-                return WITH_GRADIENT[func](recorder, *args, **kwargs)
-            if rule is not None:
-                with recorder.silence():
-                    args, kwargs = self.world.fake_tree((args, kwargs))
-                return rule(recorder, self.world.read_size, args, kwargs)
-            return func(*args, **kwargs)
+            return self._called(func, *args, **kwargs)
         finally:
             if outermost:
                 recorder.label = None
+
+    def _called(self, func: Any, /, *args: Any, **kwargs: Any) -> Any:
+        recorder = self.recorder
+        if not recorder.paused and is_mapped_attention(func):
+            return of_all_samples(partial(self._called, func), args, kwargs)
+        # Under a transform (vmap, grad) a function sees one sample; the dispatcher sees them all.
+        whole = not recorder.paused and torch._C._functorch.peek_interpreter_stack() is None
+        rule = find_function_rule(func) if whole else None
+        if whole and isinstance(func, torch._ops.HigherOrderOperator) and func in WITH_GRADIENT:
+            with recorder.silence():
+                args, kwargs = self.world.fake_tree((args, kwargs))
+            return WITH_GRADIENT[func](recorder, *args, **kwargs)
+        if rule is not None:
+            with recorder.silence():
+                args, kwargs = self.world.fake_tree((args, kwargs))
+            return rule(recorder, self.world.read_size, args, kwargs)
+        return func(*args, **kwargs)
 
 
 def _function_label(func: Any) -> str | None:
