@@ -5,7 +5,6 @@ import pickle
 import pytest
 import torch
 from torch import nn
-from torch.autograd import forward_ad
 from torch.masked import masked_tensor
 
 from deepspeech2 import count
@@ -100,30 +99,6 @@ def test_files_that_are_no_models_take_one_line(capsys, tmp_path, name, content,
     assert output.out == ""
     assert found in output.err
     assert len(output.err.strip().splitlines()) == 1
-
-
-def _dual(function):
-    def program(x):
-        with forward_ad.dual_level():
-            return forward_ad.unpack_dual(function(forward_ad.make_dual(x, x))).tangent
-
-    return program
-
-
-@pytest.mark.parametrize(
-    "function",
-    [
-        lambda x: torch.nn.functional.scaled_dot_product_attention(x, x, x),
-        lambda x: torch.nn.GRU(4, 4)(x)[0],
-    ],
-)
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-def test_dual_numbers_through_what_is_counted_whole_are_refused_in_words(function) -> None:
-    with pytest.raises(InputError, match="without forward-mode derivatives"):
-        count(_dual(function), torch.zeros(2, 3, 4))
-    # Through a product they count: of the number, and of its derivative.
-    product = _dual(lambda x: torch.nn.functional.linear(x, torch.zeros(5, 4)))
-    assert count(product, torch.zeros(2, 3, 4)).macs == 2 * (2 * 3 * 4 * 5)
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of MaskedTensors")

@@ -21,10 +21,6 @@ _LAYERS = tuple(str(Path(torch.__file__).parent / name) for name in ("nn", "ao",
 # What torch says where the program meets what stands for its tensors here -> what cannot be counted.
 _CLEARER = {
     "prim::layout does not exist": NO_MASKED_TENSORS,
-    "implement the jvp function for custom autograd.Function": (
-        "attention, recurrent layers and the CTC loss are counted whole, without forward-mode derivatives "
-        "(torch.autograd.forward_ad); torch.func.jvp of attention, which spells it out, is counted"
-    ),
 }
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 import torch._dynamo.config  # FakeTensorMode imports it on first use; here, so that no count pays for it
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.autograd import forward_ad
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
@@ -85,8 +86,10 @@ class _FunctionLevel(TorchFunctionMode):
         recorder = self.recorder
         if not recorder.paused and is_mapped_attention(func):
             return of_all_samples(partial(self._called, func), args, kwargs)
-        # Under a transform (vmap, grad) a function sees one sample; the dispatcher sees them all.
-        whole = not recorder.paused and torch._C._functorch.peek_interpreter_stack() is None
+        # Under a transform (vmap, grad) a function sees one sample; the dispatcher sees them all. Of dual numbers it
+        # sees the numbers, the dispatcher their derivatives too.
+        transformed = torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+        whole = not (recorder.paused or transformed)
         rule = find_function_rule(func) if whole else None
         if whole and isinstance(func, torch._ops.HigherOrderOperator) and func in WITH_GRADIENT:
             with recorder.silence():
