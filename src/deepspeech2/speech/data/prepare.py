@@ -29,6 +29,9 @@ from deepspeech2.speech.data.spelling import spell_english, squeeze
 from deepspeech2.speech.features import Normalizer
 from deepspeech2.speech.options import ENGLISH_LABELS
 
+NORMALIZER_UTTERANCES = 2000
+"""So many random utterances give a normaliser where nothing else is asked for: hours of speech, minutes of work."""
+
 
 @dataclass(frozen=True, slots=True)
 class PrepareOptions:
@@ -48,7 +51,7 @@ class PrepareOptions:
     layout: str = "auto"
     spelling: str = "english"
     vocabulary: Path | None = None
-    normalizer_utterances: int = 2000
+    normalizer_utterances: int = NORMALIZER_UTTERANCES
     seed: int = 0
     preflight: PreflightOptions = field(default_factory=PreflightOptions)
 
