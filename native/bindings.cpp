@@ -82,9 +82,11 @@ class Stream {
     {
       nb::gil_scoped_release release;
       std::lock_guard<std::mutex> lock(mutex_);
-      // After a fault the search cannot go on; it keeps to the same answer.
-      if (fault_.kind == RowFault::none) fault_ = run(*search_, rows.data(), rows.shape(0), rows.shape(1));
+      // After a fault the search cannot go on; it keeps to the same answer. A row that is no distribution is found
+      // before the first step, and changes nothing.
       fault = fault_;
+      if (fault.kind == RowFault::none) fault = check(*search_, rows.data(), rows.shape(0), rows.shape(1));
+      if (fault.kind == RowFault::none) fault = fault_ = run(*search_, rows.data(), rows.shape(0), rows.shape(1));
     }
     return nb::make_tuple(static_cast<int>(fault.kind), fault.row);
   }
@@ -162,6 +164,7 @@ NB_MODULE(_core, m) {
       .def("number_words", [](Task& task, std::shared_ptr<const Ngram> shared, const std::vector<std::string>& words) {
         const Ngram& model = *shared;
         task.model = std::move(shared);
+        task.largest_log10 = static_cast<double>(model.largest());
         task.model_word.clear();
         task.known.clear();
         task.unigram.clear();
@@ -238,6 +241,7 @@ NB_MODULE(_core, m) {
   nb::class_<Decoder>(m, "Decoder")
       .def(nb::init<std::shared_ptr<Task>, nb::object>(), "task"_a, "language"_a.none())
       .def("set_options", &Decoder::set_options)
+      .def("memory", &Decoder::memory)
       .def("decode", &decode<float>)
       .def("decode", &decode<double>)
       .def("decode_batch", &decode_batch, "matrices"_a, "threads"_a);

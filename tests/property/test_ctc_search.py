@@ -66,6 +66,30 @@ def cut(row: np.ndarray, share: float, most: int) -> np.ndarray:
     return left
 
 
+def is_spaced(text: str) -> bool:
+    """Whether there is one delimiter between words and at most one behind the last: what a closed lexicon allows."""
+    return text in (" ".join(text.split()), "".join(f"{word} " for word in text.split()))
+
+
+def can_be(text: str, words: set[str]) -> bool:
+    """Whether a text of whole words and perhaps the beginning of one can come of a closed lexicon."""
+    *whole, last = text.split(" ")
+    return is_spaced(text) and {*whole} <= words and any(word.startswith(last) for word in words)
+
+
+def cut_where_something_is_left(
+    log_probs: np.ndarray, share: float, most: int, words: set[str] | None
+) -> np.ndarray:
+    """Each row as the cut-offs leave it; whole where no text of these words would be left. Labels are "ab "."""
+    left = log_probs.copy()
+    for frame, row in enumerate(log_probs):
+        left[frame] = cut(row, share, most)
+        found = texts_by_enumeration(left[: frame + 1], 3)
+        if words is not None and not any(can_be(Alphabet("ab ").text(labels), words) for labels in found):
+            left[frame] = row
+    return left
+
+
 @pytest.mark.parametrize("search", [ReferenceDecoder, BeamDecoder])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
@@ -73,8 +97,8 @@ def cut(row: np.ndarray, share: float, most: int) -> np.ndarray:
     closed=st.booleans(),
     end=st.booleans(),
     hotwords=st.sampled_from([{}, {"ab": 1.5, "bb": -0.5}]),
-    share=st.sampled_from([1.0, 0.8]),
-    most=st.sampled_from([40, 3]),
+    share=st.sampled_from([1.0, 0.8, 0.3]),
+    most=st.sampled_from([40, 3, 1]),
     ahead=st.booleans(),
 )
 def test_with_a_word_model_scores_are_those_of_exhaustive_summation(
@@ -98,15 +122,13 @@ def test_with_a_word_model_scores_are_those_of_exhaustive_summation(
         hotwords=hotwords, cutoff_prob=share, cutoff_top_n=most, lookahead=ahead and closed,
     )  # fmt: skip
     log_probs = random_posteriors(rng, int(rng.integers(1, 6)), 4, 2.0)
-    left = np.array([cut(row, share, most) for row in log_probs])
+    list_of_words = {*words, *hotwords}
+    left = cut_where_something_is_left(log_probs, share, most, list_of_words if closed else None)
     expected = {}
     for labels, acoustic in texts_by_enumeration(left, 3).items():
         text = alphabet.text(labels)
         spelled = text.split()
-        # Closed: words of the list, one delimiter between them, at most one behind the last.
-        if closed and not (
-            text in (" ".join(spelled), "".join(f"{w} " for w in spelled)) and {*spelled} <= {*words, *hotwords}
-        ):
+        if closed and not (is_spaced(text) and {*spelled} <= list_of_words):
             continue
         history, language = ("<s>",), 0.0
         for word in spelled:
@@ -177,6 +199,39 @@ def test_native_equals_reference_with_a_word_model(tmp_path: Path, data: st.Data
     log_probs = random_posteriors(rng, data.draw(st.integers(1, 14)), len(labels) + 1, 2.0)
     ours = decoded(BeamDecoder(alphabet, options, model), log_probs)
     assert_same(ours, decoded(ReferenceDecoder(alphabet, options, model), log_probs))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), seed=SEEDS)
+def test_native_equals_reference_where_cutoffs_leave_nothing_the_lexicon_allows(
+    tmp_path: Path, data: st.DataObject, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    model = NgramModel(write_arpa(tmp_path / "lm.arpa", ["a", "ab", "dab", "cc"], 2, rng), cache=False)
+    options = BeamOptions(
+        beam_size=data.draw(st.integers(1, 20)),
+        n_best=20,
+        alpha=0.7,
+        beta=data.draw(st.sampled_from([-0.4, 2.0])),
+        cutoff_prob=data.draw(st.sampled_from([1.0, 0.5, 0.1])),
+        cutoff_top_n=data.draw(st.sampled_from([1, 2, 3])),
+        lookahead=data.draw(st.booleans()),
+        recombine=data.draw(st.booleans()),
+    )
+    alphabet = Alphabet("ab cd")
+    log_probs = random_posteriors(rng, data.draw(st.integers(1, 20)), 6, data.draw(st.sampled_from([3.0, 8.0])))
+    native = BeamDecoder(alphabet, options, model)
+    theirs = decoded(ReferenceDecoder(alphabet, options, model), log_probs)
+    ours = decoded(native, log_probs)
+    assert_same(ours, theirs)
+    assert not isinstance(theirs, str)  # every row gives every symbol something, and some symbol is allowed
+    assert (ours.tally.frames, ours.tally.created) == (theirs.tally.frames, theirs.tally.created)
+    stream = native.stream()
+    for row in log_probs:
+        stream.push(row[None])
+    for found in (stream.finish(), *native.decode_batch([log_probs, log_probs], threads=2)):
+        assert_same(found, theirs)
+        assert found.tally == ours.tally
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -13,14 +13,14 @@ from deepspeech2.ctc import _core
 from deepspeech2.ctc.alphabet import Alphabet
 from deepspeech2.ctc.hypothesis import DecodeTally, Hypotheses, Hypothesis
 from deepspeech2.ctc.language_model import LanguageModel
-from deepspeech2.ctc.native import make_decoder, native_options
+from deepspeech2.ctc.native import make_decoder, set_options
 from deepspeech2.ctc.options import BeamOptions
-from deepspeech2.ctc.posteriors import Matrix, as_matrix, check_rows, refuse_dead_end, refuse_row
+from deepspeech2.ctc.posteriors import Matrix, as_matrix, refuse_dead_end, refuse_overflow, refuse_row
 from deepspeech2.ctc.scoring import make_scorer
 from deepspeech2.ctc.transcript import PackedBoundaries, Transcript
 from deepspeech2.errors import OptionError, PosteriorsError
 
-NOT_NORMALISED = 1  # the other fault is a row that leaves no prefix
+NOT_NORMALISED, NO_PREFIX_LEFT = 1, 2  # the third fault is a prefix above the range of the arithmetic
 # What is compiled into a decoder's task; other options can change at any time.
 BUILT_IN = ("lexicon", "hotwords", "compat")
 
@@ -64,7 +64,7 @@ class BeamDecoder:
     def _build(self, options: BeamOptions) -> None:
         scorer = make_scorer(self.alphabet, options, self.language_model)
         core = make_decoder(self.alphabet, options, self.language_model, scorer)
-        core.set_options(native_options(options))
+        set_options(core, options)
         self._core = core  # only now: other threads may be decoding
         self.options = options
 
@@ -151,7 +151,7 @@ class BeamDecoder:
             return
         if options.lookahead != self.options.lookahead:
             make_scorer(self.alphabet, options, self.language_model)
-        self._core.set_options(native_options(options))
+        set_options(self._core, options)
         self.options = options
 
     def _hypotheses(self, results: list[tuple[str, float, float, bytes]], tally: tuple[int, ...]) -> Hypotheses:
@@ -188,10 +188,9 @@ class BeamStream:
         """
         self._require_open()
         matrix = as_matrix(log_probs, self._decoder.alphabet.columns)
-        check_rows(matrix, self._frames)
         fault, row = self._core.push(matrix)
         if fault:
-            self._open = False
+            self._open = fault == NOT_NORMALISED
             _refuse(fault, matrix, row, self._frames)
         self._frames += len(matrix)
 
@@ -232,4 +231,6 @@ def _named(index: int) -> Iterator[None]:
 def _refuse(fault: int, matrix: Matrix, row: int, first_row: int = 0) -> NoReturn:
     if fault == NOT_NORMALISED:
         refuse_row(matrix, row, first_row)
-    refuse_dead_end(row + first_row)
+    if fault == NO_PREFIX_LEFT:
+        refuse_dead_end(row + first_row)
+    refuse_overflow(row + first_row)
