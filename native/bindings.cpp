@@ -152,6 +152,7 @@ NB_MODULE(_core, m) {
       .def_rw("has_model", &Task::has_model)
       .def_rw("closed", &Task::closed)
       .def_rw("word_starts", &Task::word_starts)
+      .def_rw("silent", &Task::silent)
       .def_rw("spelling", &Task::spelling)
       .def_rw("model_word", &Task::model_word)
       .def_rw("known", &Task::known)

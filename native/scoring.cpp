@@ -35,7 +35,7 @@ std::shared_ptr<const Weights> make_weights(const Task& task, const Options& opt
   weights->options = options;
   double bonus = 0.0;
   for (double b : task.bonus) bonus = std::max(bonus, b);
-  if (options.alpha > kLargestAlpha) throw std::invalid_argument("alpha must be at most 1000000.");
+  if (options.alpha > kLargestAlpha) throw std::invalid_argument("alpha must be at most 1000000, but is " + std::to_string(options.alpha) + ".");
   // Alpha is at least 0, and a delimiter that ends no word adds nothing. The Python original's word count has no bound.
   const double beta = task.has_model ? std::max(options.beta, 0.0) : 0.0;
   const double scale = task.has_model ? options.alpha * (options.compat == Compat::baidu ? 1.0 : kLn10) : 0.0;

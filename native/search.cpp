@@ -211,7 +211,7 @@ void Search::extend() {
   extensions_.clear();
   for (int column = 0; column < task_->columns; ++column) {
     const double p = probability_[static_cast<size_t>(column)];
-    if (p > 0.0 && column != task_->blank && p * before * bound_of(column) > threshold_) extensions_.push_back(column);
+    if (p > 0.0 && column != task_->blank && !is_silent(column) && p * before * bound_of(column) > threshold_) extensions_.push_back(column);
   }
   sort_by_probability(extensions_);
   int pruned = 0;

@@ -72,6 +72,7 @@ class Search {
   void rescale();
   void stay();
   void extend();
+  bool is_silent(int column) const { return !task_->silent.empty() && task_->silent[static_cast<size_t>(column)]; }
   double bound_of(int column) const;
   void extend_by(int column, double bound);
   void keep_useful(int column, int found);

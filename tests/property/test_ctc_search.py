@@ -77,9 +77,7 @@ def can_be(text: str, words: set[str]) -> bool:
     return is_spaced(text) and {*whole} <= words and any(word.startswith(last) for word in words)
 
 
-def cut_where_something_is_left(
-    log_probs: np.ndarray, share: float, most: int, words: set[str] | None
-) -> np.ndarray:
+def cut_where_something_is_left(log_probs: np.ndarray, share: float, most: int, words: set[str] | None) -> np.ndarray:
     """Each row as the cut-offs leave it; whole where no text of these words would be left. Labels are "ab "."""
     left = log_probs.copy()
     for frame, row in enumerate(log_probs):
@@ -265,3 +263,60 @@ def test_native_equals_reference_on_a_wide_alphabet(seed: int, beam_size: int) -
     options = BeamOptions(beam_size=beam_size, n_best=beam_size, cutoff_top_n=int(rng.integers(2, 130)))
     ours = BeamDecoder(Alphabet(labels), options).decode(log_probs)
     assert_same(ours, ReferenceDecoder(Alphabet(labels), options).decode(log_probs))
+
+
+def wide_case(rng: np.random.Generator, columns: int, folder: Path) -> tuple[Alphabet, NgramModel]:
+    """Labels of one letter each and words of the first few, whose columns are the same modulo 64 as others'."""
+    labels = [" ", *(chr(0x4E00 + i) for i in range(columns - 2))]
+    letters = [labels[i] for i in (1, 2, 3, *range(64, columns - 1, 61))]
+    words = sorted({"".join(rng.choice(letters, size=rng.integers(1, 4))) for _ in range(10)})
+    return Alphabet(labels), NgramModel(write_arpa(folder / "wide.arpa", words, 2, rng), cache=False)
+
+
+def wide_posteriors(rng: np.random.Generator, frames: int, alphabet: Alphabet, words: list[str]) -> np.ndarray:
+    """What the letters of the words need, and the labels 64 columns beside them, above the rest."""
+    lift = np.zeros(alphabet.columns)
+    for letter in {" ", *"".join(words)}:
+        column = alphabet.column(letter)
+        lift[column] = 5.0
+        for beside in (column - 64, column + 64):
+            if 0 <= beside < alphabet.blank:
+                lift[beside] = max(lift[beside], 5.5)
+    lift[alphabet.blank] = 4.0
+    logits = lift + rng.normal(size=(frames, alphabet.columns)) * 2.0
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), seed=SEEDS, columns=st.integers(66, 200))
+def test_native_equals_reference_on_a_wide_alphabet_with_a_closed_lexicon(
+    tmp_path: Path, data: st.DataObject, seed: int, columns: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    alphabet, model = wide_case(rng, columns, tmp_path)
+    options = BeamOptions(
+        beam_size=data.draw(st.integers(1, 30)),
+        n_best=30,
+        cutoff_top_n=data.draw(st.sampled_from([5, 40, 200])),
+        lookahead=data.draw(st.booleans()),
+        recombine=data.draw(st.booleans()),
+    )
+    log_probs = wide_posteriors(rng, data.draw(st.integers(1, 12)), alphabet, list(model.words()))
+    ours = decoded(BeamDecoder(alphabet, options, model), log_probs)
+    theirs = decoded(ReferenceDecoder(alphabet, options, model), log_probs)
+    assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("with_model", [False, True])
+def test_a_long_wide_utterance_equals_the_reference_across_collections(tmp_path: Path, with_model: bool) -> None:
+    """Prefixes that come back after the trie was collected must find their nodes; the tally sees it if not."""
+    rng = np.random.default_rng(5)
+    alphabet, model = wide_case(rng, 130, tmp_path)
+    log_probs = wide_posteriors(rng, 900, alphabet, list(model.words()))
+    options = BeamOptions(beam_size=60, n_best=5, cutoff_top_n=12)
+    language = model if with_model else None
+    ours = BeamDecoder(alphabet, options, language).decode(log_probs)
+    theirs = ReferenceDecoder(alphabet, options, language).decode(log_probs)
+    assert_same(ours, theirs)
+    assert ours.tally.created == theirs.tally.created > 10_000
+    assert ours.tally.merges == theirs.tally.merges

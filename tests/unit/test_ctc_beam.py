@@ -117,11 +117,23 @@ def test_a_refused_piece_leaves_the_stream_as_it_was() -> None:
     stream = ours.stream()
     stream.push(log_probs[:10])
     spoiled = log_probs[10:].copy()
-    spoiled[3, 2] = np.nan
+    spoiled[3, 2] = np.nan  # behind rows that are good
     with pytest.raises(PosteriorsError, match="row 13 "):
         stream.push(spoiled)
     stream.push(log_probs[10:])
     assert stream.finish() == ours.decode(log_probs)
+
+
+def test_a_large_beam_is_let_go_when_it_shrinks() -> None:
+    ours, small = decoder(beam_size=20_000), decoder(beam_size=10)
+    log_probs = posteriors(30)
+    ours.decode(log_probs)
+    small.decode(log_probs)
+    assert ours._core.memory() > 20 * small._core.memory()
+    ours.reset(beam_size=10)
+    assert ours._core.memory() == 0
+    assert ours.decode(log_probs) == small.decode(log_probs)
+    assert ours._core.memory() == small._core.memory()
 
 
 def test_memory_of_a_stream_is_bounded() -> None:

@@ -37,6 +37,7 @@ class Task:
     has_model: bool
     closed: bool
     word_starts: bool
+    silent: list[int]
     spelling: list[str]
     model_word: list[int]
     known: list[int]

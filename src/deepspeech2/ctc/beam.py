@@ -50,6 +50,9 @@ class BeamDecoder:
 
         Raises:
             OptionError: The options do not fit the alphabet or the language model.
+
+        Warns:
+            UserWarning: The labels cannot spell most words of the language model, which are left out.
         """
         if not isinstance(alphabet, Alphabet):
             raise OptionError(f"The alphabet should be an Alphabet, such as Alphabet(labels), but is {alphabet!r}.")

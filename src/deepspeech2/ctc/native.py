@@ -44,8 +44,8 @@ class LanguageSession:
         log10, after = self._model.score(self._states[state], name)
         if not log10 <= LARGEST_LOG10:
             raise LanguageModelError(
-                f"{self._model.path}: {name!r} gets a log10 probability of {log10:g}, above 0, which is searched exactly "
-                "in ARPA files only; use the model's ARPA file, or build it anew."
+                f"{self._model.path}: {name!r} gets a log10 probability of {log10:g}, above 0, which is searched "
+                "exactly in ARPA files only; use the model's ARPA file, or build it anew."
             )
         return log10, self._numbered(after)
 
@@ -91,6 +91,7 @@ def make_decoder(
     task.columns = alphabet.columns
     task.blank = alphabet.blank
     task.delimiter = -1 if alphabet.delimiter_column is None else alphabet.delimiter_column
+    task.silent = [column in alphabet.silent_columns for column in range(alphabet.columns)]
     task.has_model = model is not None
     task.word_starts = alphabet.has_word_starts
     task.spelling = [label.replace(WORD_START, " ") if task.word_starts else label for label in alphabet.spelling]

@@ -124,7 +124,7 @@ class ReferenceDecoder:
             repeated = entry.label + probability[prefix[-1]] if prefix else -math.inf
             after[prefix] = replace(entry, blank=entry.acoustic + probability[self.alphabet.blank], label=repeated)
         for column in kept_symbols:
-            if column == self.alphabet.blank:
+            if column == self.alphabet.blank or column in self.alphabet.silent_columns:
                 continue
             for prefix, entry in beam.items():
                 counts["candidates"] += 1
