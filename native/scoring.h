@@ -35,7 +35,7 @@ struct Task {
   bool has_model = false;
   bool closed = false;
   bool word_starts = false;               // words begin at labels marked with U+2581
-  std::vector<uint8_t> silent;            // by column: labels that are never entered; empty: none
+  std::vector<int32_t> silent;            // columns of labels that are never entered
   std::vector<std::string> spelling;      // by column
   std::shared_ptr<const Lexicon> lexicon;  // unit word
   // By word of the lexicon (unit word) or by column (unit label).

@@ -49,6 +49,9 @@ void Search::restart(const Options& options, std::shared_ptr<const Weights> weig
   recombining_ = options.recombine && task_->has_model;
   if (weights->successors && weights != weights_) promises_.assign(size_t{1} << kPromiseBits, Promise{0, 0.0});
   weights_ = std::move(weights);
+  word_end_column_ = task_->unit == Unit::word ? task_->delimiter : -1;
+  bound_of_word_end_ = weights_->largest_delimiter;
+  bound_of_letter_ = task_->unit == Unit::label ? weights_->largest_factor : 1.0;
   reserve(options.beam_size);
   tally_ = {};
   trie_.restart(task_->columns, stride_ - 1, task_->unit != Unit::none);
@@ -128,6 +131,7 @@ RowFault Search::frame() {
 
 // What each prefix becomes and what is to be added; whether anything is left.
 bool Search::weigh_frame() {
+  for (const int32_t column : task_->silent) probability_[static_cast<size_t>(column)] = 0.0;  // nothing ends in one
   rescale();
   stay();
   extend();
@@ -211,7 +215,7 @@ void Search::extend() {
   extensions_.clear();
   for (int column = 0; column < task_->columns; ++column) {
     const double p = probability_[static_cast<size_t>(column)];
-    if (p > 0.0 && column != task_->blank && !is_silent(column) && p * before * bound_of(column) > threshold_) extensions_.push_back(column);
+    if (p > 0.0 && column != task_->blank && p * before * bound_of(column) > threshold_) extensions_.push_back(column);
   }
   sort_by_probability(extensions_);
   int pruned = 0;
@@ -224,13 +228,6 @@ void Search::extend() {
       pruned = candidates_;
     }
   }
-}
-
-// What the language model can multiply by at most where a column is entered.
-double Search::bound_of(int column) const {
-  if (task_->unit == Unit::none) return 1.0;
-  if (task_->unit == Unit::label) return weights_->largest_factor;
-  return column == task_->delimiter ? weights_->largest_delimiter : 1.0;
 }
 
 void Search::extend_by(int column, double bound) {

@@ -72,8 +72,8 @@ class Search {
   void rescale();
   void stay();
   void extend();
-  bool is_silent(int column) const { return !task_->silent.empty() && task_->silent[static_cast<size_t>(column)]; }
-  double bound_of(int column) const;
+  // What the language model can multiply by at most where a column is entered.
+  double bound_of(int column) const { return column == word_end_column_ ? bound_of_word_end_ : bound_of_letter_; }
   void extend_by(int column, double bound);
   void keep_useful(int column, int found);
   bool allowed(const NodeLanguage& node, int column) const;
@@ -136,6 +136,9 @@ class Search {
   std::vector<int32_t> last_, parent_, source_offset_, end_, new_end_, node_;
   std::vector<uint64_t> blocked_;
   std::vector<uint32_t> record_;
+
+  int word_end_column_ = -1;  // the delimiter where words are scored
+  double bound_of_word_end_ = 1.0, bound_of_letter_ = 1.0;
 
   // One frame's work.
   std::vector<double> probability_, uncut_, scratch_;  // uncut_: without the cut-offs, where there are any

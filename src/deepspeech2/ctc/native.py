@@ -91,7 +91,7 @@ def make_decoder(
     task.columns = alphabet.columns
     task.blank = alphabet.blank
     task.delimiter = -1 if alphabet.delimiter_column is None else alphabet.delimiter_column
-    task.silent = [column in alphabet.silent_columns for column in range(alphabet.columns)]
+    task.silent = sorted(alphabet.silent_columns)
     task.has_model = model is not None
     task.word_starts = alphabet.has_word_starts
     task.spelling = [label.replace(WORD_START, " ") if task.word_starts else label for label in alphabet.spelling]
