@@ -4,6 +4,8 @@
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/unordered_map.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
@@ -243,6 +245,7 @@ NB_MODULE(_core, m) {
       .def(nb::init<std::shared_ptr<Task>, nb::object>(), "task"_a, "language"_a.none())
       .def("set_options", &Decoder::set_options)
       .def("memory", &Decoder::memory)
+      .def("with_bonus", &Decoder::with_bonus)
       .def("decode", &decode<float>)
       .def("decode", &decode<double>)
       .def("decode_batch", &decode_batch, "matrices"_a, "threads"_a);

@@ -1,9 +1,11 @@
 // A decoder as Python holds it: a task, its weights, and searches to do it with.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
+#include <unordered_map>
 #include <vector>
 
 #include "ngram.h"
@@ -20,6 +22,13 @@ class Decoder {
         language_(std::move(language)),
         asks_python_(!language_.is_none() && !nb::isinstance<Ngram>(language_)) {}
 
+  // One with other hot words of the same lexicon: by word, what each occurrence adds. It has no options yet.
+  std::unique_ptr<Decoder> with_bonus(const std::unordered_map<uint32_t, double>& bonus) const {
+    auto task = std::make_shared<Task>(*task_);
+    std::fill(task->bonus.begin(), task->bonus.end(), 0.0);
+    for (const auto& [word, added] : bonus) task->bonus.at(word) = added;
+    return std::make_unique<Decoder>(std::move(task), language_);
+  }
   std::unique_ptr<Search> take() {
     {
       std::lock_guard<std::mutex> lock(mutex_);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +17,7 @@ from deepspeech2.ctc.language_model import LanguageModel
 from deepspeech2.ctc.native import make_decoder, set_options
 from deepspeech2.ctc.options import BeamOptions
 from deepspeech2.ctc.posteriors import Matrix, as_matrix, refuse_dead_end, refuse_overflow, refuse_row
-from deepspeech2.ctc.scoring import make_scorer
+from deepspeech2.ctc.scoring import WordScorer, make_scorer
 from deepspeech2.ctc.transcript import PackedBoundaries, Transcript
 from deepspeech2.errors import OptionError, PosteriorsError
 
@@ -69,7 +70,23 @@ class BeamDecoder:
         core = make_decoder(self.alphabet, options, self.language_model, scorer)
         set_options(core, options)
         self._core = core  # only now: other threads may be decoding
+        self._vocabulary = scorer.vocabulary() if isinstance(scorer, WordScorer) else []
         self.options = options
+
+    def _reweigh(self, options: BeamOptions) -> bool:
+        """Give other hot words their weights, if all of these and those before are words of the language model."""
+        if self.language_model is None or not self._vocabulary:
+            return False
+        places = {word: bisect_left(self._vocabulary, word) for word in options.hotwords}
+        if any(self._vocabulary[place : place + 1] != [word] for word, place in places.items()):
+            return False
+        if not all(word in self.language_model for word in (*self.options.hotwords, *options.hotwords)):
+            return False
+        core = self._core.with_bonus({place: options.hotwords[word] for word, place in places.items()})
+        set_options(core, options)
+        self._core = core
+        self.options = options
+        return True
 
     def decode(self, log_probs: Any) -> Hypotheses:
         """Decode one utterance.
@@ -135,7 +152,7 @@ class BeamDecoder:
         return BeamStream(self)
 
     def reset(self, **changes: Any) -> None:
-        """Change options. Only `lexicon`, `hotwords` and `compat` rebuild anything.
+        """Change options. Only `lexicon`, `compat` and `hotwords` unknown to the language model rebuild anything.
 
         Args:
             **changes: Fields of `BeamOptions`, e.g. alpha and beta. What is not named stays, the weights too when
@@ -149,8 +166,11 @@ class BeamDecoder:
             if name not in known:
                 raise OptionError(f"There is no option {name!r}; the options are {', '.join(known)}.")
         options = replace(self.options, **changes)
-        if any(getattr(options, name) != getattr(self.options, name) for name in BUILT_IN):
-            self._build(options)
+        changed = [name for name in BUILT_IN if getattr(options, name) != getattr(self.options, name)]
+        if changed:
+            same_lookahead = options.lookahead == self.options.lookahead
+            if not (changed == ["hotwords"] and same_lookahead and self._reweigh(options)):
+                self._build(options)
             return
         if options.lookahead != self.options.lookahead:
             make_scorer(self.alphabet, options, self.language_model)
