@@ -165,6 +165,7 @@ def test_native_equals_reference_without_a_model(
     assert (ours.tally.frames, ours.tally.created) == (theirs.tally.frames, theirs.tally.created)
 
 
+@pytest.mark.filterwarnings("ignore:.*cannot be spelled")
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), seed=SEEDS)
 def test_native_equals_reference_with_a_word_model(tmp_path: Path, data: st.DataObject, seed: int) -> None:
