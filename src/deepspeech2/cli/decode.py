@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +134,12 @@ def build_decoder(source: PosteriorsInput, search: SearchChoices, n_best: int = 
         **given, n_best=n_best, hotwords=_hotwords(search.hotword)
     )
     model = load_language_model(search.lm) if search.lm is not None else None
-    return BeamDecoder(source.alphabet, options, model)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", UserWarning)
+        decoder = BeamDecoder(source.alphabet, options, model)
+    for warning in warned:
+        print(f"ds2: warning: {' '.join(str(warning.message).split())}", file=sys.stderr)
+    return decoder
 
 
 def _hotwords(choices: tuple[str, ...]) -> dict[str, float]:
