@@ -254,6 +254,24 @@ uint32_t ArpaReader::number_states() {
   return count;
 }
 
+// What a word can have behind a state: the largest that is listed there, or the backoff and what it can have behind the
+// state's suffix, which has a lower number. A bound: the most probable behind the suffix may be listed.
+float ArpaReader::largest(uint32_t states) const {
+  std::vector<double> most(states, kMissingUnknown), backoff(states, 0.0);
+  std::vector<uint32_t> suffix(states, 0);
+  for (uint32_t i = 0; i < entries_.size(); ++i) {
+    const Entry& entry = entries_[i];
+    double& behind = most[i < ids_.size() ? 0 : states_[entry.context]];
+    behind = std::max(behind, static_cast<double>(entry.log10));
+    if (!states_[i]) continue;
+    backoff[states_[i]] = entry.backoff;
+    suffix[states_[i]] = entry.suffix == kNoEntry ? 0 : state_of(entry.suffix);
+  }
+  for (uint32_t state = 1; state < states; ++state)
+    most[state] = std::max(most[state], backoff[state] + most[suffix[state]]);
+  return static_cast<float>(*std::max_element(most.begin(), most.end()));
+}
+
 std::vector<uint8_t> ArpaReader::finish() {
   if (!rest_.empty()) {
     line(rest_);
@@ -292,6 +310,7 @@ std::vector<uint8_t> ArpaReader::finish() {
   h.end = id_or("</s>", h.unknown);
   const uint32_t start = id_or("<s>", kNoEntry);
   h.begin = start == kNoEntry ? 0 : state_of(start);
+  h.largest = largest(states);
   std::vector<uint8_t> image(lay_out(&h), 0);
   fill(image, h);
   h.checksum = ngram_checksum(image.data() + kNgramHeaderSize, h.size);

@@ -38,6 +38,7 @@ class ArpaReader {
   void insert(uint32_t entry);
   uint32_t state_of(uint32_t entry) const;
   uint32_t number_states();
+  float largest(uint32_t states) const;
   uint64_t lay_out(NgramHeader* header) const;
   void fill(std::vector<uint8_t>& image, const NgramHeader& header) const;
 

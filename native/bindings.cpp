@@ -4,6 +4,8 @@
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/unordered_map.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
@@ -82,9 +84,11 @@ class Stream {
     {
       nb::gil_scoped_release release;
       std::lock_guard<std::mutex> lock(mutex_);
-      // After a fault the search cannot go on; it keeps to the same answer.
-      if (fault_.kind == RowFault::none) fault_ = run(*search_, rows.data(), rows.shape(0), rows.shape(1));
+      // After a fault the search cannot go on; it keeps to the same answer. A row that is no distribution is found
+      // before the first step, and changes nothing.
       fault = fault_;
+      if (fault.kind == RowFault::none) fault = check(*search_, rows.data(), rows.shape(0), rows.shape(1));
+      if (fault.kind == RowFault::none) fault = fault_ = run(*search_, rows.data(), rows.shape(0), rows.shape(1));
     }
     return nb::make_tuple(static_cast<int>(fault.kind), fault.row);
   }
@@ -150,6 +154,7 @@ NB_MODULE(_core, m) {
       .def_rw("has_model", &Task::has_model)
       .def_rw("closed", &Task::closed)
       .def_rw("word_starts", &Task::word_starts)
+      .def_rw("silent", &Task::silent)
       .def_rw("spelling", &Task::spelling)
       .def_rw("model_word", &Task::model_word)
       .def_rw("known", &Task::known)
@@ -162,6 +167,7 @@ NB_MODULE(_core, m) {
       .def("number_words", [](Task& task, std::shared_ptr<const Ngram> shared, const std::vector<std::string>& words) {
         const Ngram& model = *shared;
         task.model = std::move(shared);
+        task.largest_log10 = static_cast<double>(model.largest());
         task.model_word.clear();
         task.known.clear();
         task.unigram.clear();
@@ -238,6 +244,8 @@ NB_MODULE(_core, m) {
   nb::class_<Decoder>(m, "Decoder")
       .def(nb::init<std::shared_ptr<Task>, nb::object>(), "task"_a, "language"_a.none())
       .def("set_options", &Decoder::set_options)
+      .def("memory", &Decoder::memory)
+      .def("with_bonus", &Decoder::with_bonus)
       .def("decode", &decode<float>)
       .def("decode", &decode<double>)
       .def("decode_batch", &decode_batch, "matrices"_a, "threads"_a);

@@ -29,10 +29,12 @@ double fraction(Random& random) { return std::uniform_real_distribution<double>(
     }                                                                          \
   } while (false)
 
+// Every fourth lifts words above probability 1.
 std::string arpa(Random& random, const std::vector<std::string>& words) {
+  const std::string backoff = pick(random, 0, 3) ? "-0.25" : std::to_string(100 * fraction(random));
   std::string text = "\\data\\\nngram 1=" + std::to_string(words.size() + 3) + "\nngram 2=" +
                      std::to_string(words.size()) + "\n\n\\1-grams:\n-1.2\t<s>\t-0.5\n-1\t</s>\n-2\t<unk>\n";
-  for (const auto& word : words) text += std::to_string(-3 * fraction(random)) + "\t" + word + "\t-0.25\n";
+  for (const auto& word : words) text += std::to_string(-3 * fraction(random)) + "\t" + word + "\t" + backoff + "\n";
   text += "\n\\2-grams:\n";
   for (const auto& word : words) text += "-0.5\t<s> " + word + "\n";
   return text + "\n\\end\\\n";
@@ -110,6 +112,8 @@ std::shared_ptr<Task> task(Random& random, int columns, const std::vector<std::s
   t->spelling = labels;
   t->has_model = model != nullptr;
   t->model = model;
+  if (model) t->largest_log10 = static_cast<double>(model->largest());
+  if (pick(random, 0, 4) == 0) t->silent.push_back(pick(random, 1, columns - 2));
   if (!model && pick(random, 0, 1)) return t;
   t->unit = model && pick(random, 0, 4) == 0 ? Unit::label : Unit::word;
   t->closed = model && t->unit == Unit::word && pick(random, 0, 2);
@@ -138,7 +142,7 @@ void decode(Random& random) {
   Options o;
   o.beam_size = pick(random, 1, pick(random, 0, 1) ? 12 : 150);
   o.cutoff_top_n = pick(random, 1, columns + 3);
-  o.cutoff_prob = pick(random, 0, 1) ? 1.0 : fraction(random) + 0.01;
+  o.cutoff_prob = pick(random, 0, 1) ? 1.0 : std::min(fraction(random) + 0.01, 1.0);
   o.alpha = fraction(random);
   o.beta = 3 * fraction(random) - 1.5;
   o.beam_threshold = pick(random, 0, 1) ? 600.0 : 10 * fraction(random);

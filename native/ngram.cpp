@@ -1,6 +1,7 @@
 #include "ngram.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <stdexcept>
@@ -54,7 +55,7 @@ bool Ngram::attach(const uint8_t* data, size_t size) {
                         fits(h->offsets_at, uint64_t{h->words} + 1, 4, size) && fits(h->sorted_at, h->words, 4, size) &&
                         fits(h->text_at, 0, 1, size);
   if (!sections || !h->words || !h->states || !h->slots || (h->slots & (h->slots - 1))) return false;
-  if (h->begin >= h->states || h->unknown >= h->words || h->end >= h->words) return false;
+  if (h->begin >= h->states || h->unknown >= h->words || h->end >= h->words || !std::isfinite(h->largest)) return false;
   if (h->checksum != ngram_checksum(data + kNgramHeaderSize, h->size)) return false;
   data_ = data;
   header_ = h;

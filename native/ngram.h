@@ -34,7 +34,7 @@ struct NgramHeader {
   uint64_t source_size, source_time;  // the ARPA file it was built from
   uint64_t size, checksum;            // of everything behind the header
   uint32_t words, states, begin, unknown, end;
-  uint32_t reserved;
+  float largest;   // see Ngram::largest
   uint64_t slots;  // of the hash, a power of two
   uint64_t unigrams_at, states_at, table_at, offsets_at, sorted_at, text_at;
 };
@@ -76,6 +76,8 @@ class Ngram {
   uint32_t words() const { return header_->words; }
   uint32_t states() const { return header_->states; }
   uint32_t end_word() const { return header_->end; }
+  // No word has a larger log10 probability, whatever is before it; above 0 where backoffs lift one above 1.
+  float largest() const { return header_->largest; }
   std::string_view word(uint32_t id) const;
   uint32_t find(std::string_view word) const;  // kUnknownWord if there is none
   // Writes the image; the caller renames the file into place.

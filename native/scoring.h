@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -34,6 +35,7 @@ struct Task {
   bool has_model = false;
   bool closed = false;
   bool word_starts = false;               // words begin at labels marked with U+2581
+  std::vector<int32_t> silent;            // columns of labels that are never entered
   std::vector<std::string> spelling;      // by column
   std::shared_ptr<const Lexicon> lexicon;  // unit word
   // By word of the lexicon (unit word) or by column (unit label).
@@ -41,6 +43,7 @@ struct Task {
   std::vector<uint8_t> known;
   std::vector<double> bonus;
   std::vector<double> unigram;  // log10, for look-ahead
+  double largest_log10 = 0.0;   // of any word in any context
   std::shared_ptr<const Ngram> model;  // null for one in Python
   // Made when first asked for, under the interpreter lock.
   std::shared_ptr<const Successors> successors() const {
@@ -75,10 +78,15 @@ inline double weigh(const Options& o, double log10, uint32_t words, bool known) 
   }
 }
 
-// What an entry multiplies by. What would take a prefix out of the arithmetic's range is not entered at all.
+// What an entry multiplies by. What would take a prefix below the arithmetic's range is not entered at all; what would
+// take one above it ends the search.
 constexpr double kRange = 600.0;
-inline double factor_of(double added) { return added == 0.0 ? 1.0 : added < -kRange ? 0.0 : std::exp(added); }
+inline double factor_of(double added) {
+  if (added > kRange) return std::numeric_limits<double>::infinity();
+  return added == 0.0 ? 1.0 : added < -kRange ? 0.0 : std::exp(added);
+}
 
+// Throws std::invalid_argument where a word could add more than kRange.
 std::shared_ptr<const Weights> make_weights(const Task& task, const Options& options);
 
 }  // namespace ctc

@@ -21,7 +21,8 @@ Search::Search(std::shared_ptr<const Task> task, std::unique_ptr<Language> langu
     : task_(std::move(task)), language_(std::move(language)), kernels_(kernels()) {
   const size_t columns = static_cast<size_t>(task_->columns) + kPadding;
   probability_.resize(columns);
-  symbols_.reserve(columns);
+  uncut_.resize(columns);
+  for (auto* order : {&ranking_, &extensions_}) order->reserve(columns);
 }
 
 void Search::reserve(int beam_size) {
@@ -48,6 +49,9 @@ void Search::restart(const Options& options, std::shared_ptr<const Weights> weig
   recombining_ = options.recombine && task_->has_model;
   if (weights->successors && weights != weights_) promises_.assign(size_t{1} << kPromiseBits, Promise{0, 0.0});
   weights_ = std::move(weights);
+  word_end_column_ = task_->unit == Unit::word ? task_->delimiter : -1;
+  bound_of_word_end_ = weights_->largest_delimiter;
+  bound_of_letter_ = task_->unit == Unit::label ? weights_->largest_factor : 1.0;
   reserve(options.beam_size);
   tally_ = {};
   trie_.restart(task_->columns, stride_ - 1, task_->unit != Unit::none);
@@ -79,28 +83,42 @@ void Search::restart(const Options& options, std::shared_ptr<const Weights> weig
 }
 
 template <typename Number>
-RowFault Search::step(const Number* row) {
-  const size_t columns = static_cast<size_t>(task_->columns);
+bool Search::normalised(const Number* row) {
   double sum;
   if constexpr (sizeof(Number) == 4)
     sum = kernels_.exp_float(row, task_->columns, probability_.data());
   else
     sum = kernels_.exp_double(row, task_->columns, probability_.data());
-  probability_[columns] = 0.0;  // the root's last label
-  if (!(std::fabs(sum - 1.0) <= kSumTolerance)) return RowFault::not_normalised;
+  return std::fabs(sum - 1.0) <= kSumTolerance;
+}
+
+template <typename Number>
+RowFault Search::step(const Number* row) {
+  if (!normalised(row)) return RowFault::not_normalised;
+  probability_[static_cast<size_t>(task_->columns)] = 0.0;  // the root's last label
   return frame();
 }
 
+template bool Search::normalised(const float*);
+template bool Search::normalised(const double*);
 template RowFault Search::step(const float*);
 template RowFault Search::step(const double*);
 
 RowFault Search::frame() {
-  if (options_.cutoff_prob < 1.0 || options_.cutoff_top_n < task_->columns) apply_cutoffs();
-  rescale();
-  stay();
-  extend();
-  choose();
-  if (!(largest_ > 0.0)) return RowFault::no_prefix_left;
+  const bool cut = options_.cutoff_prob < 1.0 || options_.cutoff_top_n < task_->columns;
+  const double largest = largest_;
+  const int64_t shift = shift_;
+  if (cut) apply_cutoffs();
+  bool left = weigh_frame();
+  if (cut && !left) {
+    // What the cut-offs kept, the lexicon forbids: once more with every symbol. Nothing of the beam has changed yet.
+    probability_.swap(uncut_);
+    largest_ = largest;
+    shift_ = shift;
+    left = weigh_frame();
+  }
+  if (!left) return RowFault::no_prefix_left;
+  if (std::isinf(largest_)) return RowFault::out_of_range;
   create();
   reenter();
   replace_losers();
@@ -111,29 +129,43 @@ RowFault Search::frame() {
   return RowFault::none;
 }
 
-// Columns that the cut-offs leave out get probability 0, the blank and repeated labels included.
+// What each prefix becomes and what is to be added; whether anything is left.
+bool Search::weigh_frame() {
+  for (const int32_t column : task_->silent) probability_[static_cast<size_t>(column)] = 0.0;  // nothing ends in one
+  rescale();
+  stay();
+  extend();
+  choose();
+  return count_ - losers_count_ + candidates_ > 0 && largest_ > 0.0;
+}
+
+// Columns that the cut-offs leave out get probability 0, the blank and repeated labels included; `uncut_` keeps all.
 void Search::apply_cutoffs() {
   const int columns = task_->columns, wanted = std::min(options_.cutoff_top_n, columns);
   double least = -1.0;
   if (wanted < columns) least = kernels_.select(probability_.data(), columns, wanted, scratch_.data());
-  symbols_.clear();
+  ranking_.clear();
   for (int column = 0; column < columns; ++column)
-    if (probability_[static_cast<size_t>(column)] >= least) symbols_.push_back(column);
-  const auto by_probability = [this](int32_t a, int32_t b) {
-    const double x = probability_[static_cast<size_t>(a)], y = probability_[static_cast<size_t>(b)];
-    return x != y ? x > y : a < b;
-  };
-  std::sort(symbols_.begin(), symbols_.end(), by_probability);
+    if (probability_[static_cast<size_t>(column)] >= least) ranking_.push_back(column);
+  sort_by_probability(ranking_);
+  probability_.swap(uncut_);
+  std::fill(probability_.begin(), probability_.end(), 0.0);
   size_t kept = 0;
   double total = 0.0;
-  while (kept < symbols_.size() && kept < static_cast<size_t>(wanted)) {
-    total += probability_[static_cast<size_t>(symbols_[kept++])];
+  while (kept < ranking_.size() && kept < static_cast<size_t>(wanted)) {
+    const size_t column = static_cast<size_t>(ranking_[kept++]);
+    probability_[column] = uncut_[column];
+    total += uncut_[column];
     if (options_.cutoff_prob < 1.0 && total >= options_.cutoff_prob - kCutoffSlack) break;
   }
-  ranked_.assign(static_cast<size_t>(columns), 0.0);
-  for (size_t i = 0; i < kept; ++i)
-    ranked_[static_cast<size_t>(symbols_[i])] = probability_[static_cast<size_t>(symbols_[i])];
-  std::copy(ranked_.begin(), ranked_.end(), probability_.begin());
+}
+
+// The most probable first, equal ones by column.
+void Search::sort_by_probability(std::vector<int32_t>& columns) const {
+  std::sort(columns.begin(), columns.end(), [this](int32_t a, int32_t b) {
+    const double x = probability_[static_cast<size_t>(a)], y = probability_[static_cast<size_t>(b)];
+    return x != y ? x > y : a < b;
+  });
 }
 
 // Powers of two are exact, so following the beam down costs no accuracy.
@@ -180,21 +212,15 @@ void Search::extend() {
   const double reach = std::exp(-options_.beam_threshold);
   // A candidate must beat the worst of a full beam and come within reach of the best; both only grow from here.
   threshold_ = std::max(count_ >= options_.beam_size ? smallest : 0.0, largest * reach * (1 - 1e-12));
-  const double delimiter = weights_->largest_delimiter;
-  const double bound_of_letters = task_->unit == Unit::label ? weights_->largest_factor : 1.0;
-  symbols_.clear();
+  extensions_.clear();
   for (int column = 0; column < task_->columns; ++column) {
     const double p = probability_[static_cast<size_t>(column)];
-    const double bound = column == task_->delimiter && task_->unit == Unit::word ? delimiter : bound_of_letters;
-    if (p > 0.0 && column != task_->blank && p * before * bound > threshold_) symbols_.push_back(column);
+    if (p > 0.0 && column != task_->blank && p * before * bound_of(column) > threshold_) extensions_.push_back(column);
   }
-  std::sort(symbols_.begin(), symbols_.end(), [this](int32_t a, int32_t b) {
-    const double x = probability_[static_cast<size_t>(a)], y = probability_[static_cast<size_t>(b)];
-    return x != y ? x > y : a < b;
-  });
+  sort_by_probability(extensions_);
   int pruned = 0;
-  for (const int32_t column : symbols_) {
-    const double bound = column == task_->delimiter && task_->unit == Unit::word ? delimiter : bound_of_letters;
+  for (const int32_t column : extensions_) {
+    const double bound = bound_of(column);
     if (!(probability_[static_cast<size_t>(column)] * before * bound > threshold_)) continue;
     extend_by(column, bound);
     if (candidates_ - pruned > slack(options_.beam_size)) {

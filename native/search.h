@@ -30,7 +30,7 @@ struct Tally {
   int64_t frames = 0, candidates = 0, merges = 0, created = 0, lookups = 0;
 };
 
-enum class RowFault { none, not_normalised, no_prefix_left };
+enum class RowFault { none, not_normalised, no_prefix_left, out_of_range };
 
 // One utterance at a time; `restart` makes it ready for the next and keeps the memory.
 class Search {
@@ -41,11 +41,16 @@ class Search {
   // One frame of columns() log-probabilities. After a fault the search must be restarted.
   template <typename Number>
   RowFault step(const Number* row);
+  // Whether a row is a distribution; changes nothing that lasts.
+  template <typename Number>
+  bool normalised(const Number* row);
   // The hypotheses, best first.
   std::vector<Result> finish();
   // The same if the audio ended here, and the tally there would be; the search and its own tally go on as they were.
   std::vector<Result> peek(Tally* tally);
   const Tally& tally() const { return tally_; }
+  // The largest beam there was so far.
+  int beam_size() const { return capacity_; }
   // Bytes held, for tests of bounded memory.
   size_t memory() const;
 
@@ -61,10 +66,14 @@ class Search {
   static constexpr int32_t kFree = -2, kGone = -1;
 
   RowFault frame();
+  bool weigh_frame();
   void apply_cutoffs();
+  void sort_by_probability(std::vector<int32_t>& columns) const;
   void rescale();
   void stay();
   void extend();
+  // What the language model can multiply by at most where a column is entered.
+  double bound_of(int column) const { return column == word_end_column_ ? bound_of_word_end_ : bound_of_letter_; }
   void extend_by(int column, double bound);
   void keep_useful(int column, int found);
   bool allowed(const NodeLanguage& node, int column) const;
@@ -128,10 +137,18 @@ class Search {
   std::vector<uint64_t> blocked_;
   std::vector<uint32_t> record_;
 
+  int word_end_column_ = -1;  // the delimiter where words are scored
+  double bound_of_word_end_ = 1.0, bound_of_letter_ = 1.0;
+
   // One frame's work.
-  std::vector<double> probability_, scratch_, ranked_;
-  std::vector<int32_t> symbols_, entered_, losers_;
+  std::vector<double> probability_, uncut_, scratch_;  // uncut_: without the cut-offs, where there are any
+  std::vector<int32_t> ranking_, extensions_;          // columns: as the cut-offs count them, as prefixes are extended
+  std::vector<int32_t> entered_, losers_;
   int entered_count_ = 0, candidates_ = 0, losers_count_ = 0;
+  // Two bars. `threshold_`, while candidates are made: one must be above it to be added; it begins at the worst of a
+  // full beam or the reach of the best, and each prune raises it to the least that has a place (`least` in there).
+  // `least_`, once all are made: everything in the new beam is at or above it; the larger of the last threshold, where
+  // the beam is full, and the floor that the best of all sets.
   double threshold_ = 0, least_ = 0;
   std::vector<int32_t> candidate_slot_, candidate_column_;
   std::vector<Newcomer> newcomers_;

@@ -31,9 +31,11 @@ from deepspeech2.speech.options import ENGLISH_LABELS
 from deepspeech2.speech.pretrained import PRETRAINED
 from deepspeech2.speech.recipe import read_recipe
 from deepspeech2.speech.scoring import error_rates
-from deepspeech2.speech.training import STATE_FILE, EpochReport, Trainer
+from deepspeech2.speech.training import Trainer
+from deepspeech2.speech.training_folder import Standing, refuse_overwriting, standing_of
 from deepspeech2.speech.training_log import TrainingLog
 from deepspeech2.speech.training_options import TrainingOptions
+from deepspeech2.speech.training_reports import EpochReport
 from recipes.baseline.network import Baseline, BaselineRecognizer, UtteranceNormalizer, build_baseline, load_baseline
 
 HERE = Path(__file__).parent
@@ -43,6 +45,8 @@ SETS = ("dev", "test", "test_other", "test_nonnative")
 def set_up(arguments: argparse.Namespace) -> Trainer:
     """The trainer, gone back to where it stood if there is a state."""
     data, output = arguments.data, arguments.output
+    standing = standing_of(output)
+    refuse_overwriting(output, standing, resume=True)
     model, training = plan(arguments)
     usable = {}
     for name in ("train", "dev"):
@@ -57,7 +61,7 @@ def set_up(arguments: argparse.Namespace) -> Trainer:
         normalizer = UtteranceNormalizer(model.options.features)
         loaders.append(BatchLoader(utterances, ENGLISH_LABELS, normalizer, None, cache, training.seed))
     trainer = Trainer(model, *loaders, training, output)
-    if (output / STATE_FILE).exists():
+    if standing is Standing.SAVED:
         trainer.resume()
         print(f"resuming after update {trainer.state.step}", flush=True)
     return trainer

@@ -26,8 +26,9 @@ from deepspeech2.speech.data.manifest import Utterance, read_manifest, total_sec
 from deepspeech2.speech.evaluation import Evaluation, evaluate_manifest
 from deepspeech2.speech.recipe import Recipe, read_recipe
 from deepspeech2.speech.recognizer import Recognizer
-from deepspeech2.speech.training import STATE_FILE, EpochReport
+from deepspeech2.speech.training_folder import Standing, refuse_overwriting, standing_of
 from deepspeech2.speech.training_log import TrainingLog
+from deepspeech2.speech.training_reports import EpochReport
 from deepspeech2.speech.training_setup import TrainingData, set_up_training
 
 HERE = Path(__file__).parent
@@ -98,13 +99,15 @@ def measure(sets: Sets, output: Path) -> dict[str, dict[str, Evaluation]]:
 
 def train(sets: Sets, recipe: Recipe, output: Path) -> tuple[int, float]:
     """Train on the first set, judging epochs by the second; returns updates and seconds."""
+    standing = standing_of(output)
+    refuse_overwriting(output, standing, resume=True)
     names = ("train", "dev")
     for name, utterances in zip(names, sets.values(), strict=False):
         write_manifest(output / f"{name}.jsonl", utterances)
     data = TrainingData(*(output / f"{name}.jsonl" for name in names))
     trainer, report, _ = set_up_training(data, recipe, output)
     print(report.summary(), flush=True)
-    if (output / STATE_FILE).exists():
+    if standing is Standing.SAVED:
         trainer.resume()
     log = TrainingLog(output, state=trainer.state)
 

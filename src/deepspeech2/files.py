@@ -83,6 +83,25 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise OptionError(f"{path}: cannot be written: {error.strerror}") from error
 
 
+@contextmanager
+def naming_unwritten(path: str | os.PathLike[str], hint: str = "") -> Iterator[None]:
+    """Name the file that a block could not write, such as on a full disk.
+
+    Args:
+        path: The file.
+        hint: What to do about it; the end of the message.
+
+    Raises:
+        OptionError: It could not be written.
+    """
+    try:
+        yield
+    except OptionError as error:
+        raise OptionError(f"{error}{hint}") from error
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be written: {error.strerror or error}{hint}") from error
+
+
 def refuse_same(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]) -> None:
     """Refuse to write over what is read.
 

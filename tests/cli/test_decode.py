@@ -134,7 +134,7 @@ def test_output_that_cannot_be_written_is_one_line(capsys, several: Path, tmp_pa
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (
         2,
-        "ds2: error: Standard output cannot be written: No space left on device.\n",
+        "ds2: error: standard output: cannot be written: No space left on device\n",
     )
 
 
@@ -235,3 +235,34 @@ def test_what_is_read_is_not_written_over(capsys, several: Path, tmp_path: Path,
     assert f"link: is read ({tmp_path / read}), and would be written over" in err
     assert err.count("\n") == 1
     assert (tmp_path / read).read_bytes() == before
+
+
+def small_model(path: Path, words: str) -> Path:
+    unigrams = "".join(f"-1\t{word}\n" for word in words.split())
+    count = 3 + len(words.split())
+    path.write_text(f"\\data\\\nngram 1={count}\n\n\\1-grams:\n-99\t<s>\n-1\t</s>\n-2\t<unk>\n{unigrams}\n\\end\\\n")
+    return path
+
+
+def test_a_cutoff_that_keeps_only_what_the_lexicon_forbids_loses_no_utterance(capsys, tmp_path: Path) -> None:
+    # "x" all but certain in the second place, where only "e" makes a word: that frame is decoded whole.
+    model = small_model(tmp_path / "lm.arpa", "hello there")
+    log_probs = spoken("hello")
+    log_probs[2] = np.log(1e-3 / 28)
+    log_probs[2, LABELS.index("x")], log_probs[2, LABELS.index("e")] = np.log(0.989), np.log(0.01)
+    np.save(tmp_path / "one.npy", log_probs - np.logaddexp.reduce(log_probs, axis=1, keepdims=True))
+    found = run(capsys, tmp_path / "one.npy", "--lm", model, "--cutoff-prob", 0.9, "--beam-size", 8)
+    assert found == (0, "hello\n", "")
+
+
+def test_a_model_in_the_other_case_is_named(capsys, several: Path, tmp_path: Path) -> None:
+    model = small_model(tmp_path / "upper.arpa", "HELLO THERE")
+    status, out, err = run(capsys, several, "--lm", model, "--beam-size", 8)
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "upper.arpa: none of the 2 words" in err
+    assert "'HELLO' cannot but would in the other case" in err
+    mostly = small_model(tmp_path / "mostly.arpa", "HELLO THERE hello")
+    status, out, err = run(capsys, several, "--lm", mostly, "--beam-size", 8)
+    assert (status, out.count("\n"), err.count("\n")) == (0, 2, 1)
+    assert err.startswith(f"ds2: warning: {mostly}: 2 of the 3 words")

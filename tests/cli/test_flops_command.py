@@ -217,6 +217,13 @@ def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], arguments: li
         assert word in message
 
 
+def test_the_shapes_of_a_report_are_of_what_the_model_took(capsys: pytest.CaptureFixture[str]) -> None:
+    document = json.loads(run(capsys, "torch.nn:Conv1d(161,4,5)", "--seconds", 2, "--format", "json"))
+    # 199 windows of 20 ms each 10 ms; five taps fit 195 times.
+    assert document["input"] == {"seconds": 2.0, "frames": 199, "batch": 1, "shapes": [[1, 161, 199]]}
+    assert document["total"]["macs"] == 4 * 161 * 5 * 195
+
+
 def test_a_model_that_needs_other_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program = torch.export.export(torch.nn.Linear(40, 4), (torch.zeros(2, 40),))
     torch.export.save(program, tmp_path / "linear.pt2")
@@ -253,6 +260,10 @@ def test_help_needs_no_torch() -> None:
     [
         (["default", "--label-length", "5"], ["add --training"]),
         (["default", "--optimiser", "sgd"], ["add --training"]),
+        (
+            ["torch.nn:Linear(4,4)", "--shape", "1,4", "--training", "--label-length", "9"],
+            ["--label-length", "without a loss", "torch.nn:Linear"],
+        ),
         (["default", "--formula", "text", "--training"], ["--formula"]),
         (["default", "--formula", "text", "--depth", "1"], ["--formula"]),
         (["default", "--batch", "7", "--shape", "2,3"], ["--batch"]),

@@ -386,7 +386,7 @@ def test_what_the_system_refuses_is_one_line(
 
     monkeypatch.setattr(sys, "stdout", Full())
     assert run("transcribe", CLIP, "--model", checkpoint, "--decoder", "greedy") == 2
-    assert capsys.readouterr().err == "ds2: error: No space left on device.\n"
+    assert capsys.readouterr().err == ("ds2: error: standard output: cannot be written: No space left on device\n")
 
 
 def test_evaluate_takes_a_duration_of_zero_for_the_whole_file(

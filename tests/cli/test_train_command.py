@@ -17,8 +17,10 @@ import torch
 from safetensors.torch import load_file
 
 from deepspeech2.cli.main import main
+from deepspeech2.speech import training
 from deepspeech2.speech.checkpoints import load_model
 from deepspeech2.speech.options import ENGLISH_LABELS
+from deepspeech2.speech.scoring import error_rates
 
 RECIPE = """
 [network]
@@ -145,12 +147,18 @@ def test_processes_with_disks_of_their_own_go_on_together(
 
 
 def test_what_a_training_came_to_is_said(
-    tmp_path: Path, recipe: Path, write_tones: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    recipe: Path,
+    write_tones: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    recipe.write_text(RECIPE.replace("epochs = 2", "epochs = 9\npatience = 1").replace("peak = 0.01", "peak = 1e-9"))
+    recipe.write_text(RECIPE.replace("epochs = 2", "epochs = 9\npatience = 1"))
+    alike = error_rates(["ab cd"], ["d"])
+    monkeypatch.setattr(training, "evaluate_greedy", lambda *_: (1.0, *alike))
     words = command(tmp_path / "run", write_tones(["ab cd", "dad cab"]), recipe)[1:]
     for more, said in (
-        ((), "ended early: dev WER has not improved for 1 epoch\n"),
+        ((), "ended early: the last epoch is not better than the best before\n"),
         (("--resume",), "already complete: "),
     ):
         main([*words, *more])
@@ -169,6 +177,64 @@ def test_a_folder_in_use_is_not_overwritten(tmp_path: Path, recipe: Path, write_
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert "--resume" in result.stderr
+
+
+def test_a_training_without_its_state_is_not_overwritten(
+    tmp_path: Path, recipe: Path, write_tones: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    words = command(folder, write_tones(["ab cd", "dad cab"]), recipe)[1:]
+    main(words)
+    (folder / "training-state.safetensors").unlink()
+    capsys.readouterr()
+    whole = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert "epoch-002.safetensors" in whole
+
+    def refused(*more: str) -> str:
+        before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        with pytest.raises(SystemExit) as stopped:
+            main([*words, "--epochs", "1", *more])
+        assert stopped.value.code == 2
+        assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        return said
+
+    lost = "not its training-state.safetensors"
+    assert lost in refused()
+    assert lost in refused("--resume")
+    # Whatever is left of it: a later epoch, the log with its epochs, a model without a log.
+    for kept in ("epoch-002.safetensors", "log.jsonl", "latest.safetensors", "best.safetensors", "average.safetensors"):
+        for name in whole:
+            (folder / name).unlink(missing_ok=True)
+        (folder / kept).write_bytes(whole[kept])
+        assert lost in refused()
+        assert lost in refused("--resume")
+
+
+@pytest.mark.parametrize("models", [(), ("epoch-001", "latest", "best")])
+def test_a_training_killed_before_its_first_state_begins_anew(
+    tmp_path: Path,
+    recipe: Path,
+    write_tones: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    models: tuple[str, ...],
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "log.jsonl").write_text('{"step": 1, "epoch": 0, "position": 1, "loss": 9.0}\n{"step": 2, "ep')
+    for name in models:
+        (folder / f"{name}.safetensors").write_bytes(b"of before")
+    words = [*command(folder, write_tones(["ab cd", "dad cab"]), recipe)[1:], "--epochs", "1"]
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+    assert "ended before its first state; add --resume" in capsys.readouterr().err
+    main([*words, "--resume"])
+    assert "begins anew" in capsys.readouterr().err
+    assert all(record["loss"] != 9.0 for record in log_records(folder))
+    assert [record["step"] for record in log_records(folder) if "kind" not in record] == [1]
+    assert (folder / "latest.safetensors").read_bytes() != b"of before"
 
 
 def test_training_goes_on_from_the_model_of_the_package(

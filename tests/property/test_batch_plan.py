@@ -76,5 +76,5 @@ def test_later_epochs_differ() -> None:
 
 @pytest.mark.parametrize("bad", [{"batch_seconds": 0}, {"batch_utterances": 0}, {"length_jitter": 1.0}])
 def test_impossible_options_are_refused(bad: dict[str, float]) -> None:
-    with pytest.raises(OptionError, match="expected batch_seconds"):
+    with pytest.raises(OptionError, match=f"batching: expected {next(iter(bad))} as a"):
         BatchingOptions(**bad)  # type: ignore[arg-type]

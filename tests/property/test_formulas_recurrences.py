@@ -1,5 +1,6 @@
 """Recurrences: each formula equals the steps it names, run on counting scalars, and the steps are the right ones."""
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepspeech2.flops.formulas import recurrences
 from deepspeech2.flops.formulas.recurrences import (
     cell_input_gradient,
     cell_state_gradient,
@@ -16,6 +18,7 @@ from deepspeech2.flops.formulas.recurrences import (
     clipped_recurrence_gradient,
     gated_recurrence,
     gated_recurrence_gradient,
+    needed_cell_gradient,
     recurrent_product,
     torch_cell,
     torch_cell_gradient,
@@ -442,3 +445,14 @@ def test_torch_cells_and_their_gradients(
             grad,
         )
         same_count(formula + saved * -1, counted)
+    # And without any two of them, or all.
+    sizes_of = recurrences.Cell(kind, batch * steps, inputs, size, bias, projection)
+    for needed in itertools.product([False, True], repeat=3):
+        asked = dict(zip(less, needed, strict=True))
+        counted, _ = scalar_run(
+            lambda scalars, grad, asked=asked: loop_cell_gradient(
+                scalars, grad, cell=cell_of(scalars), kept=kept, **asked
+            ),
+            grad,
+        )
+        same_count(needed_cell_gradient(sizes_of, batch, needed), counted)

@@ -1,6 +1,7 @@
 """Reading audio: formats, channels, rates, parts; and one line for everything that is no usable audio."""
 
 import io
+import math
 
 import numpy as np
 import pytest
@@ -120,7 +121,14 @@ def test_missing_files_and_folders(tmp_path) -> None:
         load_audio(tmp_path)
 
 
-@pytest.mark.parametrize("options", [{"sample_rate": 0}, {"offset_seconds": -1.0}, {"duration_seconds": 0.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sample_rate": 0},
+        *({"offset_seconds": value} for value in (-1.0, math.inf, math.nan, 1e308)),
+        *({"duration_seconds": value} for value in (0.0, math.inf, math.nan, 1e308)),
+    ],
+)
 def test_impossible_requests(tmp_path, options) -> None:
     with pytest.raises(AudioError, match="expected a positive"):
         load_audio(write(tmp_path / "a.wav", tone()), **options)

@@ -198,6 +198,9 @@ def test_safetensors_of_another_program(tmp_path) -> None:
     path = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(2)}, path)
     refused(path, path.read_bytes(), "of another program")
+    nested = '{"labels":' + "[" * 100_000 + "]" * 100_000 + "}"
+    save_file({"weight": torch.zeros(2)}, path, {"deepspeech2": nested})
+    refused(path, path.read_bytes(), "its configuration is damaged")
 
 
 def link(kind):
@@ -281,3 +284,16 @@ def test_gzip_bombs_take_bounded_memory(tmp_path, bomb) -> None:
 )
 def test_hostile_fluid_files(tmp_path, content, message) -> None:
     refused(tmp_path / "params.pdparams", content(fluid_records()), message)
+
+
+def test_impossible_paths_are_refused_by_name(tmp_path) -> None:
+    long = "x" * 5000
+    save_model(build_model(TINY, seed=0), tmp_path / "x")
+    with pytest.raises(CheckpointError, match="x: no such file; expected a checkpoint"):
+        load_model(long)
+    with pytest.raises(CheckpointError, match=r"x: expected an \.npz"):
+        load_model(tmp_path / "x", normalizer=long)
+    with pytest.raises(CheckpointError, match="x: cannot be written"):
+        save_model(build_model(TINY, seed=0), long)
+    with pytest.raises(CheckpointError, match="found one on the meta device"):
+        save_model(build_model(TINY, device="meta"), tmp_path / "y")

@@ -183,10 +183,14 @@ def test_a_folder_that_is_not_utf_8_is_named(tmp_path: Path, clip: Path, capsys:
     lines = [{"audio_filepath": "0.wav", "text": "a cab"}, {"audio_filepath": str(clip), "text": "bad"}]
     (folder / "m.jsonl").write_text("\n".join(map(json.dumps, lines)))
     command(folder / "m.jsonl", tmp_path / "out")
-    assert "0.wav: cannot be read as audio" in capsys.readouterr().out
+    assert "caf\\xe9/0.wav: the name is not UTF-8, as manifests have to be" in capsys.readouterr().out
     assert [item.text for item in read_manifest(tmp_path / "out/manifest.jsonl")] == ["bad"]
     (left_out,) = map(json.loads, (tmp_path / "out/left_out.jsonl").read_text().splitlines())
     assert left_out["audio_filepath"] == str(folder / "0.wav")
+
+    command(folder / "m.jsonl", folder)  # from here on, its path is UTF-8
+    records = map(json.loads, (folder / "manifest.jsonl").read_text().splitlines())
+    assert [(item["audio_filepath"], item["text"]) for item in records] == [("0.wav", "a cab"), (str(clip), "bad")]
 
     with pytest.raises(ManifestError, match=r"cannot name .*caf\\xe9/0\.wav, which is not UTF-8") as caught:
         write_manifest(tmp_path / "m.jsonl", read_manifest(folder / "m.jsonl"))

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepspeech2.ctc import Alphabet
+from ctc_cases import texts_by_enumeration
+from deepspeech2.ctc import Alphabet, BeamDecoder, BeamOptions, GreedyDecoder, ReferenceDecoder
 from deepspeech2.errors import VocabularyError
 
 
@@ -45,11 +46,33 @@ def test_json_vocabularies(tmp_path: Path) -> None:
     path.write_text(json.dumps({"<pad>": 0, "b": 2, "|": 1, "a": 3}))
     assert Alphabet.from_file(path) == Alphabet(["|", "b", "a"], blank=0, delimiter="|")
     path.write_text(json.dumps({"a": 0, "[UNK]": 1, "[PAD]": 2, "|": 3}))  # the blank in the middle
-    assert Alphabet.from_file(path) == Alphabet(["a", "[UNK]", "|"], blank=2, delimiter="|")
+    assert Alphabet.from_file(path) == Alphabet(["a", "[UNK]", "|"], blank=2, delimiter="|", silent=["[UNK]"])
     path.write_text(json.dumps(["a", " ", "b"]))
     assert Alphabet.from_json(path) == Alphabet(["a", " ", "b"])
     path.write_text(json.dumps(["a", "*", "b"]))
     assert Alphabet.from_json(path, blank="*").blank == 1
+
+
+def test_markers_of_wav2vec2_vocabularies_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "vocab.json"
+    path.write_text(json.dumps({"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "|": 4, "E": 5, "T": 6}))
+    alphabet = Alphabet.from_json(path)
+    assert alphabet.text([5, 3, 1, 6]) == "ET"
+    assert alphabet.columns == 7
+    # The best path is E <unk> T; without it E, then the blank or T.
+    rows = np.full((3, 7), 0.01)
+    rows[0, 5], rows[1, 3], rows[1, 0], rows[2, 6] = 0.94, 0.85, 0.10, 0.94
+    log_probs = np.log(rows / rows.sum(axis=1, keepdims=True))
+    found = GreedyDecoder(alphabet).decode(log_probs)
+    assert (found.text, [c.text for c in found.characters]) == ("ET", ["E", "T"])
+    for decoder in (BeamDecoder, ReferenceDecoder):
+        hypotheses = decoder(alphabet, BeamOptions(beam_size=50, n_best=50)).decode(log_probs)
+        assert len({h.text for h in hypotheses}) == len(hypotheses)  # no two that differ in a marker only
+        columns = [alphabet.blank, 4, 5, 6]
+        sums = texts_by_enumeration(log_probs[:, columns], 0)
+        best = max(sums, key=sums.get)
+        assert hypotheses[0].text == "".join({1: " ", 2: "E", 3: "T"}[c] for c in best) == "ET"
+        assert hypotheses[0].score == pytest.approx(sums[best], abs=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,10 @@ from deepspeech2.ctc import (
     Character,
     GreedyDecoder,
     ReferenceDecoder,
+    beam,
     load_language_model,
 )
+from deepspeech2.ctc.native import make_decoder
 from deepspeech2.errors import OptionError, PosteriorsError
 
 WORDS = Path(__file__).parents[1] / "data" / "ctc" / "words.arpa"
@@ -117,11 +119,23 @@ def test_a_refused_piece_leaves_the_stream_as_it_was() -> None:
     stream = ours.stream()
     stream.push(log_probs[:10])
     spoiled = log_probs[10:].copy()
-    spoiled[3, 2] = np.nan
+    spoiled[3, 2] = np.nan  # behind rows that are good
     with pytest.raises(PosteriorsError, match="row 13 "):
         stream.push(spoiled)
     stream.push(log_probs[10:])
     assert stream.finish() == ours.decode(log_probs)
+
+
+def test_a_large_beam_is_let_go_when_it_shrinks() -> None:
+    ours, small = decoder(beam_size=20_000), decoder(beam_size=10)
+    log_probs = posteriors(30)
+    ours.decode(log_probs)
+    small.decode(log_probs)
+    assert ours._core.memory() > 20 * small._core.memory()
+    ours.reset(beam_size=10)
+    assert ours._core.memory() == 0
+    assert ours.decode(log_probs) == small.decode(log_probs)
+    assert ours._core.memory() == small._core.memory()
 
 
 def test_memory_of_a_stream_is_bounded() -> None:
@@ -165,6 +179,27 @@ def test_reset_changes_weights_as_a_new_decoder_would() -> None:
     with pytest.raises(OptionError, match="lookahead needs a closed vocabulary"):
         ours.reset(lookahead=True)
     assert ours.decode(log_probs) == fresh.decode(log_probs)
+
+
+def test_hot_words_the_model_knows_are_changed_without_building_the_lexicon_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built = []
+    monkeypatch.setattr(beam, "make_decoder", lambda *arguments: built.append(1) or make_decoder(*arguments))
+    log_probs = posteriors(60)
+    for options in ({}, {"lookahead": True}, {"lexicon": False}):
+        ours = decoder(**options)
+        for hotwords, builds in (
+            ({"sea": 5.0}, 0),
+            ({"sea": 1.0, "seat": 6.0}, 0),
+            ({}, 0),
+            ({"ten": 5.0, "hats": 4.0}, 1),  # no word of the model
+            ({"ten": 5.0}, 1),  # which the lexicon must lose again
+        ):
+            built.clear()
+            ours.reset(hotwords=hotwords)
+            assert len(built) == builds
+            assert ours.decode(log_probs) == decoder(**options, hotwords=hotwords).decode(log_probs)
 
 
 def test_a_decoder_pickles_with_its_model() -> None:

@@ -1,16 +1,18 @@
 """Language models: equal to KenLM, cached safely, and refused by name when they are damaged."""
 
 import gzip
+import math
 import os
 import pickle
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ctc_cases import ArpaOracle, random_posteriors, write_arpa
-from deepspeech2.ctc import Alphabet, BeamDecoder, BeamOptions, load_language_model
+from deepspeech2.ctc import Alphabet, BeamDecoder, BeamOptions, ReferenceDecoder, load_language_model
 from deepspeech2.ctc.kenlm_model import KenlmModel
 from deepspeech2.ctc.ngram_model import NgramModel, cache_path
 from deepspeech2.errors import LanguageModelError, OptionError
@@ -298,3 +300,150 @@ def test_a_pickled_model_is_found_from_another_folder(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert pickle.loads(packed).words() == ("a",)
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_model_the_labels_cannot_spell_is_refused_with_a_word_and_a_hint(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    upper = load_language_model(write_arpa(tmp_path / "upper.arpa", ["THE", "CAT", "SAT"], 2, rng))
+    for decoder in (BeamDecoder, ReferenceDecoder):
+        with pytest.raises(OptionError, match=r"upper\.arpa: none of the 3 words .*'(THE|CAT|SAT)' .*other case"):
+            decoder(Alphabet("acehst "), BeamOptions(), upper)
+    digits = load_language_model(write_arpa(tmp_path / "digits.arpa", ["10", "20"], 1, rng))
+    with pytest.raises(OptionError, match="none of the 2 words") as caught:
+        BeamDecoder(Alphabet("acehst "), BeamOptions(), digits)
+    assert "case" not in str(caught.value)
+
+
+def test_where_most_words_cannot_be_spelled_a_warning_counts_them(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    mixed = load_language_model(write_arpa(tmp_path / "mixed.arpa", ["THE", "CAT", "sat"], 2, rng))
+    with pytest.warns(UserWarning, match=r"2 of the 3 words .*'(THE|CAT)', which cannot but would in the other case"):
+        BeamDecoder(Alphabet("acehst "), BeamOptions(), mixed)
+    half = load_language_model(write_arpa(tmp_path / "half.arpa", ["CAT", "sat"], 2, rng))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        BeamDecoder(Alphabet("acehst "), BeamOptions(), half)
+
+
+def lifted(path: Path, backoff: float) -> Path:
+    """A model whose backoffs multiply words by 10^backoff."""
+    path.write_text(
+        "\\data\\\nngram 1=6\nngram 2=2\n\n\\1-grams:\n"
+        f"-99\t<s>\t{backoff}\n-1\t</s>\n-2\t<unk>\n-1\ta\t{backoff}\n-1\tab\t{backoff}\n-1.5\tba\n\n"
+        "\\2-grams:\n-0.5\t<s> a\n-0.5\ta ab\n\n\\end\\\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize("backoff", [1.2, 3.0, 140.0])
+@pytest.mark.parametrize("lookahead", [False, True])
+def test_words_lifted_above_probability_1_are_scored_by_the_textbook(
+    tmp_path: Path, backoff: float, lookahead: bool
+) -> None:
+    path = lifted(tmp_path / "lifted.arpa", backoff)
+    oracle = ArpaOracle(path)
+    options = BeamOptions(beam_size=8, n_best=8, alpha=1.0, beta=0.0, lookahead=lookahead)
+    model = load_language_model(path)
+    for seed in range(20):
+        log_probs = random_posteriors(np.random.default_rng(seed), 12, 4, 2.0)
+        found = BeamDecoder(Alphabet("ab "), options, model).decode(log_probs)
+        expected = ReferenceDecoder(Alphabet("ab "), options, model).decode(log_probs)
+        assert [h.text for h in found] == [h.text for h in expected]
+        for hypothesis in found:
+            words = ["<s>", *hypothesis.text.split()]
+            log10 = sum(oracle.score(tuple(words[:i]), words[i]) for i in range(1, len(words)))
+            assert hypothesis.language_model_score == pytest.approx(math.log(10) * log10, rel=1e-6, abs=1e-5)
+
+
+def test_weights_that_lift_a_word_out_of_range_are_refused(tmp_path: Path) -> None:
+    model = load_language_model(lifted(tmp_path / "lifted.arpa", 400.0))
+    # 10^(400 - 1) behind "ab", for "a": ln is 918.7; half of that is in range.
+    with pytest.raises(OptionError, match=r"^alpha \(1\) times .* would add 918\.7.*600"):
+        BeamDecoder(Alphabet("ab "), BeamOptions(alpha=1.0, beta=0.0), model)
+    decoder = BeamDecoder(Alphabet("ab "), BeamOptions(alpha=0.5, beta=0.0), model)
+    with pytest.raises(OptionError, match="would add 918"):
+        decoder.reset(alpha=1.0)
+    assert math.isfinite(decoder.decode(random_posteriors(np.random.default_rng(0), 12, 4, 2.0))[0].score)
+
+
+def test_a_promise_out_of_range_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "sure.arpa"
+    # Any word has at most 0.1, but "a" is sure to come first: look-ahead promises 10 times as much as without context.
+    path.write_text(
+        "\\data\\\nngram 1=5\nngram 2=1\n\n\\1-grams:\n-99\t<s>\t0\n-1\t</s>\n-2\t<unk>\n-1\ta\n-1\tab\n\n"
+        "\\2-grams:\n0\t<s> a\n\n\\end\\\n"
+    )
+    model = load_language_model(path)
+    options = {"beam_size": 20, "beta": 0.0, "n_best": 5}
+    log_probs = random_posteriors(np.random.default_rng(0), 10, 4, 2.0)
+    for lookahead, alpha in ((True, 260.0), (False, 1000.0)):
+        chosen = BeamOptions(alpha=alpha, lookahead=lookahead, **options)
+        ours = BeamDecoder(Alphabet("ab "), chosen, model).decode(log_probs)
+        theirs = ReferenceDecoder(Alphabet("ab "), chosen, model).decode(log_probs)
+        assert [h.text for h in ours] == [h.text for h in theirs]
+        assert [h.score for h in ours] == pytest.approx([h.score for h in theirs], abs=1e-6)
+    # alpha * ln 10 is 600 at 260.58.
+    with pytest.raises(OptionError, match=r"^alpha \(261\) times what .* promises the first word would add 600\.9"):
+        BeamDecoder(Alphabet("ab "), BeamOptions(alpha=261.0, lookahead=True, **options), model)
+
+
+def test_a_kenlm_model_that_lifts_a_word_above_1_is_refused() -> None:
+    class Lifting:
+        path, order = Path("lifting.klm"), 1
+
+        def words(self) -> list[str]:
+            return ["a", "ab"]
+
+        def __contains__(self, word: object) -> bool:
+            return word in ("a", "ab")
+
+        def begin(self) -> int:
+            return 0
+
+        null = begin
+
+        def score(self, state: int, word: str) -> tuple[float, int]:
+            return (0.5 if word == "ab" else -1.0), state
+
+    decoder = BeamDecoder(Alphabet("ab "), BeamOptions(beam_size=20), Lifting())
+    with pytest.raises(LanguageModelError, match=r"lifting\.klm: 'ab' gets a log10 probability of 0\.5, above 0"):
+        decoder.decode(random_posteriors(np.random.default_rng(0), 10, 4, 2.0))
+
+
+@pytest.mark.parametrize("name", ["trie", "probing", "quantised"])
+def test_counts_that_do_not_fit_the_file_are_refused_before_kenlm_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Where the counts stand is known from KenLM's own file of 19, 102 and 221 n-grams."""
+    pytest.importorskip("kenlm")
+    whole = (DATA / f"words.{name}.klm").read_bytes()
+    assert np.frombuffer(whole, "<u8", 3, 0x6C).tolist() == [19, 102, 221]
+    target = tmp_path / "damaged.klm"
+
+    def asked(path: str) -> None:
+        raise AssertionError(f"kenlm was asked to read {path}")
+
+    monkeypatch.setattr("kenlm.Model", asked)
+    # One of the higher bytes of each count, in the tries that of how many words the vocabulary has, and the order.
+    places = [0x6C + 8 * order + byte for order in range(3) for byte in (1, 3, 7)] + [0x58]
+    for at in [*places, *([141] if name != "probing" else [])]:
+        damaged = bytearray(whole)
+        damaged[at] ^= 0x40
+        target.write_bytes(damaged)
+        with pytest.raises(LanguageModelError, match=r"damaged\.klm: the header of this KenLM binary .*copy it anew"):
+            load_language_model(target)
+
+
+def test_a_stray_token_of_a_character_model_is_named_or_ignored(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    padded = load_language_model(write_arpa(tmp_path / "padded.arpa", ["a", "<pad>", "b"], 2, rng))
+    chosen = BeamOptions(beam_size=5, alpha=0.1, beta=0.0)
+    log_probs = np.log([[0.97, 0.01, 0.02], [0.01, 0.97, 0.02]])
+    found = BeamDecoder(Alphabet("ab"), chosen, padded).decode(log_probs)[0]
+    oracle = ArpaOracle(padded.path)
+    log10 = oracle.score(("<s>",), "a") + oracle.score(("<s>", "a"), "b")
+    assert found.text == "ab"
+    assert found.language_model_score == pytest.approx(0.1 * math.log(10) * log10, abs=1e-5)
+    stray = load_language_model(write_arpa(tmp_path / "stray.arpa", ["a", "ok", "b"], 2, rng))
+    with pytest.raises(OptionError, match=r"label between words.*'ok', which is no label, makes .*stray\.arpa"):
+        BeamDecoder(Alphabet("ab"), chosen, stray)

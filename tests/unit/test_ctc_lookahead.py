@@ -9,6 +9,7 @@ import pytest
 from ctc_cases import ArpaOracle, random_posteriors, write_arpa
 from deepspeech2.ctc import Alphabet, BeamDecoder, BeamOptions, ReferenceDecoder
 from deepspeech2.ctc.ngram_model import NgramModel
+from deepspeech2.errors import PosteriorsError
 
 WORDS = ["a", "b", "ab", "ba", "bab", "abba"]
 RARE = """\\data\\
@@ -82,3 +83,24 @@ def test_it_changes_no_score(tmp_path: Path) -> None:
         for ours, theirs in zip(sorted(ahead, key=str), sorted(plain, key=str), strict=True):
             assert ours.score == pytest.approx(theirs.score, abs=1e-9)
             assert ours.acoustic_score == pytest.approx(theirs.acoustic_score, abs=1e-9)
+
+
+def test_a_word_that_keeps_far_more_than_its_letters_promised_is_refused(tmp_path: Path) -> None:
+    # Pieces are ranked without context: 10^-3 of the best word at "abb", of which the context then is sure.
+    path = tmp_path / "sure.arpa"
+    path.write_text(
+        "\\data\\\nngram 1=6\nngram 2=1\n\n\\1-grams:\n-99\t<s>\t0\n-1\t</s>\n-2\t<unk>\n-1\ta\n-2.5\tab\n-4\tabb\n\n"
+        "\\2-grams:\n0\t<s> abb\n\n\\end\\\n"
+    )
+    alphabet = Alphabet(["a", "b", " ", "bb"])
+    certain = np.full((5, 5), -np.inf)
+    certain[range(5), [0, 1, 4, 1, 2]] = 0.0  # a, b, blank, b, space
+    model = NgramModel(path, cache=False)
+    for alpha, refused in ((80.0, False), (100.0, True)):  # 3 ln 10 alpha: 553, 691
+        decoder = BeamDecoder(alphabet, BeamOptions(alpha=alpha, beta=0.0, lookahead=True), model)
+        if refused:
+            with pytest.raises(PosteriorsError, match=r"At row 4 .* e\^600 .*lower alpha"):
+                decoder.decode(certain)
+        else:
+            found = decoder.decode(certain)[0]
+            assert (found.text, found.score) == ("abb ", pytest.approx(0.0, abs=1e-9))

@@ -48,3 +48,12 @@ def test_labels_that_do_not_fit_cost_infinity() -> None:
     log_probs = torch.zeros(1, 2, 4).log_softmax(-1)
     found = ctc_losses(log_probs, torch.tensor([2]), torch.tensor([0, 0]), torch.tensor([2]), norm_by_times=True)
     assert found.tolist() == [float("inf")]
+
+
+def test_more_frames_or_labels_than_there_are_is_an_error_of_torch() -> None:
+    log_probs = torch.full((1, 2, 2), 0.5).log()  # of the four paths three write the label: the docstring's example
+    frames, labels, lengths = torch.tensor([2]), torch.tensor([[0]]), torch.tensor([1])
+    torch.testing.assert_close(ctc_losses(log_probs, frames, labels, lengths).exp(), torch.tensor([1 / 0.75]))
+    for wrong in ((frames + 1, labels, lengths), (frames, labels, lengths + 1), (frames.repeat(2), labels, lengths)):
+        with pytest.raises(RuntimeError):
+            ctc_losses(log_probs, *wrong)

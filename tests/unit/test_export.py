@@ -1,6 +1,9 @@
 """Exported models give what the model gives: ONNX under ONNX Runtime, torch.export under torch."""
 
 import json
+import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -9,12 +12,15 @@ import pytest
 import torch
 
 from deepspeech2.errors import OptionError
+from deepspeech2.speech.audio import load_audio
 from deepspeech2.speech.build import build_model
-from deepspeech2.speech.features import Normalizer
+from deepspeech2.speech.checkpoints import load_model
+from deepspeech2.speech.features import Normalizer, spectrogram
 from deepspeech2.speech.network import ACTIVATION_LIMIT
 from deepspeech2.speech.onnx_export import build_onnx, export_onnx, export_program
 from deepspeech2.speech.options import NetworkOptions, published_convolutions
 
+ROOT = Path(__file__).parents[2]
 KINDS = {
     "shared": NetworkOptions(recurrent_size=8),
     "separate": NetworkOptions(recurrent_size=8, shared=False, convolutions=published_convolutions(3)),
@@ -47,6 +53,26 @@ def batch(frames):
     for row, count in enumerate(frames):
         features[row, :, count:] = float("nan")
     return features, torch.tensor(frames)
+
+
+def test_the_page_reads_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both blocks, in their order, on a model of which no part is the identity."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    model = trained(KINDS["shared"])
+    export_onnx(model, "model.onnx")
+    export_program(model, "model.pt2")
+    names: dict[str, Any] = {}
+    found = []
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs/export.md").read_text(), flags=re.DOTALL):
+        exec(compile(block, "export.md", "exec"), names)
+        found.append((np.asarray(names["log_probs"].tolist()), names["output_frames"].tolist()))
+    features = load_model("small").normalizer(spectrogram(load_audio(ROOT / "examples/clip_10s.flac")))
+    with torch.no_grad():
+        log_probs, output_frames = model(torch.from_numpy(features)[None], torch.tensor([features.shape[1]]))
+    assert [frames for _, frames in found] == [output_frames.tolist()] * 2
+    for values, _ in found:
+        np.testing.assert_allclose(np.exp(values), log_probs.exp(), atol=1e-4)
 
 
 @torch.no_grad()

@@ -1,5 +1,8 @@
 """The Python that a formula prints runs, without anything imported, and gives what counting gives."""
 
+import itertools
+from typing import Any
+
 import pytest
 import sympy
 import torch
@@ -65,3 +68,23 @@ def test_floors_of_floors_become_one_where_they_are_equal() -> None:
             assert sympy.expand(found - flat) == 0
         for size in range(1, 80):
             assert found.subs(time, size) == nested.subs(time, size)
+
+
+@pytest.mark.parametrize(
+    ("module", "channels"),
+    [(torch.nn.InstanceNorm1d(4), 4), (torch.nn.Conv1d(3, 2, 5, stride=2), 3), (torch.nn.Conv1d(3, 2, 1), 3)],
+)
+def test_generated_code_refuses_the_lengths_torch_refuses(module, channels) -> None:
+    """Torch itself runs every length; where it does, counting that length gives what the code gives."""
+    formula = count(module, torch.empty(2, channels, 20), symbolic={"batch": ..., "time": ...})
+    namespace: dict[str, Any] = {}
+    exec(formula.python(), namespace)
+    for batch, time in itertools.product((1, 3), range(1, 12)):
+        x = torch.zeros(batch, channels, time)
+        try:
+            module(x)
+        except (RuntimeError, ValueError):
+            with pytest.raises(ValueError, match=r"this formula holds for time >= \d only"):
+                namespace["operations"](batch, time)
+        else:
+            assert namespace["operations"](batch, time) == count(module, x).flops

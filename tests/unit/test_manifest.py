@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import inspect
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -184,3 +186,31 @@ def test_a_damaged_gzip_file_is_named(tmp_path: Path) -> None:
 def test_a_name_longer_than_names_can_be_has_no_duration(tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").write_text(json.dumps({"audio_filepath": 300 * "a", "text": "a"}) + "\n")
     assert read_manifest(tmp_path / "m.jsonl")[0].duration == 0.0
+
+
+def nested(depth: int) -> str:
+    return "[" * depth + "]" * depth
+
+
+@pytest.mark.parametrize("key", ["text", "duration", "channel", "recording"])
+def test_deeply_nested_values_are_refused(tmp_path: Path, key: str) -> None:
+    manifest = tmp_path / "m.jsonl"
+    record = json.dumps({"audio_filepath": "1.wav", "duration": 1.0})
+
+    def nest(depth: int) -> None:
+        manifest.write_text(f'{record}\n{record[:-1]}, "{key}": {nested(depth)}}}\n')
+
+    # Around the interpreter's own limit a value can be read, and is too deep to be shown in a message.
+    left = sys.getrecursionlimit() - len(inspect.stack())
+    for depth in range(left - 40, left + 10):
+        nest(depth)
+        with pytest.raises(ManifestError, match=r"m.jsonl:2: expected "):
+            read_manifest(manifest, texts=False)
+    nest(20 * left)
+    with pytest.raises(ManifestError, match=r"m.jsonl:2: expected one JSON object a line"):
+        read_manifest(manifest, texts=False)
+
+
+def test_a_name_longer_than_names_can_be(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="a: cannot be opened: File name too long"):
+        read_manifest("a" * 5000)

@@ -17,7 +17,7 @@ from deepspeech2.ctc import ReferenceDecoder, load_language_model
 from deepspeech2.speech.audio import load_audio
 from deepspeech2.speech.checkpoints import load_model
 from deepspeech2.speech.features import Normalizer, spectrogram
-from deepspeech2.speech.training import STATE_FILE
+from deepspeech2.speech.training_folder import STATE_FILE
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "migrating.md"

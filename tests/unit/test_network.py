@@ -178,6 +178,11 @@ def test_inputs_that_do_not_fit_are_named(features, frames, message) -> None:
         lambda: NetworkOptions(convolutions=()),
         lambda: NetworkOptions(cell="lstm"),
         lambda: ConvolutionOptions(kernel=(4, 3)),
+        lambda: ConvolutionOptions(kernel=5),
+        lambda: ConvolutionOptions(stride=(2, 1, 1)),
+        lambda: NetworkOptions(convolutions=((1, 2, 3),)),
+        lambda: NetworkOptions(convolutions=None),
+        lambda: build_model(None),
         lambda: ConvolutionOptions(stride=(0, 1)),
     ],
 )

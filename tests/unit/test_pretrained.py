@@ -7,8 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from deepspeech2.errors import OptionError
+from deepspeech2.cli.main import main
+from deepspeech2.errors import CheckpointError, OptionError
+from deepspeech2.speech.checkpoints import checkpoint_kind, load_model
 from deepspeech2.speech.data.manifest import read_manifest
 from deepspeech2.speech.evaluation import evaluate_manifest
 from deepspeech2.speech.pretrained import PRETRAINED, choose_pretrained
@@ -31,6 +35,19 @@ def test_the_files_are_small() -> None:
     small = PRETRAINED["small"]
     assert small.model.stat().st_size < 20_000_000
     assert small.language_model.stat().st_size < 8_000_000
+
+
+def test_the_name_is_a_checkpoint_to_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    stored = load_file(PRETRAINED["small"].model)
+    main(["convert", "small", "copy.safetensors"])
+    for model in (load_model("small"), load_model(Path("small")), load_model("copy.safetensors")):
+        assert torch.equal(model.output.weight, stored["output.weight"].float())
+        assert model.labels is not None
+        assert model.normalizer is not None
+    assert checkpoint_kind("small") == "safetensors"
+    with pytest.raises(CheckpointError, match=r"smal: no such file; expected a checkpoint, or a model of the package"):
+        load_model("smal")
 
 
 def test_a_name_comes_before_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,10 +75,10 @@ def test_an_empty_recipe_is_the_published_one(tmp_path: Path) -> None:
         ("[augmentation]\nconfi = 3", r"expected augmentation of config, first_epoch, .*speeds, found 'confi'"),
         ("[augmentation]\nsteps = []", r"expected augmentation of config, first_epoch, .*speeds, found 'steps'"),
         ("[augmentation]\nconfig = 3", r"r\.toml: expected augmentation\.config as the path of a JSON file, found 3"),
-        ("[augmentation]\nspeeds = []", r"r\.toml: expected at least one speed, all above 0, found \(\)"),
+        ("[augmentation]\nspeeds = []", r"r\.toml: augmentation: expected speeds of at least one, found \(\)"),
         ("augmentation = 3", r"r\.toml: .*got `int`"),
         ('[training]\nepochs = "many"', r"Expected `int`, got `str`"),
-        ("[training]\nepochs = 0", r"found epochs 0"),
+        ("[training]\nepochs = 0", r"training: expected epochs as a whole number of at least 1, found 0"),
         ("training = ", r"r\.toml"),
     ],
 )

@@ -22,12 +22,13 @@ from deepspeech2.speech.audio import load_audio
 from deepspeech2.speech.build import build_model
 from deepspeech2.speech.checkpoints import save_model
 from deepspeech2.speech.data.manifest import Utterance, read_manifest
-from deepspeech2.speech.evaluation import evaluate_manifest, write_predictions
+from deepspeech2.speech.evaluation import Evaluation, Prediction, evaluate_manifest, write_predictions
 from deepspeech2.speech.features import Normalizer, spectrogram
 from deepspeech2.speech.long_audio import WindowOptions, log_probabilities, log_probabilities_of_all, plan_windows
 from deepspeech2.speech.network import DeepSpeech2
 from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
 from deepspeech2.speech.recognizer import Recognizer
+from deepspeech2.speech.scoring import ErrorCount
 from deepspeech2.speech.transcript import TimedWord, Transcript, format_transcript
 
 CLIP = Path(__file__).parents[2] / "examples" / "clip_10s.flac"
@@ -290,6 +291,16 @@ def test_evaluation_adds_up(model: DeepSpeech2, tmp_path: Path, write_tones: Cal
     write_predictions(tmp_path / "out.jsonl", result)
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [(line["text"], line["pred_text"]) for line in lines] == [(heard[0] + " more", heard[0]), ("b", heard[1])]
+
+
+def test_the_longer_of_two_equally_bad_utterances_is_the_worse() -> None:
+    def prediction(name: str, errors: int, words: int) -> Prediction:
+        return Prediction(name, "", "", ErrorCount(substitutions=errors, reference=words), ErrorCount(), 1.0)
+
+    said = [("short", 1, 2), ("good", 0, 9), ("long", 3, 6), ("middle", 2, 4), ("bad", 2, 2)]
+    result = Evaluation(tuple(prediction(*item) for item in said), (), 1.0)
+    assert [item.audio_filepath for item in result.worst(9)] == ["bad", "long", "middle", "short", "good"]
+    assert [item.audio_filepath for item in result.worst(2)] == ["bad", "long"]
 
 
 TRANSCRIPT = Transcript(

@@ -5,6 +5,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.masked import masked_tensor
 
 from deepspeech2 import count
 from deepspeech2.cli.main import main
@@ -98,3 +99,12 @@ def test_files_that_are_no_models_take_one_line(capsys, tmp_path, name, content,
     assert output.out == ""
     assert found in output.err
     assert len(output.err.strip().splitlines()) == 1
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of MaskedTensors")
+def test_masked_tensors_are_refused_in_words() -> None:
+    x, mask = torch.zeros(2, 3), torch.ones(2, 3, dtype=torch.bool)
+    with pytest.raises(InputError, match=r"found a masked one \(torch.masked\)"):
+        count(lambda x: masked_tensor(x, mask).sum(), x)
+    with pytest.raises(InputError, match=r"found a masked one \(torch.masked\)"):
+        count(lambda x: x.sum(), masked_tensor(x, mask))

@@ -28,10 +28,11 @@ from deepspeech2.speech.dropout import inputs_dropped
 from deepspeech2.speech.objective import evaluate_greedy, feasible_losses
 from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
 from deepspeech2.speech.recipe import Recipe
-from deepspeech2.speech.scoring import error_rates
-from deepspeech2.speech.training import EpochReport, StepReport, Trainer
+from deepspeech2.speech.scoring import ErrorCount, error_rates
+from deepspeech2.speech.training import Trainer
 from deepspeech2.speech.training_checkpoints import TrainingState
 from deepspeech2.speech.training_options import ScheduleOptions, TrainingOptions
+from deepspeech2.speech.training_reports import EpochReport, StepReport, rank
 from deepspeech2.speech.training_setup import TrainingData, set_up_training
 
 LABELS = (" ", "a", "b", "c", "d")
@@ -159,19 +160,110 @@ def test_a_state_that_finds_no_room_leaves_the_one_before(
     monkeypatch.setattr(training_checkpoints, "save_file", full)
     again = trainer(loader, tmp_path, replace(options, epochs=2))
     again.resume()
-    with pytest.raises(CheckpointError, match=r"training-state\.safetensors: cannot be written \(.*No space left"):
+    with pytest.raises(CheckpointError, match=r"state\.safetensors: cannot be written \(.*No space left.*still there"):
         again.run()
     assert (tmp_path / "training-state.safetensors").read_bytes() == before
+    first = trainer(loader, tmp_path / "other", options)
+    with pytest.raises(CheckpointError, match=r"No space left.*; no state was saved before it"):
+        first.run()
+    assert not (tmp_path / "other" / "training-state.safetensors").exists()
 
 
-def test_patience_ends_a_training_that_gets_no_better(loader: BatchLoader, tmp_path: Path) -> None:
-    hopeless = replace(OPTIONS, epochs=9, patience=2, schedule=ScheduleOptions(peak=1e-9))
-    rates = [report.wer for report in trainer(loader, tmp_path / "run", hopeless).run()]
+def judged(monkeypatch: pytest.MonkeyPatch, *epochs: tuple[float, int, int]) -> None:
+    """Judge epochs as told: the dev loss, and errors of 4 words and of 8 characters."""
+    told = iter(epochs)
 
-    def no_better(count: int) -> bool:
-        return count > 2 and min(rates[count - 2 : count]) >= min(rates[: count - 2])
+    def evaluate(*_: object) -> tuple[float, ErrorCount, ErrorCount]:
+        loss, words, characters = next(told)
+        return loss, ErrorCount(words, 0, 0, 4), ErrorCount(characters, 0, 0, 8)
 
-    assert [count for count in range(1, len(rates) + 1) if no_better(count)] == [len(rates)] != [9]
+    monkeypatch.setattr(training, "evaluate_greedy", evaluate)
+
+
+PLATEAU = [(2.0, 4, 8), (3.0, 4, 7), (1.5, 4, 7), (1.0, 4, 8), (1.0, 4, 8), (1.0, 4, 8)]
+"""No word is right; the second epoch has fewer wrong letters, the third as many and a lower loss, and no later one."""
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(1, 4), (2, 5), (3, 6)])
+def test_patience_is_with_letters_and_losses_where_no_word_is_right(
+    loader: BatchLoader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: int, epochs: int
+) -> None:
+    judged(monkeypatch, *PLATEAU)
+    options = replace(OPTIONS, epochs=9, patience=patience, average_best=0)
+    assert len(trainer(loader, tmp_path, options).run()) == epochs
+
+
+def test_fewer_wrong_words_count_before_letters_and_losses(
+    loader: BatchLoader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged(monkeypatch, (1.0, 3, 2), (2.0, 2, 8), (0.5, 3, 1))
+    trainer(loader, tmp_path, replace(OPTIONS, epochs=3, average_best=2)).run()
+    best, second, third, average = (
+        load_model(tmp_path / f"{name}.safetensors").state_dict()
+        for name in ("best", "epoch-002", "epoch-003", "average")
+    )
+    assert all(torch.equal(value, second[name]) for name, value in best.items())
+    for name, value in average.items():
+        torch.testing.assert_close(value, (second[name] + third[name]) / 2)
+
+
+def test_best_and_average_agree_on_a_plateau(
+    loader: BatchLoader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged(monkeypatch, *PLATEAU)
+    trainer(loader, tmp_path, replace(OPTIONS, epochs=6, average_best=1)).run()
+    best, average, third = (
+        load_model(tmp_path / f"{name}.safetensors").state_dict() for name in ("best", "average", "epoch-003")
+    )
+    for name, value in third.items():
+        assert torch.equal(best[name], value)
+        torch.testing.assert_close(average[name], value)
+
+
+def test_of_equal_epochs_the_earlier_ones_are_averaged(
+    loader: BatchLoader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged(monkeypatch, *[(1.0, 4, 8)] * 3)
+    trainer(loader, tmp_path, replace(OPTIONS, epochs=3, average_best=2)).run()
+    first, second, average = (
+        load_model(tmp_path / f"{name}.safetensors").state_dict() for name in ("epoch-001", "epoch-002", "average")
+    )
+    for name, value in average.items():
+        torch.testing.assert_close(value, (first[name] + second[name]) / 2)
+
+
+def test_a_loss_that_is_no_number_is_the_worst() -> None:
+    # The state of a training is JSON, where it is null.
+    epochs = [{"epoch": number, "wer": 1.0, "cer": 0.5, "dev_loss": loss} for number, loss in enumerate(WORST_FIRST)]
+    assert [epoch["epoch"] for epoch in sorted(epochs, key=rank)] == [2, 3, 0, 1]
+
+
+WORST_FIRST = (math.nan, None, 7.0, 8.0)
+
+
+def test_what_is_missing_from_the_average_is_named(
+    loader: BatchLoader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged(monkeypatch, (1.0, 1, 1), (1.0, 2, 2), (1.0, 3, 3), (1.0, 4, 4))
+    run = trainer(loader, tmp_path, replace(OPTIONS, epochs=4, average_best=3))
+    lines: list[str] = []
+
+    def remove(report: EpochReport) -> None:
+        if report.epoch == 1:
+            (tmp_path / "epoch-001.safetensors").unlink()
+
+    run.run(None, remove, lines.append)
+    assert lines == [f"{tmp_path}: the average is of 2 of the 3 best epochs: no epoch-001.safetensors"]
+    second, third, average = (
+        load_model(tmp_path / f"{name}.safetensors").state_dict() for name in ("epoch-002", "epoch-003", "average")
+    )
+    for name, value in average.items():
+        torch.testing.assert_close(value, (second[name] + third[name]) / 2)
+
+    for path in tmp_path.glob("epoch-*"):
+        path.unlink()
+    with pytest.warns(UserWarning, match=r"the average is not written: no epoch-001\.safetensors, epoch-002.*003"):
+        run.run()
 
 
 def test_models_are_there_before_the_state_says_so(
@@ -262,7 +354,9 @@ def test_a_date_is_a_seed(loader: BatchLoader, tmp_path: Path) -> None:
         options = replace(OPTIONS, epochs=1, dropout=0.5, seed=seed, average_best=0)
         losses.append(trainer(loader, tmp_path / str(seed), options).run()[0].loss)
     assert losses[0] != losses[1]
-    with pytest.raises(OptionError, match=r"seed of 0 or more and below 2\*\*63, found -1"):
+    with pytest.raises(
+        OptionError, match=r"seed as a whole number of at least 0 and below 9223372036854775808, found -1"
+    ):
         replace(OPTIONS, seed=-1)
 
 
@@ -359,9 +453,9 @@ def test_another_training_is_not_resumed(loader: BatchLoader, tmp_path: Path) ->
 
 def test_the_best_epochs_are_averaged_and_the_best_is_kept(loader: BatchLoader, tmp_path: Path) -> None:
     reports = trainer(loader, tmp_path, replace(OPTIONS, epochs=6)).run()
-    ranked = sorted(reports, key=lambda report: (report.wer, -report.epoch))
+    ranked = sorted(reports, key=lambda report: (report.wer, report.cer, report.dev_loss))
     assert len({report.wer for report in reports}) > 2
-    best = min(reports, key=lambda report: (report.wer, report.epoch)).epoch + 1
+    best = ranked[0].epoch + 1
 
     def weights(name: str) -> dict[str, torch.Tensor]:
         return load_model(tmp_path / f"{name}.safetensors").state_dict()
@@ -429,9 +523,9 @@ def test_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_numbers_that_are_none_are_refused() -> None:
-    with pytest.raises(OptionError, match="positive learning rate"):
+    with pytest.raises(OptionError, match="schedule: expected peak as a number above 0, found nan"):
         ScheduleOptions(peak=math.nan)
-    with pytest.raises(OptionError, match="batch_seconds > 0"):
+    with pytest.raises(OptionError, match="batching: expected batch_seconds as a number above 0, found nan"):
         BatchingOptions(batch_seconds=math.nan)
-    with pytest.raises(OptionError, match="all above 0"):
+    with pytest.raises(OptionError, match="augmentation: expected speeds as a number above 0, found nan"):
         AugmentationOptions(speeds=(math.nan,))

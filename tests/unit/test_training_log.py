@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from deepspeech2.cli.main import main
 from deepspeech2.errors import OptionError
-from deepspeech2.speech.training import EpochReport, StepReport
 from deepspeech2.speech.training_checkpoints import TrainingState
 from deepspeech2.speech.training_log import TrainingLog
+from deepspeech2.speech.training_reports import EpochReport, StepReport
 
 
 def step(number: int) -> StepReport:
@@ -56,6 +56,52 @@ def test_an_epoch_that_was_saved_is_logged_once(tmp_path: Path) -> None:
     TrainingLog(tmp_path, state=TrainingState(step=3, epoch=0, position=9), every=1).close()
     records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [record.get("kind") for record in records] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"{'step': 2}",
+        b'{"step": 2, "loss": \xff}',
+        b'{"epoch": 0, "loss": 1.0}',
+        b'{"step": "two"}',
+        b'{"step": true}',
+        b"[2]",
+        b"\0\0\0\0",
+        b"",
+        b'{"kind": "epoch", "step": 3}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_damaged_line_is_left_out_and_said(tmp_path: Path, damage: bytes) -> None:
+    log = TrainingLog(tmp_path, every=1)
+    for number in (1, 2, 3):
+        log.step(step(number))
+    log.close()
+    path, said = tmp_path / "log.jsonl", []
+    first, second, third = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([first, damage, second, damage, third, b'{"step": 4, "lo']))
+    TrainingLog(tmp_path, state=TrainingState(step=3), every=1, notify=said.append).close()
+    assert path.read_bytes().splitlines() == [first, second, third]
+    assert said == [f"{path}: 2 lines cannot be read and are left out"]
+    TrainingLog(tmp_path, state=TrainingState(step=3), every=1).close()  # with the line the warning is gone
+
+
+def test_an_epoch_whose_line_is_damaged_is_put_back_in_its_place(tmp_path: Path) -> None:
+    epochs = [replace(EPOCH, epoch=number, step=2 * number + 2) for number in range(3)]
+    log = TrainingLog(tmp_path, every=1)
+    for number in range(1, 7):
+        log.step(step(number))
+        if number % 2 == 0:
+            log.epoch(epochs[number // 2 - 1])
+    log.close()
+    path = tmp_path / "log.jsonl"
+    whole = path.read_text()
+    path.write_text(whole.replace('"epoch": 1, "step": 4', '"epoch": 1, "step": '))
+    state = TrainingState(step=6, epoch=3, history=[asdict(epoch) for epoch in epochs])
+    with pytest.warns(UserWarning, match="1 line cannot be read and is left out"):
+        TrainingLog(tmp_path, state=state, every=1).close()
+    assert path.read_text() == whole
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -13,6 +13,7 @@ import torch
 
 from deepspeech2.errors import CheckpointError, ManifestError
 from deepspeech2.speech import training_setup
+from deepspeech2.speech.audio import load_audio
 from deepspeech2.speech.build import build_model
 from deepspeech2.speech.checkpoints import save_model
 from deepspeech2.speech.data.augment import Noise, Sometimes
@@ -20,10 +21,11 @@ from deepspeech2.speech.data.augmentation_config import AugmentationOptions
 from deepspeech2.speech.data.batching import BatchingOptions
 from deepspeech2.speech.data.manifest import read_manifest
 from deepspeech2.speech.data.preflight import Reason
-from deepspeech2.speech.features import Normalizer
+from deepspeech2.speech.data.prepare import PrepareOptions
+from deepspeech2.speech.features import Normalizer, spectrogram
 from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
 from deepspeech2.speech.recipe import Recipe
-from deepspeech2.speech.training import STATE_FILE
+from deepspeech2.speech.training_folder import STATE_FILE
 from deepspeech2.speech.training_options import TrainingOptions
 from deepspeech2.speech.training_setup import TrainingData, set_up_training
 
@@ -179,3 +181,22 @@ def test_a_training_with_noise_is_saved_and_gone_on_with(write_tones: Callable[.
     other = replace(recipe, augmentation=AugmentationOptions(steps=(Sometimes(Noise(hums[1:])),)))
     with pytest.raises(CheckpointError, match="had augmentation"):
         set_up_training(data, other, folder).trainer.resume()
+
+
+@pytest.mark.parametrize("given", [None, 3])
+def test_the_normaliser_is_measured_on_as_many_utterances_as_preparation_takes(
+    write_tones: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: int | None
+) -> None:
+    if given is not None:
+        monkeypatch.setattr(training_setup, "NORMALIZER_UTTERANCES", given)
+    assert PrepareOptions().normalizer_utterances == 2000
+    manifest = write_tones(["ab cd", "dad cab", "aabb", "dcba", "cab"])
+    seed = 4
+    data = TrainingData(manifest, manifest)
+    setup = set_up_training(data, Recipe(NETWORK, replace(TRAINING, seed=seed)), tmp_path / "run")
+    drawn = np.random.default_rng(seed).permutation(5)[: given or 2000].tolist()
+    paths = [read_manifest(manifest)[index].audio_path for index in drawn]
+    frames = np.concatenate([spectrogram(load_audio(path)) for path in paths], axis=1)
+    found = setup.trainer.model.normalizer
+    assert found is not None
+    np.testing.assert_allclose(found.mean, frames.mean(1, keepdims=True), atol=1e-4)

@@ -19,8 +19,9 @@ from deepspeech2.speech.data.prepare import fit_normalizer
 from deepspeech2.speech.network import DeepSpeech2
 from deepspeech2.speech.objective import evaluate_greedy
 from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
-from deepspeech2.speech.training import StepReport, Trainer
+from deepspeech2.speech.training import Trainer
 from deepspeech2.speech.training_options import ScheduleOptions, TrainingOptions
+from deepspeech2.speech.training_reports import StepReport
 
 LABELS = (" ", "a", "b", "c", "d")
 NETWORK = NetworkOptions(

@@ -248,3 +248,43 @@ def test_a_quantised_layer_counts_a_packed_sequence_at_its_true_lengths(kind) ->
     padded, whole = count(model, x, strict=True), count(model, (x, torch.tensor([7, 7])), strict=True)
     assert whole.count == padded.count
     assert count(model, (x, torch.tensor([7, 4])), strict=True).macs * 14 == padded.macs * 11
+
+
+class Buffered(nn.Module):
+    """Attention behind a mask the module keeps for longer inputs."""
+
+    def __init__(self, mask):
+        super().__init__()
+        self.register_buffer("mask", mask)
+
+    def forward(self, x):
+        steps = x.shape[1]
+        return attend(x, x, x, attn_mask=self.mask[:steps, :steps])
+
+
+def test_a_mask_of_numbers_is_read_as_one_of_truth_values() -> None:
+    """Of T x T pairs a causal mask allows T (T + 1) / 2, each of two products of 8."""
+    steps = 32
+    x, pairs = torch.zeros(1, steps, 8), steps * (steps + 1) // 2
+    mask = nn.Transformer.generate_square_subsequent_mask(steps)
+    assert count(lambda x, m: attend(x, x, x, attn_mask=m), (x, mask)).macs == 2 * 8 * pairs
+    assert count(Buffered(nn.Transformer.generate_square_subsequent_mask(64)), x).macs == 2 * 8 * pairs
+    # Any other number says nothing of what is allowed, and a weight is not read.
+    biased = mask.masked_fill(mask == 0, 0.5)
+    assert count(lambda x, m: attend(x, x, x, attn_mask=m), (x, biased)).macs == 2 * 8 * steps**2
+    learned = Buffered(mask)
+    del learned.mask
+    learned.mask = nn.Parameter(mask)
+    assert count(learned, x).macs == 2 * 8 * steps**2
+
+
+def test_a_mask_that_is_written_is_known_no_longer() -> None:
+    mask = nn.Transformer.generate_square_subsequent_mask(8)
+    before = mask.clone()
+
+    def program(x, m):
+        m.add_(x[0] @ x[0].T)
+        return attend(x, x, x, attn_mask=m)
+
+    assert count(program, (torch.zeros(1, 8, 4), mask)).macs == 8 * 8 * 4 + 2 * 4 * 64
+    assert torch.equal(mask, before)

@@ -36,7 +36,7 @@ def build_configured(path: Path) -> Callable[..., Any]:
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: expected JSON, found something else ({error})") from error
     if not isinstance(document, dict) or not isinstance(document.get("model_type"), str):
         raise CheckpointError(f"{path}: expected a config.json of the transformers library, found no model_type in it")

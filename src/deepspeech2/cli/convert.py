@@ -30,7 +30,7 @@ def convert(
     Parameters
     ----------
     source
-        The checkpoint to read.
+        The checkpoint to read, or a model of the package: small.
     target
         The .safetensors file to write.
     normalizer
@@ -41,6 +41,7 @@ def convert(
     from deepspeech2.ctc.alphabet import Alphabet
     from deepspeech2.errors import CheckpointError, VocabularyError
     from deepspeech2.files import refuse_same
+    from deepspeech2.printing import printable
 
     if target.suffix != ".safetensors":
         raise CheckpointError(f"{target}: expected a name that ends in .safetensors")
@@ -61,7 +62,8 @@ def convert(
     layer = "GRU" if options.cell == "gru" else "shared simple" if options.shared else "separate simple"
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(
-        f"{target}: from {kind}, {len(options.convolutions)} convolutions, {options.recurrent_layers} {layer} layers "
-        f"of {options.recurrent_size}, {options.vocab_size} labels ({'known' if model.labels else 'not known'}), "
+        f"{printable(target)}: from {kind}, {len(options.convolutions)} convolutions, "
+        f"{options.recurrent_layers} {layer} layers of {options.recurrent_size}, "
+        f"{options.vocab_size} labels ({'known' if model.labels else 'not known'}), "
         f"{'with' if model.normalizer else 'without'} normalizer, {parameters:,} parameters"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -20,6 +20,7 @@ from deepspeech2.flops.closed_form import ClosedForm
 from deepspeech2.flops.counting import count, count_training
 from deepspeech2.flops.onnx_graphs.counting import OnnxFile
 from deepspeech2.flops.programs import is_torch_archive, load_program
+from deepspeech2.flops.tally import Tally
 from deepspeech2.report.document import CountedInput, Report
 from deepspeech2.speech.audio import SAMPLE_RATE, WINDOW_SAMPLES
 from deepspeech2.speech.features import HOP_SAMPLES
@@ -188,7 +189,7 @@ def count_model(request: Request, view: View, training: tuple[str, int | None] |
         counting = partial(OnnxFile.count, strict=request.strict)
     if training is not None:
         counting = _training_counter(request, *training)
-    tally = _with_fitting_inputs(request, counting)
+    tally, shapes = _with_fitting_inputs(request, counting)
     is_speech = isinstance(request.program, DeepSpeech2)
     features = {}
     if is_speech and request.samples is not None:
@@ -196,7 +197,7 @@ def count_model(request: Request, view: View, training: tuple[str, int | None] |
         features = {name: operations * (request.input.batch or 1) for name, operations in steps.items()}
     return Report(
         model=request.name,
-        input=request.input,
+        input=replace(request.input, shapes=shapes),
         tally=tally,
         convention=view.convention,
         depth=view.depth,
@@ -210,6 +211,11 @@ def _training_counter(request: Request, optimiser: str, label_length: int | None
     if not isinstance(request.program, torch.nn.Module):
         raise OptionError(f"--training needs a module with parameters, and {request.name} has none")
     if not isinstance(request.program, DeepSpeech2):
+        if label_length is not None:
+            raise OptionError(
+                f"--label-length is of the CTC loss of a DeepSpeech2, and {request.name} is counted without a loss; "
+                "leave it out"
+            )
         return partial(count_training, optimiser=optimiser, strict=request.strict)
     from deepspeech2.speech.ctc_loss import ctc_losses
 
@@ -230,15 +236,15 @@ def _training_counter(request: Request, optimiser: str, label_length: int | None
     return partial(count_training, loss=loss, optimiser=optimiser, strict=request.strict)
 
 
-def _with_fitting_inputs(request: Request, counting: Callable[..., Any]) -> Any:
-    """Count with features and frames, or with features alone for a program that takes only them."""
+def _with_fitting_inputs(request: Request, counting: Callable[..., Any]) -> tuple[Tally, tuple[tuple[int, ...], ...]]:
+    """Count with features and frames, or with features alone for a program that takes only them; and the shapes."""
     try:
-        return counting(request.program, request.inputs)
+        return counting(request.program, request.inputs), request.input.shapes
     except InputError as error:
         if isinstance(request.program, DeepSpeech2) or request.samples is None or isinstance(request.inputs, dict):
             raise
         try:
-            return counting(request.program, request.inputs[:1])
+            return counting(request.program, request.inputs[:1]), request.input.shapes[:1]
         except InputError:
             raise InputError(
                 f"{request.name} does not take spectrograms of shape {request.input.shapes[0]}; "

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
+import warnings
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
@@ -14,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from deepspeech2.errors import OptionError, PosteriorsError
+from deepspeech2.printing import printable, standard_output, utf8
 from deepspeech2.processors import available_processors
 
 if TYPE_CHECKING:
@@ -134,7 +134,12 @@ def build_decoder(source: PosteriorsInput, search: SearchChoices, n_best: int = 
         **given, n_best=n_best, hotwords=_hotwords(search.hotword)
     )
     model = load_language_model(search.lm) if search.lm is not None else None
-    return BeamDecoder(source.alphabet, options, model)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", UserWarning)
+        decoder = BeamDecoder(source.alphabet, options, model)
+    for warning in warned:
+        print(f"ds2: warning: {' '.join(str(warning.message).split())}", file=sys.stderr)
+    return decoder
 
 
 def _hotwords(choices: tuple[str, ...]) -> dict[str, float]:
@@ -159,15 +164,8 @@ def _write_all(
     answers = _decode_all(source, decoder, source.utterances, threads)
     total = len(source.utterances)
     if result.output is None:
-        try:
+        with standard_output():
             _, failed = _write(answers, total, sys.stdout, result)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            # What is still in the buffer would fail once more at the end.
-            with suppress(OSError), open(os.devnull, "w") as nowhere:  # noqa: PTH123
-                os.dup2(nowhere.fileno(), sys.stdout.fileno())
-            raise OptionError(f"Standard output cannot be written: {error.strerror}.") from None
         return 1 if failed else 0
     try:
         with replacement(result.output) as temporary:
@@ -213,15 +211,15 @@ def _write(
             if isinstance(hypotheses, PosteriorsError):
                 failed += 1
                 bar.console.print(
-                    f"ds2: error: {utterance.name}: {' '.join(str(hypotheses).split())}",
+                    printable(f"ds2: error: {utterance.name}: {' '.join(str(hypotheses).split())}"),
                     markup=False, highlight=False, soft_wrap=True,
                 )  # fmt: skip
             else:
                 done += 1
                 name = utterance.name
                 file.write(
-                    _json(name, frames, hypotheses, result) if result.format == "json"
-                    else _text(name if total > 1 else "", hypotheses, result)
+                    _json(utf8(name), frames, hypotheses, result) if result.format == "json"
+                    else _text(printable(name) if total > 1 else "", hypotheses, result)
                 )  # fmt: skip
                 file.flush()
             bar.advance(task)

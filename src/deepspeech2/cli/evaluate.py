@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from deepspeech2.cli.recognizer_settings import RecognizerArguments
+from deepspeech2.printing import printable
 from deepspeech2.units import format_seconds
 
 if TYPE_CHECKING:
@@ -25,13 +27,7 @@ def evaluate(
     format: Literal["table", "json"] = "table",  # noqa: A002
     output: Path | None = None,
     resume: bool = False,
-    decoder: Literal["beam", "greedy"] = "beam",
-    lm: Path | None = None,
-    beam_size: int | None = None,
-    alpha: float | None = None,
-    beta: float | None = None,
-    weights: Literal["float32", "bfloat16", "int8"] = "float32",
-    device: str = "auto",
+    recognizer: RecognizerArguments | None = None,
     spelling: Literal["keep", "english"] = "keep",
     worst: int | None = None,
     threads: int = 1,
@@ -57,20 +53,8 @@ def evaluate(
         Also write references beside hypotheses there, as JSON lines; FILE.partial has them until all are there.
     resume:
         Go on with what an interrupted run has written to --output.
-    decoder:
-        beam or greedy.
-    lm:
-        Language model instead of the model's own (ARPA or KenLM).
-    beam_size:
-        Prefixes kept by the beam search.
-    alpha:
-        Weight of the language model.
-    beta:
-        Bonus for each word.
-    weights:
-        How recurrent weights are stored: float32, bfloat16 or int8; fewer bytes are faster for one file at a time.
-    device:
-        Where the network runs: auto (a GPU if torch finds one), cpu, cuda, cuda:1.
+    recognizer:
+        How to recognise.
     spelling:
         keep: references as they are; english: in lower case and without punctuation, as ds2 prepare spells them.
     worst:
@@ -83,16 +67,17 @@ def evaluate(
     from contextlib import ExitStack
     from dataclasses import replace
 
-    from deepspeech2.cli.recognizer_settings import recognizer_settings
-    from deepspeech2.cli.transcribe import manifest_of
+    from deepspeech2.cli.audio_arguments import manifest_of
     from deepspeech2.errors import OptionError
     from deepspeech2.files import check_writable, refuse_same
+    from deepspeech2.printing import printable, standard_output
     from deepspeech2.speech.bulk_results import digest
     from deepspeech2.speech.data.manifest import read_manifest
     from deepspeech2.speech.data.spelling import spell_english
     from deepspeech2.speech.evaluation import prediction_record, unwritable_references
     from deepspeech2.speech.predictions_file import PredictionsFile
 
+    how = recognizer or RecognizerArguments()
     if worst is not None and worst < 0:
         raise OptionError(f"expected --worst as 0 or more utterances, found {worst}")
     if resume and output is None:
@@ -102,30 +87,31 @@ def evaluate(
     manifest = manifest_of(manifest)
     utterances = read_manifest(manifest)
     if output is not None:
-        read = [manifest, Path(model), *([lm] if lm else [])]
+        read = [manifest, *how.files(model)]
         refuse_same(output, [*read, *(utterance.audio_path for utterance in utterances)])
     if spelling == "english":
         utterances = [replace(utterance, text=spell_english(utterance.text)) for utterance in utterances]
-    beam = {"beam_size": beam_size, "alpha": alpha, "beta": beta}
-    settings = recognizer_settings(model, decoder, lm, beam, weights, device)
-    recognizer = settings.load()
-    unwritable = unwritable_references(utterances, "".join(recognizer.alphabet.labels))
+    settings = how.settings(model)
+    loaded = settings.load()
+    unwritable = unwritable_references(utterances, "".join(loaded.alphabet.labels))
     if unwritable:
         print(_unwritable_note(unwritable, len(utterances), spelling), file=sys.stderr)
     with ExitStack() as stack:
         file = PredictionsFile(output, utterances, digest(settings), resume=resume) if output else None
         if file:
             stack.enter_context(file)
-        result = _evaluated(recognizer, utterances, threads, file)
+        result = _evaluated(loaded, utterances, threads, file)
     if format == "json":
         summary = result.summary() | {"unwritable_references": len(unwritable)}
         if worst is not None:
             summary["worst"] = [prediction_record(item) for item in result.worst(worst)]
-        print(json.dumps(summary, ensure_ascii=False))
+        shown = json.dumps(summary, ensure_ascii=False)
     else:
-        print(error_table(result, 5 if worst is None else worst))
+        shown = error_table(result, 5 if worst is None else worst)
+    with standard_output():
+        print(shown)
     for path, reason in result.failures:
-        print(f"ds2: left out {path}: {' '.join(reason.split())}", file=sys.stderr)
+        print(f"ds2: left out {printable(path)}: {printable(' '.join(reason.split()))}", file=sys.stderr)
     return 1 if result.failures else 0
 
 
@@ -182,8 +168,11 @@ def error_table(result: Evaluation, worst: int) -> str:
     )
     for item in result.worst(worst):
         place = f" from {round(item.offset, 3)} s" if item.offset else ""
-        lines += [f"{item.words.rate:.0%} {item.audio_filepath}{place}", f"  said  {item.reference}"]
-        lines.append(f"  heard {item.hypothesis}")
+        lines += [
+            f"{item.words.rate:.0%} {printable(item.audio_filepath)}{place}",
+            f"  said  {printable(item.reference)}",
+            f"  heard {item.hypothesis}",
+        ]
     return "\n".join(lines)
 
 

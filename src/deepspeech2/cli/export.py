@@ -38,6 +38,7 @@ def export(
     """
     from deepspeech2.errors import OptionError
     from deepspeech2.files import refuse_same
+    from deepspeech2.printing import printable
 
     if target.suffix not in (".onnx", ".pt2"):
         raise OptionError(f"{target}: expected a name that ends in .onnx or .pt2")
@@ -57,4 +58,4 @@ def export(
     else:
         export_program(model, target)
         form = "torch.export"
-    print(f"{target}: {form}, {target.stat().st_size:,} bytes")
+    print(f"{printable(target)}: {form}, {target.stat().st_size:,} bytes")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from deepspeech2.errors import OptionError
+from deepspeech2.printing import standard_output
 
 if TYPE_CHECKING:
     from deepspeech2.flops.closed_form import ClosedForm
@@ -84,12 +85,13 @@ def flops(
     output:
         Write there instead of to the terminal.
     training:
-        Count a training step: forward, CTC loss, backward and the optimiser.
+        Count a training step: forward, CTC loss, backward and the optimiser. Other models than a DeepSpeech2 have no
+        loss: their backward starts from given gradients of the results.
     optimiser:
         The optimiser of the training step; adam by default.
     label_length:
-        Labels of an utterance in training. An assumption of 14 a second by default; give your own data's. With
-        --manifest, the characters of each transcript by default.
+        Labels of an utterance in the training of a DeepSpeech2. An assumption of 14 a second by default; give your own
+        data's. With --manifest, the characters of each transcript by default.
     manifest:
         With --training: the cost of a whole training on these utterances, batches and padding as the trainer
         makes them.
@@ -246,7 +248,7 @@ def _formula_text(formula: ClosedForm, convention: str, form: str) -> str:
     if form == "latex":
         return formula.latex(convention) + "\n"
     lines = [f"{convention}: {formula.total(convention)}"]
-    lines += [f"where {condition}" for condition in formula.conditions]
+    lines += [f"where {condition}" for condition in (*formula.conditions, *formula.least_sizes())]
     lines += formula.remarks
     bound = "" if formula.complete else "lower bound; not counted: " + ", ".join(u.operator for u in formula.unknown)
     return "\n".join([*lines, *([bound] if bound else [])]) + "\n"
@@ -254,7 +256,8 @@ def _formula_text(formula: ClosedForm, convention: str, form: str) -> str:
 
 def _emit(text: str, output: Path | None) -> None:
     if output is None:
-        print(text, end="")
+        with standard_output():
+            print(text, end="")
         return
     from deepspeech2.files import replacing
 

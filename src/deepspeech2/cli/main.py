@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from deepspeech2.errors import DeepSpeech2Error
+from deepspeech2.printing import printable, standard_output
 
 # Name -> what the list of commands says of it. Each is the function of that name in the module of that name, and is
 # imported when it is called, so that `ds2 --help` imports none of their dependencies.
@@ -35,10 +37,18 @@ def build_app(*, lists_commands: bool) -> App:
         help="DeepSpeech2 in PyTorch, with every floating-point operation accounted for.",
         version=_version,
         help_format="markdown",
+        # A file may be called [a].wav: lists are written as several arguments, never as JSON.
+        default_parameter=Parameter(json_list=False),
     )
     for name, summary in COMMANDS.items():
         app.command(f"deepspeech2.cli.{name}:{name}", help=summary if lists_commands else None)
     return app
+
+
+def _spelled_as_files(arguments: list[str]) -> list[str]:
+    """Behind a -- everything is a name, and one that begins with a dash is no option: it gets a folder before it."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return [f"./{text}" if at > end and text[:1] == "-" != text else text for at, text in enumerate(arguments)]
 
 
 def _version() -> str:
@@ -51,9 +61,13 @@ def _version() -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 0, 1 (some files failed), 2 (wrong input) or 130 (interrupted)."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if sys.stdout is None:  # closed: nobody wants what is printed
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
     app = build_app(lists_commands=not arguments or arguments[0] in ("--help", "-h"))
     try:
-        result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        result = app(_spelled_as_files(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+        with standard_output():  # what small outputs have left in the buffer
+            pass
     except CycloptsError as error:
         _fail(" ".join(str(error).split()) + " See ds2 --help.")
     except DeepSpeech2Error as error:
@@ -71,5 +85,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _fail(message: str) -> None:
-    print(f"ds2: error: {message}", file=sys.stderr)
+    print(f"ds2: error: {printable(message)}", file=sys.stderr)
     sys.exit(2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from deepspeech2.printing import printable
 from deepspeech2.units import format_seconds
 
 
@@ -72,11 +73,11 @@ def prepare(
             source, output, options, progress=lambda done, total: bar.update(task, completed=done, total=total)
         )
     if prepared.tables:
-        print(f"tables read: {', '.join(map(str, prepared.tables))}")
+        print(f"tables read: {', '.join(map(printable, prepared.tables))}")
     for problem in prepared.report.problems[:20]:
         # A path may hold bytes that are not UTF-8.
-        print(f"left out: {problem}".encode("utf-8", "backslashreplace").decode())
+        print(printable(f"left out: {problem}"))
     if len(prepared.report.problems) > 20:
-        print(f"... {len(prepared.report.problems) - 20} more in {output / 'left_out.jsonl'}")
+        print(f"... {len(prepared.report.problems) - 20} more in {printable(output / 'left_out.jsonl')}")
     print(f"{prepared.report.summary()}; {format_seconds(prepared.seconds)} of audio, {len(prepared.labels)} labels")
-    print(f"written: {output}/manifest.jsonl, vocabulary.txt, mean_std.npz, left_out.jsonl")
+    print(f"written: {printable(output)}/manifest.jsonl, vocabulary.txt, mean_std.npz, left_out.jsonl")

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from deepspeech2.cli.recognizer_settings import RecognizerArguments
+
 if TYPE_CHECKING:
     from deepspeech2.speech.bulk import Engine, Outcome, RecognizerSettings
     from deepspeech2.speech.bulk_results import Results
-    from deepspeech2.speech.recognizer import Source
     from deepspeech2.speech.transcript import Transcript
-
-MANIFESTS = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
-AUDIO = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3")
 
 
 def transcribe(
-    files: Annotated[list[Path], Parameter(allow_leading_hyphen=True)],
+    files: Annotated[list[str], Parameter(allow_leading_hyphen=True)],
     /,
     *,
     model: str = "small",
@@ -32,13 +30,7 @@ def transcribe(
     engine: Literal["local", "ray"] = "local",
     workers: int | None = None,
     ray_address: str | None = None,
-    decoder: Literal["beam", "greedy"] = "beam",
-    lm: Path | None = None,
-    beam_size: int | None = None,
-    alpha: float | None = None,
-    beta: float | None = None,
-    weights: Literal["float32", "bfloat16", "int8"] = "float32",
-    device: str = "auto",
+    recognizer: RecognizerArguments | None = None,
 ) -> int:
     """Recognise speech in audio files, or in all utterances of a manifest.
 
@@ -76,31 +68,20 @@ def transcribe(
         Utterances worked on at a time: threads (local, 1 by default) or processes (ray, one for each CPU by default).
     ray_address:
         Join this Ray cluster (auto, ray://HOST:10001) instead of starting one here.
-    decoder:
-        beam or greedy.
-    lm:
-        Language model instead of the model's own (ARPA or KenLM).
-    beam_size:
-        Prefixes kept by the beam search.
-    alpha:
-        Weight of the language model.
-    beta:
-        Bonus for each word.
-    weights:
-        How recurrent weights are stored: float32, bfloat16 or int8; fewer bytes are faster for one file at a time.
-    device:
-        Where the network runs: auto (a GPU if torch finds one), cpu, cuda, cuda:1.
+    recognizer:
+        How to recognise.
     """
-    from deepspeech2.cli.recognizer_settings import recognizer_settings
+    from deepspeech2.cli.audio_arguments import audio_arguments
     from deepspeech2.errors import OptionError
     from deepspeech2.files import refuse_same
     from deepspeech2.speech.bulk_results import ResultsFile, ResultsFolder
     from deepspeech2.speech.data.manifest import Utterance
+    from deepspeech2.speech.printed_results import PrintedResults
     from deepspeech2.speech.transcript import TIMED_FORMATS
 
-    files = [manifest_of(path) for path in files]
-    sources, bulk = _sources(files, stdin_allowed=engine == "local")
-    kind = format or ("json" if bulk else "txt")
+    given = audio_arguments(files, stdin_allowed=engine == "local")
+    sources = given.sources
+    kind = format or ("json" if given.holds_manifest else "txt")
     if resume and output is None and output_dir is None:
         raise OptionError("--resume goes on with what is in --output or --output-dir; give one of them")
     if output is not None and (output_dir is not None or (kind != "json" and format is not None)):
@@ -110,9 +91,9 @@ def transcribe(
         raise OptionError(
             f"--format {kind} is one file for each piece of audio, found {len(sources)} pieces; give --output-dir"
         )
-    beam = {"beam_size": beam_size, "alpha": alpha, "beta": beta}
-    settings = recognizer_settings(model, decoder, lm, beam, weights, device)
-    read = [*files, Path(model), *([lm] if lm else [])]
+    how = recognizer or RecognizerArguments()
+    settings = how.settings(model)
+    read = [*given.files, *how.files(model)]
     with ExitStack() as stack:
         results: Results
         if output is not None:
@@ -123,7 +104,7 @@ def transcribe(
             audio = {source for source in sources if isinstance(source, Path)}
             results.refuse_over([path for path in read if path not in audio])
         else:
-            results = _Printed(sources, kind)
+            results = PrintedResults(sources, kind)
         waiting = [(index, source) for index, source in enumerate(sources) if not results.has(index)]
         chosen = _engine(engine, settings, workers, ray_address) if waiting else None
         outcomes = chosen.run(waiting) if chosen else iter(())
@@ -146,10 +127,12 @@ def _collect(outcomes: Iterator[Outcome], results: Results, done: int, total: in
     from rich.console import Console
     from rich.progress import Progress
 
+    from deepspeech2.printing import printable
     from deepspeech2.speech.audio import SAMPLE_RATE
+    from deepspeech2.speech.printed_results import PrintedResults
 
     console = Console(stderr=True)
-    shown = console.is_terminal and total > 1 and not (isinstance(results, _Printed) and sys.stdout.isatty())
+    shown = console.is_terminal and total > 1 and not (isinstance(results, PrintedResults) and sys.stdout.isatty())
     failed = narrow = 0
     first = ""
     with Progress(console=console, transient=True, disable=not shown) as bar:
@@ -157,12 +140,14 @@ def _collect(outcomes: Iterator[Outcome], results: Results, done: int, total: in
         for outcome in outcomes:
             if outcome.transcript is None:
                 failed += 1
-                print(f"ds2: {outcome.reason}", file=sys.stderr)
+                print(f"ds2: {printable(outcome.reason)}", file=sys.stderr)
             else:
                 results.add(outcome.index, outcome.transcript)
+                if outcome.transcript.announced_seconds is not None:
+                    print(_cut_short(outcome.transcript), file=sys.stderr)
                 if outcome.transcript.sample_rate < SAMPLE_RATE:
                     narrow += 1
-                    first = first or f"{outcome.transcript.source} ({outcome.transcript.sample_rate} Hz)"
+                    first = first or f"{printable(outcome.transcript.source)} ({outcome.transcript.sample_rate} Hz)"
             bar.advance(task)
     if narrow:
         more = f" and {narrow - 1} more" if narrow > 1 else ""
@@ -173,36 +158,13 @@ def _collect(outcomes: Iterator[Outcome], results: Results, done: int, total: in
     return failed
 
 
-class _Printed:
-    """Transcripts on standard output."""
+def _cut_short(transcript: Transcript) -> str:
+    from deepspeech2.printing import printable
 
-    def __init__(self, sources: Sequence[Source], kind: str) -> None:
-        self._sources, self._kind = sources, kind
-
-    def has(self, index: int) -> bool:
-        return False
-
-    def add(self, index: int, transcript: Transcript) -> None:
-        import json
-
-        from deepspeech2.speech.data.manifest import Utterance
-        from deepspeech2.speech.transcript import format_transcript
-
-        source = self._sources[index]
-        offset = source.offset if isinstance(source, Utterance) else 0.0
-        text = format_transcript(transcript, self._kind, offset=offset)
-        if self._kind == "txt" and len(self._sources) > 1:
-            text = f"{transcript.source}\t{text}"
-        elif self._kind == "json" and isinstance(source, Utterance):
-            record = json.loads(text) | {"offset": source.offset, "duration": source.duration}
-            if source.channel is not None:
-                record["channel"] = source.channel
-            text = json.dumps(record, ensure_ascii=False) + "\n"
-        sys.stdout.write(text)
-        sys.stdout.flush()
-
-    def finish(self) -> None:
-        pass
+    return (
+        f"ds2: {printable(transcript.source)}: cut short: {transcript.announced_seconds:.3f} s are announced and "
+        f"{transcript.seconds:.3f} s are there, which were transcribed"
+    )
 
 
 def _in_order(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
@@ -226,79 +188,3 @@ def _engine(kind: str, settings: RecognizerSettings, workers: int | None, addres
     if address is not None:
         raise OptionError("--ray-address belongs to --engine ray")
     return LocalEngine(settings.load(), 1 if workers is None else workers)
-
-
-def _sources(files: list[Path], *, stdin_allowed: bool) -> tuple[list[Source], bool]:
-    """What the arguments stand for, and whether a manifest is among them."""
-    from deepspeech2.errors import OptionError
-    from deepspeech2.speech.data.manifest import read_manifest
-
-    if not files:
-        raise OptionError("expected audio files, a manifest, or - for standard input, found none")
-    unknown = next((str(path) for path in files if str(path).startswith("-") and str(path) != "-"), None)
-    if unknown is not None:
-        raise OptionError(f"unknown option {unknown}; see ds2 transcribe --help")
-    if not stdin_allowed and Path("-") in files:
-        raise OptionError("standard input cannot be sent to Ray; write it to a file, or use --engine local")
-    sources: list[Source] = []
-    bulk = False
-    for path in files:
-        if path.name.endswith(MANIFESTS) or _is_folder(path) or _begins_as_a_manifest(path):
-            sources += read_manifest(path, texts=False)
-            bulk = True
-        else:
-            sources.append(_standard_input() if str(path) == "-" else path)
-    return sources, bulk
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # whoever opens it will say why it cannot be
-        return False
-
-
-def manifest_of(folder: Path) -> Path:
-    """What is read of a folder: itself if it is Kaldi's, or its manifest; of anything else, itself.
-
-    Raises:
-        ManifestError: It is a folder and neither is in it.
-    """
-    from deepspeech2.errors import ManifestError
-
-    if not _is_folder(folder) or (folder / "wav.scp").exists():
-        return folder
-    if (folder / "manifest.jsonl").is_file():
-        return folder / "manifest.jsonl"
-    raise ManifestError(
-        f"{folder}: expected a folder with wav.scp (Kaldi) or manifest.jsonl (ds2 prepare), found neither; "
-        "a folder of audio becomes a manifest by ds2 prepare, or name its files"
-    )
-
-
-def _begins_as_a_manifest(path: Path) -> bool:
-    """Whether a file of another name is a manifest, such as Baidu's manifest.test: no audio begins with a brace."""
-    import codecs
-
-    if path.suffix.lower() in AUDIO:
-        return False
-    try:
-        if not path.is_file():  # looking into a pipe would take from it
-            return False
-        with path.open("rb") as file:
-            return file.read(64).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{")
-    except OSError:
-        return False
-
-
-def _standard_input() -> Source:
-    # A pipe cannot seek, and audio headers are read with seeks.
-    import io
-
-    from deepspeech2.errors import OptionError
-
-    if sys.stdin is None:
-        raise OptionError("standard input is closed; pipe audio into it, or name a file")
-    data = io.BytesIO(sys.stdin.buffer.read())
-    data.name = "standard input"
-    return data

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from deepspeech2.errors import VocabularyError
 
+SILENT = ("<s>", "</s>", "<unk>", "[UNK]")
 WORD_START = "▁"  # the mark sentencepiece puts in front of a piece that begins a word
 
 
@@ -24,6 +25,7 @@ class Alphabet:
         blank: The blank's column; the last one unless told otherwise.
         delimiter: The label that separates words, or None where the labels have none. It reads as a single space
             in texts, whatever it is called.
+        silent: Labels that are no text, such as ``<s>``: they spell nothing, and no beam search enters them.
 
     Example:
         >>> alphabet = Alphabet(["a", "b", " "])
@@ -34,14 +36,23 @@ class Alphabet:
     labels: tuple[str, ...]
     blank: int
     delimiter: str | None
+    silent: frozenset[str]
 
-    def __init__(self, labels: Iterable[str], *, blank: int | None = None, delimiter: str | None = " ") -> None:
+    def __init__(
+        self,
+        labels: Iterable[str],
+        *,
+        blank: int | None = None,
+        delimiter: str | None = " ",
+        silent: Iterable[str] = (),
+    ) -> None:
         """Take the labels without the blank.
 
         Args:
             labels: The labels in column order, the blank left out. A string is taken as its characters.
             blank: The blank's column, 0 .. len(labels); default: after the last label.
             delimiter: The label between words; ignored where no label is spelled so.
+            silent: Labels that spell nothing; ignored where there is no such label.
 
         Raises:
             VocabularyError: No label, an empty or repeated label, or a blank outside the columns.
@@ -69,6 +80,7 @@ class Alphabet:
         object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "blank", int(given))
         object.__setattr__(self, "delimiter", delimiter if delimiter in seen else None)
+        object.__setattr__(self, "silent", frozenset(silent) & seen.keys() - {self.delimiter})
 
     @classmethod
     def from_file(cls, path: str | Path) -> Alphabet:
@@ -102,6 +114,9 @@ class Alphabet:
     def from_json(cls, path: str | Path, *, blank: str | None = None, delimiter: str | None = None) -> Alphabet:
         """Read a JSON vocabulary: a list of labels, or an object of label to column as `vocab.json` files hold.
 
+        The markers of wav2vec2's vocabularies that are no text, ``<s>``, ``</s>`` and ``<unk>`` (``[UNK]``), become
+        `silent`: they spell nothing, and no beam search enters their columns.
+
         Args:
             path: The JSON file.
             blank: The label that is the blank; default: the first found of ``<pad>``, ``<blank>``, ``<blk>``,
@@ -128,7 +143,7 @@ class Alphabet:
             raise VocabularyError(f"{path}: no label {blank!r} to be the blank among {len(labels)} labels.")
         column = labels.index(name) if name is not None else None
         try:
-            return cls((label for label in labels if label != name), blank=column, delimiter=delimiter)
+            return cls((label for label in labels if label != name), blank=column, delimiter=delimiter, silent=SILENT)
         except VocabularyError as error:
             raise VocabularyError(f"{path}: {error}") from None
 
@@ -139,8 +154,8 @@ class Alphabet:
 
     @cached_property
     def spelling(self) -> tuple[str, ...]:
-        """What each column adds to a text: the blank nothing, the delimiter a space."""
-        spelled = [" " if label == self.delimiter else label for label in self.labels]
+        """What each column adds to a text: the blank and silent labels nothing, the delimiter a space."""
+        spelled = [" " if x == self.delimiter else "" if x in self.silent else x for x in self.labels]
         spelled.insert(self.blank, "")
         return tuple(spelled)
 
@@ -148,6 +163,11 @@ class Alphabet:
     def delimiter_column(self) -> int | None:
         """The delimiter's column, or None."""
         return None if self.delimiter is None else self.column(self.delimiter)
+
+    @cached_property
+    def silent_columns(self) -> frozenset[int]:
+        """The columns of the silent labels."""
+        return frozenset(self.column(label) for label in self.silent)
 
     @cached_property
     def has_word_starts(self) -> bool:

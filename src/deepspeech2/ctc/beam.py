@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,14 +14,14 @@ from deepspeech2.ctc import _core
 from deepspeech2.ctc.alphabet import Alphabet
 from deepspeech2.ctc.hypothesis import DecodeTally, Hypotheses, Hypothesis
 from deepspeech2.ctc.language_model import LanguageModel
-from deepspeech2.ctc.native import make_decoder, native_options
+from deepspeech2.ctc.native import make_decoder, set_options
 from deepspeech2.ctc.options import BeamOptions
-from deepspeech2.ctc.posteriors import Matrix, as_matrix, check_rows, refuse_dead_end, refuse_row
-from deepspeech2.ctc.scoring import make_scorer
+from deepspeech2.ctc.posteriors import Matrix, as_matrix, refuse_dead_end, refuse_overflow, refuse_row
+from deepspeech2.ctc.scoring import WordScorer, make_scorer
 from deepspeech2.ctc.transcript import PackedBoundaries, Transcript
 from deepspeech2.errors import OptionError, PosteriorsError
 
-NOT_NORMALISED = 1  # the other fault is a row that leaves no prefix
+NOT_NORMALISED, NO_PREFIX_LEFT = 1, 2  # the third fault is a prefix above the range of the arithmetic
 # What is compiled into a decoder's task; other options can change at any time.
 BUILT_IN = ("lexicon", "hotwords", "compat")
 
@@ -50,6 +51,9 @@ class BeamDecoder:
 
         Raises:
             OptionError: The options do not fit the alphabet or the language model.
+
+        Warns:
+            UserWarning: The labels cannot spell most words of the language model, which are left out.
         """
         if not isinstance(alphabet, Alphabet):
             raise OptionError(f"The alphabet should be an Alphabet, such as Alphabet(labels), but is {alphabet!r}.")
@@ -64,9 +68,25 @@ class BeamDecoder:
     def _build(self, options: BeamOptions) -> None:
         scorer = make_scorer(self.alphabet, options, self.language_model)
         core = make_decoder(self.alphabet, options, self.language_model, scorer)
-        core.set_options(native_options(options))
+        set_options(core, options)
         self._core = core  # only now: other threads may be decoding
+        self._vocabulary = scorer.vocabulary() if isinstance(scorer, WordScorer) else []
         self.options = options
+
+    def _reweigh(self, options: BeamOptions) -> bool:
+        """Give other hot words their weights, if all of these and those before are words of the language model."""
+        if self.language_model is None or not self._vocabulary:
+            return False
+        places = {word: bisect_left(self._vocabulary, word) for word in options.hotwords}
+        if any(self._vocabulary[place : place + 1] != [word] for word, place in places.items()):
+            return False
+        if not all(word in self.language_model for word in (*self.options.hotwords, *options.hotwords)):
+            return False
+        core = self._core.with_bonus({place: options.hotwords[word] for word, place in places.items()})
+        set_options(core, options)
+        self._core = core
+        self.options = options
+        return True
 
     def decode(self, log_probs: Any) -> Hypotheses:
         """Decode one utterance.
@@ -132,7 +152,7 @@ class BeamDecoder:
         return BeamStream(self)
 
     def reset(self, **changes: Any) -> None:
-        """Change options. Only `lexicon`, `hotwords` and `compat` rebuild anything.
+        """Change options. Only `lexicon`, `compat` and `hotwords` unknown to the language model rebuild anything.
 
         Args:
             **changes: Fields of `BeamOptions`, e.g. alpha and beta. What is not named stays, the weights too when
@@ -146,12 +166,15 @@ class BeamDecoder:
             if name not in known:
                 raise OptionError(f"There is no option {name!r}; the options are {', '.join(known)}.")
         options = replace(self.options, **changes)
-        if any(getattr(options, name) != getattr(self.options, name) for name in BUILT_IN):
-            self._build(options)
+        changed = [name for name in BUILT_IN if getattr(options, name) != getattr(self.options, name)]
+        if changed:
+            same_lookahead = options.lookahead == self.options.lookahead
+            if not (changed == ["hotwords"] and same_lookahead and self._reweigh(options)):
+                self._build(options)
             return
         if options.lookahead != self.options.lookahead:
             make_scorer(self.alphabet, options, self.language_model)
-        self._core.set_options(native_options(options))
+        set_options(self._core, options)
         self.options = options
 
     def _hypotheses(self, results: list[tuple[str, float, float, bytes]], tally: tuple[int, ...]) -> Hypotheses:
@@ -188,10 +211,9 @@ class BeamStream:
         """
         self._require_open()
         matrix = as_matrix(log_probs, self._decoder.alphabet.columns)
-        check_rows(matrix, self._frames)
         fault, row = self._core.push(matrix)
         if fault:
-            self._open = False
+            self._open = fault == NOT_NORMALISED
             _refuse(fault, matrix, row, self._frames)
         self._frames += len(matrix)
 
@@ -232,4 +254,6 @@ def _named(index: int) -> Iterator[None]:
 def _refuse(fault: int, matrix: Matrix, row: int, first_row: int = 0) -> NoReturn:
     if fault == NOT_NORMALISED:
         refuse_row(matrix, row, first_row)
-    refuse_dead_end(row + first_row)
+    if fault == NO_PREFIX_LEFT:
+        refuse_dead_end(row + first_row)
+    refuse_overflow(row + first_row)

@@ -53,7 +53,7 @@ class GreedyDecoder:
         boundaries = tuple(
             Boundary(int(best[start]), int(start), int(end), float(total[end - 1]), 0.0)
             for start, end in zip(starts, ends, strict=True)
-            if best[start] != self.alphabet.blank
+            if best[start] != self.alphabet.blank and int(best[start]) not in self.alphabet.silent_columns
         )
         transcript = Transcript(self.alphabet, boundaries, score, 0.0)
         return Hypothesis(transcript.text, score, score, 0.0, transcript)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import struct
+import mmap
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from deepspeech2.ctc.kenlm_header import WORD_LIST, check_sizes, mapped, read_header
 from deepspeech2.errors import LanguageModelError
 
-UNIGRAMS, UNIGRAMS_AT = struct.Struct("<Q"), 0x6C  # where the header of a binary has their number
 MARKERS = ("<s>", "</s>", "<unk>", "<UNK>")
 
 
@@ -27,7 +27,7 @@ class KenlmModel:
             path: A KenLM binary.
 
         Raises:
-            LanguageModelError: `kenlm` is not installed, or it refuses the file.
+            LanguageModelError: `kenlm` is not installed, it refuses the file, or the header does not fit the file.
         """
         try:
             import kenlm
@@ -37,6 +37,7 @@ class KenlmModel:
                 "or use the model's ARPA file, which needs nothing."
             ) from None
         self.path = Path(path)
+        check_sizes(self.path)  # kenlm believes the header
         self._kenlm: Any = kenlm
         try:
             self._model: Any = kenlm.Model(str(path))
@@ -48,13 +49,16 @@ class KenlmModel:
     @cached_property
     def _words(self) -> tuple[str, ...]:
         # KenLM keeps the vocabulary behind everything else, each word ended by a zero byte, <unk> first.
-        data = self.path.read_bytes()
-        start = data.rfind(b"<unk>\0")
+        with mapped(self.path) as data:
+            return self._read_words(data)
+
+    def _read_words(self, data: mmap.mmap) -> tuple[str, ...]:
+        start = data.rfind(WORD_LIST)
         if start < 0:
             raise LanguageModelError(
                 f"{self.path}: this KenLM binary lacks its word list; build it without -i, or use the ARPA file."
             )
-        if not data.endswith(b"\0"):
+        if data[-1:] != b"\0":
             raise LanguageModelError(f"{self.path}: the word list of this KenLM binary was cut short; copy it anew.")
         try:
             words = data[start:-1].decode("utf-8").split("\0")
@@ -62,7 +66,7 @@ class KenlmModel:
             raise LanguageModelError(
                 f"{self.path}: the word list of this binary should be UTF-8, but byte {start + error.start} is not."
             ) from None
-        (promised,) = UNIGRAMS.unpack_from(data, UNIGRAMS_AT)
+        promised = read_header(data).counts[0]
         # A model made without <unk> has it in the list, but not in the count.
         if len(words) not in (promised, promised + 1):
             raise LanguageModelError(

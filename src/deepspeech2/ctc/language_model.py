@@ -84,13 +84,32 @@ def unit_of(model: LanguageModel, labels: Sequence[str], delimiter: str | None =
         delimiter: The one between words; the model may call it by any of `DELIMITER_NAMES`.
 
     Returns:
-        ``"label"`` when every word of the model is a single character or one of the labels.
+        ``"label"`` when every word of the model is a single character or one of the labels; tokens in angle brackets,
+        such as ``<pad>``, tell nothing.
 
     Raises:
         OptionError: The model has no words.
     """
-    known = {*labels, *(DELIMITER_NAMES if delimiter is not None else ())}
-    words = model.words()
-    if not words:
+    if all(_is_bracketed(word) for word in model.words()):
         raise OptionError(f"{model.path}: the language model has no words besides its markers.")
-    return "label" if all(len(word) == 1 or word in known for word in words) else "word"
+    return "label" if first_of_no_label(model, labels, delimiter) is None else "word"
+
+
+def first_of_no_label(model: LanguageModel, labels: Sequence[str], delimiter: str | None = None) -> str | None:
+    """Find the word that makes a model one of words.
+
+    Args:
+        model: The model.
+        labels: The alphabet's labels.
+        delimiter: As for `unit_of`.
+
+    Returns:
+        The first word of the model that is no single character, no label and no token in angle brackets, or None.
+    """
+    known = {*labels, *(DELIMITER_NAMES if delimiter is not None else ())}
+    words = (word for word in model.words() if not (len(word) == 1 or word in known or _is_bracketed(word)))
+    return next(words, None)
+
+
+def _is_bracketed(word: str) -> bool:
+    return len(word) > 2 and word.startswith("<") and word.endswith(">")

@@ -12,9 +12,10 @@ from deepspeech2.ctc.ngram_model import NgramModel
 from deepspeech2.ctc.options import BeamOptions
 from deepspeech2.ctc.reference import MAX_THRESHOLD
 from deepspeech2.ctc.scoring import LabelScorer, Scorer, WordScorer
-from deepspeech2.errors import OptionError
+from deepspeech2.errors import LanguageModelError, OptionError
 
 UNKNOWN = 0xFFFFFFFF
+LARGEST_LOG10 = 1e-4  # of a word, rounding included: what the core takes for its bound where it cannot read the model
 
 Language = _core.Ngram | Callable[[], Any] | None
 
@@ -39,7 +40,13 @@ class LanguageSession:
 
     def score(self, state: int, word: int) -> tuple[float, int]:
         """log10 probability and next state."""
-        log10, after = self._model.score(self._states[state], "<unk>" if word == UNKNOWN else self._words[word])
+        name = "<unk>" if word == UNKNOWN else self._words[word]
+        log10, after = self._model.score(self._states[state], name)
+        if not log10 <= LARGEST_LOG10:
+            raise LanguageModelError(
+                f"{self._model.path}: {name!r} gets a log10 probability of {log10:g}, above 0, which is searched "
+                "exactly in ARPA files only; use the model's ARPA file, or build it anew."
+            )
         return log10, self._numbered(after)
 
     def score_end(self, state: int) -> float:
@@ -84,6 +91,7 @@ def make_decoder(
     task.columns = alphabet.columns
     task.blank = alphabet.blank
     task.delimiter = -1 if alphabet.delimiter_column is None else alphabet.delimiter_column
+    task.silent = sorted(alphabet.silent_columns)
     task.has_model = model is not None
     task.word_starts = alphabet.has_word_starts
     task.spelling = [label.replace(WORD_START, " ") if task.word_starts else label for label in alphabet.spelling]
@@ -105,8 +113,12 @@ def make_decoder(
     return _core.Decoder(task, language)
 
 
-def native_options(options: BeamOptions) -> _core.Options:
-    """The options in the core's terms."""
+def set_options(decoder: _core.Decoder, options: BeamOptions) -> None:
+    """Give a native decoder its options.
+
+    Raises:
+        OptionError: With them a word could add more to a prefix than the arithmetic reaches.
+    """
     native = _core.Options()
     for name in ("beam_size", "n_best", "cutoff_top_n", "score_end", "lookahead", "recombine"):
         setattr(native, name, getattr(options, name))
@@ -114,7 +126,10 @@ def native_options(options: BeamOptions) -> _core.Options:
         setattr(native, name, float(getattr(options, name)))
     native.beam_threshold = min(options.beam_threshold, MAX_THRESHOLD)
     native.compat = getattr(_core.Compat, options.compat or "none")
-    return native
+    try:
+        decoder.set_options(native)
+    except ValueError as error:
+        raise OptionError(str(error)) from None
 
 
 def _number_words(task: Any, model: LanguageModel | None, words: Sequence[str]) -> Language:

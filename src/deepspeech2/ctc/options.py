@@ -68,7 +68,9 @@ class BeamOptions:
         beta: Added for each word (for a model over labels: for each label). None becomes 2.0, or the published 0.3.
             At most 600, less the largest weight of a hot word; in `compat="python"` at most 43.
         cutoff_prob: Symbols of a frame are taken by descending probability until they add up to this; 1 takes all.
-        cutoff_top_n: At most this many symbols of a frame are taken. Both cut-offs always apply, the blank included.
+        cutoff_top_n: At most this many symbols of a frame are taken. Both cut-offs always apply, the blank included;
+            only a frame in which they leave no prefix, as where the lexicon forbids what they took, is done once more
+            without them.
         n_best: How many hypotheses are returned at most.
         beam_threshold: Prefixes that score this much less than the best one are dropped, however short the beam.
             Values above 600 act as 600: beyond that, prefixes are out of the range of the arithmetic.

@@ -126,7 +126,22 @@ def refuse_dead_end(row: int) -> NoReturn:
         PosteriorsError: Always.
     """
     raise PosteriorsError(
-        f"Row {row} of the posteriors leaves no prefix with a probability above zero: its symbols are outside the "
-        "lexicon or the cut-offs, or alpha takes every one below e^-600, the range of the arithmetic; allow other "
-        "words with lexicon=False, widen the cut-offs, or lower alpha."
+        f"Row {row} of the posteriors leaves no prefix with a probability above zero, without the cut-offs either: its "
+        "symbols are outside the lexicon, or alpha takes every one below e^-600, the range of the arithmetic; allow "
+        "other words with lexicon=False, or lower alpha."
+    )
+
+
+def refuse_overflow(row: int) -> NoReturn:
+    """Raise the error for a row after which a prefix is above the range of the arithmetic.
+
+    Args:
+        row: The row, counted from the beginning of the utterance.
+
+    Raises:
+        PosteriorsError: Always.
+    """
+    raise PosteriorsError(
+        f"At row {row} of the posteriors the language model makes a prefix more than e^600 times more probable in one "
+        "step, beyond the range of the arithmetic; lower alpha, or switch lookahead off."
     )

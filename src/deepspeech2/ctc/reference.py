@@ -77,7 +77,8 @@ class ReferenceDecoder:
     """Prefix beam search, readable and slow; same options, hypotheses and scores as `BeamDecoder`.
 
     Each frame, every prefix of the beam stays (by the blank, or by repeating its last label) and is extended by every
-    symbol the cut-offs leave; alignments that meet in a prefix are added up; the best `beam_size` prefixes remain.
+    symbol the cut-offs leave; alignments that meet in a prefix are added up; the best `beam_size` prefixes remain. A
+    frame whose cut-offs leave no prefix is done once more without them; the tally counts both.
     Which of equals at the edge of the beam stay is not defined. An extension by less than e^-600 of its prefix is
     out of the native arithmetic's range and so left out here too. The tally leaves `lookups` at 0.
     """
@@ -102,7 +103,19 @@ class ReferenceDecoder:
         return Hypotheses(self._finish(beam), DecodeTally(frames=len(matrix), **counts))
 
     def _step(self, beam: dict[Prefix, Entry], frame: int, row: Any, counts: dict[str, int]) -> dict[Prefix, Entry]:
-        kept_symbols = self._symbols(row)
+        after = self._extend(beam, frame, row, self._symbols(row), counts)
+        if not _alive(after):  # what the cut-offs kept, the lexicon forbids: once more with every symbol
+            after = self._extend(beam, frame, row, _by_probability(row), counts)
+        if not _alive(after):
+            refuse_dead_end(frame)
+        kept = self._keep(after)
+        counts["created"] += len(kept.keys() - beam.keys())
+        return {prefix: replace(e, end=frame + 1) if e.label >= e.blank else e for prefix, e in kept.items()}
+
+    def _extend(
+        self, beam: dict[Prefix, Entry], frame: int, row: Any, kept_symbols: list[int], counts: dict[str, int]
+    ) -> dict[Prefix, Entry]:
+        """Every prefix that stays or comes of one, the beam's own first."""
         probability = dict.fromkeys(range(len(row)), -math.inf) | {
             column: float(row[column]) for column in kept_symbols
         }
@@ -111,7 +124,7 @@ class ReferenceDecoder:
             repeated = entry.label + probability[prefix[-1]] if prefix else -math.inf
             after[prefix] = replace(entry, blank=entry.acoustic + probability[self.alphabet.blank], label=repeated)
         for column in kept_symbols:
-            if column == self.alphabet.blank:
+            if column == self.alphabet.blank or column in self.alphabet.silent_columns:
                 continue
             for prefix, entry in beam.items():
                 counts["candidates"] += 1
@@ -124,9 +137,7 @@ class ReferenceDecoder:
                     after[extended] = _enter(after[extended], entry, column, frame, mass)
                 elif (language := self._extended(entry.language, column)) is not None:
                     after[extended] = _enter(Entry(-math.inf, -math.inf, language), entry, column, frame, mass)
-        kept = self._keep(after, frame)
-        counts["created"] += len(kept.keys() - beam.keys())
-        return kept
+        return after
 
     def _extended(self, prefix: PrefixScore, column: int) -> PrefixScore | None:
         extended = self._scorer.extend(prefix, column)
@@ -134,31 +145,24 @@ class ReferenceDecoder:
 
     def _symbols(self, row: Any) -> list[int]:
         """The columns the cut-offs leave, by descending probability, equal ones by column."""
-        order = sorted(range(len(row)), key=lambda column: (-row[column], column))
         total = 0.0
         kept = []
-        for column in order[: self.options.cutoff_top_n]:
+        for column in _by_probability(row)[: self.options.cutoff_top_n]:
             kept.append(column)
             total += math.exp(row[column])
             if self.options.cutoff_prob < 1 and total >= self.options.cutoff_prob - CUTOFF_SLACK:
                 break
         return kept
 
-    def _keep(self, candidates: dict[Prefix, Entry], frame: int) -> dict[Prefix, Entry]:
+    def _keep(self, candidates: dict[Prefix, Entry]) -> dict[Prefix, Entry]:
         ranks = {prefix: entry.rank for prefix, entry in candidates.items()}
-        if max(ranks.values()) == -math.inf:
-            refuse_dead_end(frame)
         floor = max(ranks.values()) - min(self.options.beam_threshold, MAX_THRESHOLD)
         if self.options.recombine and self.language_model is not None:
             ranks = self._recombined(ranks, candidates)
         # sorted is stable and the dictionary is in order of creation, so ties go to the older prefix.
         best = sorted((p for p in ranks if ranks[p] >= floor), key=lambda p: -ranks[p])[: self.options.beam_size]
         chosen = set(best)
-        return {
-            prefix: replace(entry, end=frame + 1) if entry.label >= entry.blank else entry
-            for prefix, entry in candidates.items()
-            if prefix in chosen
-        }
+        return {prefix: entry for prefix, entry in candidates.items() if prefix in chosen}
 
     def _recombined(self, ranks: dict[Prefix, float], candidates: dict[Prefix, Entry]) -> dict[Prefix, float]:
         """Only the best of those with the same future."""
@@ -188,6 +192,15 @@ class ReferenceDecoder:
         transcript = Transcript(self.alphabet, tuple(reversed(boundaries)), entry.acoustic, language.total)
         score = entry.acoustic + language.total
         return Hypothesis(transcript.text, score, entry.acoustic, language.total, transcript)
+
+
+def _by_probability(row: Any) -> list[int]:
+    """All columns, the most probable first, equal ones by column."""
+    return sorted(range(len(row)), key=lambda column: (-row[column], column))
+
+
+def _alive(candidates: dict[Prefix, Entry]) -> bool:
+    return any(entry.rank > -math.inf for entry in candidates.values())
 
 
 def _enter(target: Entry, source: Entry, column: int, frame: int, mass: float) -> Entry:

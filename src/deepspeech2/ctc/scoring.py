@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from deepspeech2.ctc.alphabet import Alphabet
-from deepspeech2.ctc.language_model import DELIMITER_NAMES, LanguageModel, unit_of
+from deepspeech2.ctc.language_model import DELIMITER_NAMES, LanguageModel, first_of_no_label, unit_of
 from deepspeech2.ctc.options import BeamOptions
 from deepspeech2.errors import OptionError
 
@@ -98,8 +99,8 @@ class WordScorer(Scorer):
         self._delimiter = alphabet.delimiter_column
         closed = options.compat != "python" if options.lexicon is None else options.lexicon
         self.closed = model is not None and closed
-        letters = set("".join(alphabet.labels))
-        self._pieces = {label for label in alphabet.labels if label != alphabet.delimiter}
+        letters = set("".join(alphabet.spelling))
+        self._pieces = {*alphabet.labels} - {alphabet.delimiter, *alphabet.silent}
         self._single = all(len(piece) == 1 for piece in self._pieces)
         for word in options.hotwords:
             if not self._can_spell(word):
@@ -108,9 +109,30 @@ class WordScorer(Scorer):
                 raise OptionError(
                     f"Hot word {word!r} can never be found: the alphabet of {len(alphabet.labels)} labels {reason}."
                 )
-        words = [*options.hotwords, *(() if model is None else model.words())]
         # A word the labels cannot spell has no beginnings either.
-        self._known = {word for word in words if self._can_spell(word)}
+        self._known = set() if model is None else self._spelled(model, letters)
+        self._known.update(options.hotwords)
+
+    def _spelled(self, model: LanguageModel, letters: set[str]) -> set[str]:
+        """The words of a model that labels can spell; says so where they are few, and refuses a model without."""
+        words = model.words()
+        spelled = {word for word in words if self._can_spell(word)}
+        if 2 * len(spelled) >= len(words):
+            return spelled
+        sample = next(word for word in words if word not in spelled)
+        other_case = any(letters.issuperset(changed) for changed in (sample.lower(), sample.upper()))
+        hint = " but would in the other case: write both alike" if other_case else ""
+        if not spelled:
+            raise OptionError(
+                f"{model.path}: none of the {len(words)} words of this language model can be spelled with the "
+                f"{len(self._pieces)} labels; {sample!r} cannot{hint or ': it needs a model of the same letters'}."
+            )
+        warnings.warn(
+            f"{model.path}: {len(words) - len(spelled)} of the {len(words)} words of this language model cannot be "
+            f"spelled with the labels and are left out, such as {sample!r}, which cannot{hint}.",
+            stacklevel=4,
+        )
+        return spelled
 
     def _can_spell(self, text: str) -> bool:
         """Whether labels put one after the other give this text."""
@@ -237,8 +259,8 @@ def make_scorer(alphabet: Alphabet, options: BeamOptions, model: LanguageModel |
         The scorer.
 
     Raises:
-        OptionError: Words are to be scored, but the alphabet has nothing that separates them; or look-ahead is asked
-            of an open vocabulary.
+        OptionError: Words are to be scored, but the alphabet has nothing that separates them, or cannot spell one word
+            of the model (where it cannot spell most, a warning says so); or look-ahead is asked of an open vocabulary.
     """
     if model is not None and unit_of(model, alphabet.labels, alphabet.delimiter) == "label":
         if options.hotwords:
@@ -247,9 +269,11 @@ def make_scorer(alphabet: Alphabet, options: BeamOptions, model: LanguageModel |
     if model is None and not options.hotwords:
         return Scorer()
     if alphabet.delimiter is None:
+        word = None if model is None else first_of_no_label(model, alphabet.labels)
+        of_words = "" if word is None else f" ({word!r}, which is no label, makes {model.path} one of words)"  # type: ignore[union-attr]
         raise OptionError(
             f"A model of words and hot words need a label between words, but none of the {len(alphabet.labels)} labels "
-            "is the delimiter; name it with Alphabet(labels, delimiter=...) or use a model over the labels."
+            f"is the delimiter{of_words}; name it with Alphabet(labels, delimiter=...) or use a model over the labels."
         )
     scorer = WordScorer(alphabet, options, model)
     if options.lookahead and model is not None and not scorer.closed:

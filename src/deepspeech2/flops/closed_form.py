@@ -9,10 +9,13 @@ from typing import Any
 
 import sympy
 
-from deepspeech2.errors import ClosedFormError
+from deepspeech2.errors import ClosedFormError, CountingError, InputError
 from deepspeech2.flops.expressions import dimension, evaluate, flat_floors
 from deepspeech2.flops.operations import Number
 from deepspeech2.flops.tally import Layer, Tally, UnknownOperator
+
+# Of the dimensions that are not looked at: enough for the kernels and strides of most programs, and cheap to count.
+_SOME_SIZE = 840
 
 
 @dataclass(frozen=True)
@@ -109,11 +112,11 @@ class ClosedForm:
         return self.tally.map(lambda number: evaluate(number, sizes))
 
     def python(self, convention: str = "standard") -> str:
-        """The formula as a Python function of integers."""
+        """The formula as a Python function of integers, which refuses sizes the formula is not for."""
         expression = _tidy(self.tally.total(convention))
         lines = [f"def operations({', '.join(self.names)}):"]
         lines += [f"    # {remark}" for remark in self.remarks]
-        for condition in self.conditions:
+        for condition in (*self.conditions, *self.least_sizes()):
             lines += [
                 f"    if not ({_condition_code(condition)}):",
                 f'        raise ValueError("this formula holds for {condition} only")',
@@ -123,7 +126,7 @@ class ClosedForm:
     def latex(self, convention: str = "standard") -> str:
         """The formula in LaTeX."""
         formula = str(sympy.latex(_tidy(self.tally.total(convention))))
-        conditions = [str(sympy.latex(condition)) for condition in self.conditions]
+        conditions = [str(sympy.latex(condition)) for condition in (*self.conditions, *self.least_sizes())]
         return formula + (r" \quad \text{for } " + r",\ ".join(conditions) if conditions else "")
 
     @property
@@ -131,6 +134,41 @@ class ClosedForm:
         """The notes, and `longest_checked` in words."""
         sizes = ", ".join(f"{name} = {size:,}" for name, size in self.longest_checked.items())
         return (*self.notes, *([f"interpolated; compared with counts up to {sizes}"] if sizes else []))
+
+    def least_sizes(self) -> tuple[sympy.Basic, ...]:
+        """From which size on the formula is what counting gives, for every dimension where that is not one.
+
+        Found by counting, the other dimensions at two (`batch`) or a few hundred, where torch's answers about sizes of
+        one are doubted at all; none where no size is found.
+        """
+        if self.recount is None or not self.doubts:
+            return ()
+        found = {name: self._least_size(name) for name in self.names}
+        return tuple(sympy.Ge(dimension(name), size) for name, size in found.items() if size > 1)
+
+    def _least_size(self, name: str) -> int:
+        fixed = {other: 2 if other == "batch" else _SOME_SIZE for other in self.names}
+        wrong, right = 0, 1
+        while not self._gives_the_count({**fixed, name: right}):
+            wrong, right = right, 2 * right
+            if right > _SOME_SIZE:
+                return 1
+        while right - wrong > 1:
+            middle = (wrong + right) // 2
+            if self._gives_the_count({**fixed, name: middle}):
+                right = middle
+            else:
+                wrong = middle
+        return right
+
+    def _gives_the_count(self, sizes: Mapping[str, int]) -> bool:
+        if self.recount is None or not self._holds(self.conditions, sizes):
+            return False
+        try:
+            expected = self.recount(sizes).count
+        except (CountingError, InputError):
+            return False
+        return expected == self.tally.count.map(lambda number: evaluate(number, sizes))
 
     def map(self, function: Callable[[Number], Number]) -> ClosedForm:
         """The same formula with a function applied to every number."""

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, overload
 
+import numpy as np
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+from torch.utils._pytree import tree_flatten
 
 from deepspeech2.errors import CountingError, DataDependentError, InputError, UncountedOperatorError
 from deepspeech2.flops.closed_form import ClosedForm
@@ -233,13 +235,17 @@ def _run(
     except (CountingError, InputError):
         raise
     except Exception as error:  # whatever the program raises on inputs that do not fit it
+        world.mode.refuse_what_was_lost()
         shapes = ", ".join(shape_text(value) for value in (*args, *kwargs.values())) or "()"
         message = message_of(error)
         raise InputError(f"the module does not run on inputs {shapes}: {message}") from error
 
 
 def _refuse_arrays(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    for value in (*args, *kwargs.values()):
+    top = (*args, *kwargs.values())
+    # A numpy number deeper down is a number; an array would compute, and nobody would see it.
+    nested = [value for value in tree_flatten((args, kwargs))[0] if isinstance(value, np.ndarray)]
+    for value in (*top, *nested):
         if type(value).__module__ == "numpy":
             raise InputError(
                 f"expected torch tensors, found a numpy {type(value).__name__}; wrap it with torch.as_tensor"

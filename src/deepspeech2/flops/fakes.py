@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,23 +19,55 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_map, tree_map_only
 
-from deepspeech2.errors import InputError
+from deepspeech2.errors import CountingError, InputError
 from deepspeech2.flops.expressions import SizeReader, dimension, plain_sympy
 from deepspeech2.flops.index_patterns import IndexPatterns
-from deepspeech2.flops.known_values import KnownValues
+from deepspeech2.flops.known_values import KnownValues, is_mask
 from deepspeech2.flops.piece_sizes import PieceSizes
 from deepspeech2.flops.quantised_tensors import QuantisedTensors, quantised
 
+NO_MASKED_TENSORS = (
+    "expected dense tensors, found a masked one (torch.masked), whose operations depend on its mask; count the program "
+    "on its data"
+)
 _QUANTISED_LAYERS = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 # Tensors of integers this small keep their values: a program may ask for them (lengths, table of positions).
 _MAX_CONSTANT = 4096
+
+
+class FakesOfCountedThreads(FakeTensorMode):
+    """Fake tensors that refuse to be computed with on a thread where nothing counts.
+
+    What intercepts a program belongs to its thread. On another one (a pool) fakes would still give results of the right
+    shapes, and their operators would be lost without a word. Threads that inherit the interception are announced as
+    they are met: those of `torch.jit.fork`, and of the backward pass on a device.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.counted = {threading.get_ident()}
+        self.refused = ""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if threading.get_ident() not in self.counted:
+            self.refused = (
+                f"the program computes {func} on another thread ({threading.current_thread().name}), and only the "
+                "thread that counts is followed; call it without the pool"
+            )
+            self.refuse_what_was_lost()
+        return super().__torch_dispatch__(func, types, args, kwargs or {})
+
+    def refuse_what_was_lost(self) -> None:
+        """Raise CountingError if operators ran elsewhere, also where the program swallowed the refusal."""
+        if self.refused:
+            raise CountingError(self.refused)
 
 
 @dataclass
 class FakeWorld:
     """Fake tensors for one trace: what they stand for and how their sizes are read."""
 
-    mode: FakeTensorMode
+    mode: FakesOfCountedThreads
     read_size: SizeReader
     shapes: ShapeEnv | None = None
     known: KnownValues | None = None
@@ -51,7 +84,7 @@ class FakeWorld:
         """A world of integer sizes, or one whose sizes may be symbols."""
         # Equal hints share one symbol (duck shaping): the batch of every input is the same batch.
         shapes = ShapeEnv(specialize_zero_one=False, duck_shape=True) if symbolic else None
-        mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=shapes)
+        mode = FakesOfCountedThreads(allow_non_fake_inputs=True, shape_env=shapes)
         return cls(mode, SizeReader(), shapes, None if symbolic else KnownValues(mode))
 
     def fake(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -70,12 +103,15 @@ class FakeWorld:
                 "expected tensors of one shape each, found a nested one: its rows differ in length; count a padded "
                 "tensor, or a packed sequence, which is counted at its true lengths"
             )
+        if type(tensor).__name__ == "MaskedTensor":
+            raise InputError(NO_MASKED_TENSORS)
         if tensor.is_quantized:
             self.quantised.met = True
             with self.mode:
                 return quantised(torch.empty(tensor.shape, device=tensor.device), tensor.dtype)
+        readable = self.known is not None and type(tensor) is torch.Tensor and tensor.device.type == "cpu"
         integers = not tensor.is_floating_point() and not tensor.is_complex()
-        if integers and self.known is not None and type(tensor) is torch.Tensor and tensor.device.type == "cpu":
+        if self.known is not None and readable and (integers or is_mask(tensor)):
             fake = self._make_fake(tensor)
             with _disable_current_modes():
                 self.known.learn(fake, tensor.detach(), borrowed=True)
@@ -187,11 +223,24 @@ def _held(value: Any) -> Iterator[torch.Tensor | torch.nn.Module]:
 
 
 @contextmanager
-def fake_state(module: torch.nn.Module, world: FakeWorld) -> Iterator[None]:
-    """Put fakes in place of all tensors a module and its children hold, and put everything back at the end.
+def same_state(module: torch.nn.Module) -> Iterator[list[Any]]:
+    """Give a module and its children back, at the end, what they hold now; gives the stores where that is.
 
-    What the forward stores in the module (a state, a cache, a buffer) goes with the fakes.
+    What the forward stores in the module (a state, a cache, a buffer) goes.
     """
+    saved = _copies(module)
+    # A module that only a function's line holds is gone when that line has run.
+    del module
+    try:
+        yield [store for store, _ in saved]
+    finally:
+        for store, before in saved:
+            store.clear()
+            store.extend(before) if isinstance(store, list) else store.update(before)
+
+
+def _copies(module: torch.nn.Module) -> list[tuple[Any, Any]]:
+    """What a module and its children keep things in, each with a copy."""
     saved: list[tuple[Any, Any]] = []
     for child in module.modules():
         if isinstance(child, torch.jit.ScriptModule):
@@ -202,17 +251,19 @@ def fake_state(module: torch.nn.Module, world: FakeWorld) -> Iterator[None]:
         saved += [(store, store.copy()) for store in (child.__dict__, child._parameters, child._buffers)]
         # One level into what a module keeps in containers: recurrent states, caches, lists of weights.
         saved += [(value, value.copy()) for value in child.__dict__.values() if type(value) in (dict, list)]
-    try:
+    return saved
+
+
+@contextmanager
+def fake_state(module: torch.nn.Module, world: FakeWorld) -> Iterator[None]:
+    """Put fakes in place of all tensors a module and its children hold, and put everything back at the end."""
+    with same_state(module) as stores:
         for child in module.modules():
             if type(child).__module__.startswith(_QUANTISED_LAYERS):
                 _unwrap_scales(child)
-        for store, _ in saved:
+        for store in stores:
             _replace_tensors(store, world)
         yield
-    finally:
-        for store, before in saved:
-            store.clear()
-            store.extend(before) if isinstance(store, list) else store.update(before)
 
 
 def _unwrap_scales(module: torch.nn.Module) -> None:

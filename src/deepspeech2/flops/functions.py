@@ -79,14 +79,40 @@ class Whole(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         """Record the gradient, and make gradients of the right shapes."""
+        needed = ctx.needs_input_grad[1:]
+        arguments = ctx.saved_tensors[: ctx.arguments]
+        results = _WholeGradient.apply(ctx.plan, needed, *arguments, *gradients)  # type: ignore[no-untyped-call]
+        return (None, *results)
+
+
+class _WholeGradient(torch.autograd.Function):
+    """The other direction of a whole function, itself a node where a program differentiates a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, needed: Sequence[bool], *tensors: Any) -> Any:
+        """Record the gradient; of the tensors, the first are the function's arguments."""
+        arguments, gradients = tensors[: len(needed)], tensors[len(needed) :]
+        with plan.recorder.silence():
+            results = tuple(
+                torch.empty_like(tensor) if wanted else None for tensor, wanted in zip(arguments, needed, strict=True)
+            )
+        plan.record(plan.gradient(needed), gradients, results, "_backward")
+        ctx.plan = plan
+        ctx.save_for_backward(*tensors)
+        return results
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> Any:
+        """A second derivative: of a move another move, of anything else unknown, though of known shapes."""
         plan = ctx.plan
+        if plan.forward:
+            plan.recorder.record_unknown(f"torch::{plan.name}", "second derivative of a function counted whole")
         with plan.recorder.silence():
             results = [
                 torch.empty_like(tensor) if needed else None
-                for tensor, needed in zip(ctx.saved_tensors[: ctx.arguments], ctx.needs_input_grad[1:], strict=True)
+                for tensor, needed in zip(ctx.saved_tensors, ctx.needs_input_grad[2:], strict=True)
             ]
-        plan.record(plan.gradient(ctx.needs_input_grad[1:]), gradients, results, "_backward")
-        return (None, *results)
+        return (None, None, *results)
 
 
 _rules: dict[Any, FunctionRule] = {}
@@ -170,9 +196,12 @@ def _attention(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwa
         for name, option in options.items()
     }
     sizes = attention_sizes(Call("aten::scaled_dot_product_attention", specified))
-    backward = attention_gradient(sizes)
-    if mask is not None and mask.requires_grad:
-        backward = backward + mask_gradient(sizes, specified["attn_mask"].elements)
+
+    def backward(needed: Sequence[bool]) -> OperationCount:
+        of_query, of_key, of_value, of_mask = needed
+        count = attention_gradient(sizes, (of_query, of_key, of_value), of_mask=of_mask)
+        return count + mask_gradient(sizes, specified["attn_mask"].elements) if of_mask else count
+
     output = (*leading, query.shape[-2], value.shape[-1])
     # A fused kernel keeps the logarithm of the sum of each softmax.
     kept = [(*leading, query.shape[-2])]

@@ -1,8 +1,8 @@
 """KnownValues: what the trace knows of the values of small tensors, for lengths and masks that decide a count.
 
-Values are known of integer and boolean inputs, of constants, and of everything a program computes from these alone
-(`lengths // 2`, `torch.ones(7, 7).tril() == 0`). Such a computation is carried out beside its fake twin; weights and
-floating-point inputs are never read, so what depends on them stays unknown.
+Values are known of integer and boolean inputs, of masks of 0 and -inf, of constants, and of everything a program
+computes from these alone (`lengths // 2`, `torch.ones(7, 7).tril() == 0`). Such a computation is carried out beside its
+fake twin. What depends on weights or on other floating-point inputs stays unknown.
 """
 
 from __future__ import annotations
@@ -38,6 +38,17 @@ def known_integers(tensor: Any) -> list[int] | None:
         return None
     with _disable_current_modes():
         return [int(item) for item in value.flatten().tolist()]
+
+
+def is_mask(tensor: torch.Tensor) -> bool:
+    """Whether a floating-point tensor is a mask, small enough to keep: -inf somewhere and 0 everywhere else."""
+    if not tensor.is_floating_point() or tensor.requires_grad or tensor.layout != torch.strided:
+        return False
+    if tensor.dim() < 2 or not 0 < tensor.numel() <= _LIMIT or isinstance(tensor, FakeTensor):
+        return False
+    with _disable_current_modes():
+        forbidden = tensor == float("-inf")
+        return bool(forbidden.any()) and bool((forbidden | (tensor == 0)).all())
 
 
 class KnownValues:

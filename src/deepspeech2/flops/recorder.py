@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,12 +19,14 @@ from deepspeech2.flops.index_patterns import allowed_band
 from deepspeech2.flops.known_values import known_value
 from deepspeech2.flops.live_memory import LiveMemory
 from deepspeech2.flops.memory import Memory
+from deepspeech2.flops.needed_gradients import with_output_mask
 from deepspeech2.flops.operations import NOTHING, Number, OperationCount, at_least_zero
 from deepspeech2.flops.operators.complex_numbers import complex_count
 from deepspeech2.flops.quantised_tensors import true_type
 from deepspeech2.flops.registry import Call, TensorSpec, as_functional, find_rule
 from deepspeech2.flops.rows import Node, Row, layers_of, module_layers
 from deepspeech2.flops.tally import Layer, Tally, UnknownOperator
+from deepspeech2.flops.traffic import traffic
 
 _MAX_SITES = 8
 _OWN_CODE = str(Path(__file__).parent)
@@ -68,21 +71,20 @@ class Recorder:
         self._stack.append(node)
         self._mark()
 
-    def assign_parameters(self, module: torch.nn.Module) -> None:
+    def assign_parameters(self, named: Iterable[tuple[str, torch.nn.Parameter]]) -> None:
         """Give every parameter, once, to the module that holds it, or to the nearest one around it that ran."""
         seen: set[int] = set()
-        for name, parameter in module.named_parameters():
+        for name, parameter in named:
             if id(parameter) in seen:
                 continue
             seen.add(id(parameter))
             self._nearest(name).parameters += parameter.numel()
 
-    def record_phase(self, name: str, operator: str, count: OperationCount, shape: tuple[Number, ...]) -> None:
-        """Count something of the present phase where the parameter of this name lives."""
+    def record_phase(self, name: str, operator: str, count: OperationCount) -> None:
+        """Count something of the present phase where the parameter of this name lives, as one row for all of them."""
         node = self._nearest(name)
         row = node.rows.setdefault((self.phase, operator), Row(operator, self._clock()))
         row.calls += 1
-        row.shape = shape
         row.own = row.own + count
 
     def _nearest(self, name: str) -> Node:
@@ -183,36 +185,40 @@ class Recorder:
             self.record_unknown(call.operator, "no formula")
             count = NOTHING
         else:
-            count = self._counted(call, rule)
+            count = self._counted(with_output_mask(call), rule)
         self._add(call, count, is_view)
 
     def _counted(self, call: Call, rule: Any) -> OperationCount:
+        count = self._by_rule(call, rule)
+        if not count:
+            return NOTHING
+        _refuse_negative(call, count)
+        # The notebook's rules are for inference.
+        count = count if self.phase == "forward" or count.notebook == 0 else replace(count, notebook=0)
+        if _on_integers(call):
+            whole = count.total + count.integer
+            return OperationCount(integer=whole, macs=count.macs, padding_macs=count.padding_macs)
+        return self._of_complex(call, count)
+
+    def _by_rule(self, call: Call, rule: Any) -> OperationCount:
+        """What the rule says of real numbers; nothing, noted as unknown, where it says that it cannot tell."""
+        is_empty = any(tensor.elements == 0 for tensor in [*call.tensors, *call.outputs])
         try:
             count: OperationCount = rule(as_functional(call))
         except NotImplementedError as error:
             self.record_unknown(call.operator, str(error))
             return NOTHING
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError) as error:
+            if is_empty and isinstance(error, ZeroDivisionError):
+                # A quotient of sizes, of which one is zero: there is nothing to do.
+                return NOTHING
             raise CountingError(f"the formula of {call.operator} failed on this call: {error!r}") from error
-        except ZeroDivisionError:
-            # A quotient of sizes, of which one is zero: the tensor is empty and there is nothing to do.
-            return NOTHING
-        if any(tensor.elements == 0 for tensor in call.tensors):
-            # "n - 1 additions" of a formula is meant for n of at least one.
-            count = count.map(at_least_zero)
-        if count is NOTHING or not count:
-            return NOTHING
-        if self.phase != "forward" and count.notebook != 0:
-            # The notebook's rules are for inference.
-            count = replace(count, notebook=0)
-        tensors = [*call.tensors, *call.outputs]
-        # Products of quantised numbers are scaled in floating point: their rules say which is which.
-        if not (call.operator.startswith("quantized::") or any(tensor.is_floating for tensor in tensors)):
-            whole = count.total + count.integer
-            return OperationCount(integer=whole, macs=count.macs, padding_macs=count.padding_macs)
-        return self._of_complex(call, count) if any(tensor.dtype.is_complex for tensor in tensors) else count
+        # "n - 1 additions" of a formula is meant for n of at least one.
+        return count.map(at_least_zero) if is_empty else count
 
     def _of_complex(self, call: Call, count: OperationCount) -> OperationCount:
+        if not any(tensor.dtype.is_complex for tensor in [*call.tensors, *call.outputs]):
+            return count
         found = complex_count(call, call.operator.removesuffix("_"), count)
         if found is None:
             self.record_unknown(call.operator, "its formula counts real arithmetic, the tensors are complex")
@@ -235,8 +241,8 @@ class Recorder:
             row.shape = call.outputs[0].shape
         if count is not NOTHING:
             row.own = row.own + (count if times == 1 else count * times)
-        row.read = row.read + sum(tensor.bytes for tensor in call.tensors) * times
-        row.written = row.written + sum(tensor.bytes for tensor in call.outputs) * times
+        read, written = traffic(call)
+        row.read, row.written = row.read + read * times, row.written + written * times
 
     def record_unknown(self, operator: str, reason: str) -> None:
         """Note an operator that cannot be counted, with the line of the program that called it."""
@@ -259,6 +265,24 @@ class Recorder:
             return Tally(tuple(module_layers(root)), unknown, self.memory)
         held = (Layer(root.kind, root.kind, parameters=root.parameters),) if root.parameters else ()
         return Tally((*held, *layers_of(root)), unknown, self.memory)
+
+
+def _refuse_negative(call: Call, count: OperationCount) -> None:
+    """No computation has fewer than no operations: a formula that says so is wrong."""
+    amounts = count.to_dict().items()
+    negative = [name for name, amount in amounts if (amount < 0 if isinstance(amount, int) else amount.is_negative)]
+    if negative:
+        raise CountingError(
+            f"the formula of {call.operator} failed on this call: it counts fewer than no operations of kind "
+            f"{', '.join(negative)}"
+        )
+
+
+def _on_integers(call: Call) -> bool:
+    """Whether a call computes on integers alone."""
+    # Products of quantised numbers are scaled in floating point: their rules say which is which.
+    tensors = [*call.tensors, *call.outputs]
+    return not (call.operator.startswith("quantized::") or any(tensor.is_floating for tensor in tensors))
 
 
 def readable(operator: str) -> str:
@@ -290,4 +314,14 @@ def is_program_code(filename: str) -> bool:
 
 def specification(tensor: torch.Tensor, read_size: Any) -> TensorSpec:
     """What formulas may know of a tensor."""
-    return TensorSpec(tuple(map(read_size, tensor.shape)), true_type(tensor), known_value(tensor), allowed_band(tensor))
+    shape = tuple(map(read_size, tensor.shape))
+    return TensorSpec(shape, true_type(tensor), known_value(tensor), allowed_band(tensor), _held(tensor, shape))
+
+
+def _held(tensor: torch.Tensor, shape: tuple[Number, ...]) -> Number | None:
+    """Elements in memory of a view that repeats them, None of a tensor that does not."""
+    if tensor.layout != torch.strided:
+        return None
+    # A stride that is a symbol is none of a repeated axis.
+    repeated = [isinstance(stride, int) and stride == 0 for stride in tensor.stride()]
+    return prod(size for size, again in zip(shape, repeated, strict=True) if not again) if any(repeated) else None

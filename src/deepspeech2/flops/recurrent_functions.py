@@ -13,11 +13,9 @@ import torch
 from deepspeech2.errors import DataDependentError
 from deepspeech2.flops.formulas.activations import dropout, dropout_gradient
 from deepspeech2.flops.formulas.recurrences import (
-    cell_input_gradient,
-    cell_state_gradient,
-    cell_weight_gradient,
+    Cell,
+    needed_cell_gradient,
     torch_cell,
-    torch_cell_gradient,
 )
 from deepspeech2.flops.functions import FunctionRule, Plan, SizeOf, Whole, register_function
 from deepspeech2.flops.known_values import known_integers
@@ -70,15 +68,13 @@ def _count_recurrent(kind: str, recorder: Recorder, read_size: SizeOf, args: tup
         of_data, of_states = needed[0], any(needed[1 : 1 + len(flat_states)])
         of_weights = any(needed[1 + len(flat_states) :])
         count = NOTHING
-        for layer, each in enumerate(stack):
-            one = torch_cell_gradient(*each, bias=bias, projection=projection)
-            if not of_data and (layer == 0 or not of_weights):
-                one = one + cell_input_gradient(*each) * -1
-            if not of_states:
-                one = one + cell_state_gradient(kind, read_size(batch), each[-1], projection=projection) * -1
-            if not of_weights:
-                one = one + cell_weight_gradient(*each, bias=bias, projection=projection) * -1
-            count = count + one * directions
+        for layer, (_, _, inputs, _) in enumerate(stack):
+            of_input = of_data or (layer > 0 and of_weights)
+            cell = Cell(kind, rows, inputs, int(size), bias, projection)
+            one = needed_cell_gradient(cell, read_size(batch), (of_input, of_states, of_weights))
+            # Both directions have a gradient for what they read.
+            both = OperationCount(add=rows * inputs if of_input and directions == 2 else 0)
+            count = count + one * directions + both
         return count + dropout_gradient(between)
 
     output = (*leading, width * directions)

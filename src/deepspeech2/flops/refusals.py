@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from deepspeech2.flops.fakes import NO_MASKED_TENSORS
 from deepspeech2.flops.recorder import is_program_code
 
 # Of a line of the program that an error quotes.
@@ -17,11 +18,20 @@ _LONGEST_SOURCE = 120
 _LAYERS = tuple(str(Path(torch.__file__).parent / name) for name in ("nn", "ao", "functional.py"))
 
 
+# What torch says where the program meets what stands for its tensors here -> what cannot be counted.
+_CLEARER = {
+    "prim::layout does not exist": NO_MASKED_TENSORS,
+}
+
+
 def message_of(error: Exception) -> str:
     """The line of an error that says what happened: the last one of TorchScript's, the first one of others."""
     lines = [line for line in str(error).strip().splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
+    for theirs, ours in _CLEARER.items():
+        if theirs in lines[0]:
+            return ours
     if "TorchScript interpreter" in lines[0]:
         return _script_message(lines)
     if lines[0].rstrip().endswith(":") and len(lines) > 1:

@@ -27,12 +27,14 @@ class TensorSpec:
         dtype: its element type.
         value: the values, only of small tensors that depend on no weight and no floating-point input (masks, lengths).
         allowed: the pairs an attention mask allows, of a mask of any size that is built from positions.
+        held: elements it holds in memory, where it repeats them (an expanded view); None where it holds all.
     """
 
     shape: tuple[Number, ...]
     dtype: torch.dtype
     value: torch.Tensor | None = field(default=None, compare=False, repr=False)
     allowed: Band | None = field(default=None, compare=False, repr=False)
+    held: Number | None = field(default=None, compare=False, repr=False)
 
     @property
     def elements(self) -> Number:
@@ -41,8 +43,8 @@ class TensorSpec:
 
     @property
     def bytes(self) -> Number:
-        """Size in memory, contiguous."""
-        return self.elements * self.dtype.itemsize
+        """Size in memory; what an expanded view repeats is there once."""
+        return (self.elements if self.held is None else self.held) * self.dtype.itemsize
 
     @property
     def is_floating(self) -> bool:

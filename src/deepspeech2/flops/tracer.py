@@ -14,11 +14,13 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 import torch._dynamo.config  # FakeTensorMode imports it on first use; here, so that no count pays for it
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.autograd import forward_ad
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
@@ -34,6 +36,8 @@ from deepspeech2.flops.fakes import FakeWorld, fake_state
 from deepspeech2.flops.functions import find_function_rule
 from deepspeech2.flops.higher_order import HIGHER_ORDER, WITH_GRADIENT
 from deepspeech2.flops.live_memory import LiveMemory
+from deepspeech2.flops.mapped_attention import is_mapped_attention, of_all_samples
+from deepspeech2.flops.met_modules import MetModules
 from deepspeech2.flops.program_numbers import own_numbers
 from deepspeech2.flops.quantised_tensors import stands_for_quantised
 from deepspeech2.flops.recorder import Recorder, specification
@@ -73,21 +77,29 @@ class _FunctionLevel(TorchFunctionMode):
         if outermost:
             recorder.label = _function_label(func)
         try:
-            # Under a transform (vmap, grad) a function sees one sample; the dispatcher sees them all.
-            whole = not recorder.paused and torch._C._functorch.peek_interpreter_stack() is None
-            rule = find_function_rule(func) if whole else None
-            if whole and isinstance(func, torch._ops.HigherOrderOperator) and func in WITH_GRADIENT:
-                with recorder.silence():
-                    args, kwargs = self.world.fake_tree((args, kwargs))
-                return WITH_GRADIENT[func](recorder, *args, **kwargs)
-            if rule is not None:
-                with recorder.silence():
-                    args, kwargs = self.world.fake_tree((args, kwargs))
-                return rule(recorder, self.world.read_size, args, kwargs)
-            return func(*args, **kwargs)
+            return self._called(func, *args, **kwargs)
         finally:
             if outermost:
                 recorder.label = None
+
+    def _called(self, func: Any, /, *args: Any, **kwargs: Any) -> Any:
+        recorder = self.recorder
+        if not recorder.paused and is_mapped_attention(func):
+            return of_all_samples(partial(self._called, func), args, kwargs)
+        # Under a transform (vmap, grad) a function sees one sample; the dispatcher sees them all. Of dual numbers it
+        # sees the numbers, the dispatcher their derivatives too.
+        transformed = torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+        whole = not (recorder.paused or transformed)
+        rule = find_function_rule(func) if whole else None
+        if whole and isinstance(func, torch._ops.HigherOrderOperator) and func in WITH_GRADIENT:
+            with recorder.silence():
+                args, kwargs = self.world.fake_tree((args, kwargs))
+            return WITH_GRADIENT[func](recorder, *args, **kwargs)
+        if rule is not None:
+            with recorder.silence():
+                args, kwargs = self.world.fake_tree((args, kwargs))
+            return rule(recorder, self.world.read_size, args, kwargs)
+        return func(*args, **kwargs)
 
 
 def _function_label(func: Any) -> str | None:
@@ -113,6 +125,7 @@ class _DispatchLevel(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        self.world.mode.counted.add(threading.get_ident())
         if func in _UNSEEN:
             result = func(*args, **kwargs)
             if self.world.known is not None and isinstance(result, FakeTensor):
@@ -261,12 +274,12 @@ def _is_view(func: Any) -> bool:
 
 
 @contextmanager
-def _module_hooks(recorder: Recorder, names: Mapping[int, str], read_size: SizeReader) -> Iterator[None]:
+def _module_hooks(recorder: Recorder, modules: MetModules, read_size: SizeReader) -> Iterator[None]:
     thread = threading.get_ident()
 
     def before(module: torch.nn.Module, _: Any) -> None:
         if threading.get_ident() == thread:
-            recorder.enter(names.get(id(module), type(module).__name__), module)
+            recorder.enter(modules.name(module), module)
 
     def after(_module: torch.nn.Module, _args: Any, output: Any) -> None:
         if threading.get_ident() == thread:
@@ -305,7 +318,6 @@ def trace(
     # The bytes of a symbolic size are no number to compare.
     live = LiveMemory() if world.shapes is None else None
     recorder = Recorder(live, world.read_size)
-    names: dict[int, str] = {}
     args, kwargs = world.lend((args, dict(kwargs)))
     update = None
     if training is not None and training.optimiser is not None and isinstance(program, torch.nn.Module):
@@ -315,20 +327,22 @@ def trace(
         stack.enter_context(_quiet_torch())
         # What torch.compile wrapped runs as it was written; nothing is compiled.
         stack.enter_context(torch.compiler.set_stance("force_eager"))
+        # A script that has run is rewritten by its executor for the types it saw: it would count as another program.
+        stack.enter_context(torch.jit.optimized_execution(False))  # type: ignore[attr-defined]
         stack.enter_context(torch.set_grad_enabled(training is not None))
         if isinstance(program, torch.nn.Module):
-            for name, child in program.named_modules():
-                names.setdefault(id(child), name)
             stack.enter_context(fake_state(program, world))
         if live is not None:
             _give(live, program, (args, kwargs), training)
-        stack.enter_context(_module_hooks(recorder, names, world.read_size))
+        modules = MetModules(program, stack)
+        stack.enter_context(_module_hooks(recorder, modules, world.read_size))
         stack.enter_context(world.mode)
         stack.enter_context(_DispatchLevel(recorder, world))
         stack.enter_context(_FunctionLevel(recorder, world))
         results = program(*args, **kwargs)
         if inspect.isgenerator(results):
             results = list(results)
+        world.mode.refuse_what_was_lost()
         if training is not None:
             backward(recorder, results, training)
             recorder.end()
@@ -336,8 +350,7 @@ def trace(
                 record_update(recorder, program, update, clip=training.clip)
         else:
             recorder.end()
-    if isinstance(program, torch.nn.Module):
-        recorder.assign_parameters(program)
+        recorder.assign_parameters(modules.parameters())
     return recorder
 
 

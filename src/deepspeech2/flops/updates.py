@@ -104,7 +104,7 @@ def record_update(recorder: Recorder, module: torch.nn.Module, update: Update | 
         elif parameter.grad is not None:
             trained.append((name, parameter))
     if clip and trained:
-        recorder.record_phase("", "clip_grad_norm", clipping([parameter.numel() for _, parameter in trained]), ())
+        recorder.record_phase("", "clip_grad_norm", clipping([parameter.numel() for _, parameter in trained]))
     if update is None:
         return
     state = 0
@@ -112,7 +112,7 @@ def record_update(recorder: Recorder, module: torch.nn.Module, update: Update | 
         if name in update.prices:
             state += update.kept[name] * parameter.numel() * parameter.element_size()
             count = update.prices[name] * parameter.numel()
-            recorder.record_phase(name, update.label, count, tuple(parameter.shape))
+            recorder.record_phase(name, update.label, count)
     if update.unpriced is not None:
         state = _run(recorder, update.unpriced, dict(trained), update.names)
     recorder.hold_state(state)

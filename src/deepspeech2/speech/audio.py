@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,16 +14,21 @@ import soxr
 from numpy.typing import NDArray
 
 from deepspeech2.errors import AudioError, SilentAudioError
-from deepspeech2.speech.audio_reader import opened_at
+from deepspeech2.speech.audio_reader import AudioReader, name_of, opened_at
 
 SAMPLE_RATE = 16_000
 """Samples per second of every published DeepSpeech2."""
+
+LEAST_MISSED_SECONDS = 0.1
+"""Audio is called cut short when so much of it is missing; less is how encoders count."""
 
 WINDOW_SAMPLES = 320
 """Samples of one analysis window (20 ms); audio shorter than this has no frame."""
 
 # Below this a file is not speech but a damaged header, and resampling would multiply it without bound.
 _LOWEST_RATE = 1000
+# Thirty years; nor does it overflow when it becomes samples.
+_LONGEST_SECONDS = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +38,12 @@ class Audio:
     Attributes:
         samples: Mono samples at the rate asked for, shape (samples,), float32.
         native_rate: Samples per second of the recording itself; above half of it there is no sound.
+        announced_seconds: What the header announces of what was to be read, where less is there; None otherwise.
     """
 
     samples: NDArray[np.float32]
     native_rate: int
+    announced_seconds: float | None = None
 
 
 def load_audio(
@@ -50,7 +57,8 @@ def load_audio(
     """Read a WAV, FLAC, OGG (Vorbis or Opus) or MP3 file as mono samples.
 
     Channels are averaged unless one is chosen; another sampling rate is converted with soxr (high quality). The
-    level is left as it is: `spectrogram` normalises it.
+    level is left as it is: `spectrogram` normalises it. Of a WAV or MP3 file that was cut short what is there is given,
+    without a word; `read_audio` says how long it was to be. A WAV whose header has no length is read to its end.
 
     Args:
         source: A path, or an open binary file that can seek.
@@ -64,7 +72,8 @@ def load_audio(
 
     Raises:
         AudioError: The file is missing, is not audio, lacks the channel, or its audio is empty, silent
-            (`SilentAudioError`), shorter than one window of 20 ms, or holds values that are not numbers.
+            (`SilentAudioError`), shorter than one window of 20 ms, or holds values that are not numbers; an open file
+            is closed, of text, cannot seek or stands at its end.
 
     Example:
         >>> samples = load_audio("examples/clip_10s.flac")
@@ -93,18 +102,21 @@ def read_audio(
     Raises:
         AudioError: As `load_audio`.
     """
-    name = _name(source)
-    if sample_rate <= 0 or offset_seconds < 0 or (duration_seconds is not None and duration_seconds <= 0):
+    name = name_of(source)
+    place_is_one = 0 <= offset_seconds < _LONGEST_SECONDS
+    length_is_one = duration_seconds is None or 0 < duration_seconds < _LONGEST_SECONDS
+    if sample_rate <= 0 or not place_is_one or not length_is_one:
         raise AudioError(
-            f"{name}: expected a positive sample_rate and duration_seconds and no negative offset_seconds, "
+            f"{name}: expected a positive sample_rate and duration_seconds and offset_seconds of 0 or more, "
             f"found {sample_rate}, {duration_seconds} and {offset_seconds}"
         )
-    samples, native_rate = _read_mono(source, name, offset_seconds, duration_seconds, channel)
+    read = _read_mono(source, name, offset_seconds, duration_seconds, channel)
+    samples, native_rate = read.samples, read.native_rate
     check_samples(samples, name, minimum=math.ceil(WINDOW_SAMPLES * native_rate / SAMPLE_RATE))
     if native_rate != sample_rate:
         samples = soxr.resample(samples, native_rate, sample_rate).astype(np.float32, copy=False)
         check_samples(samples, name, minimum=1)  # values near the largest float32 overflow
-    return Audio(samples, native_rate)
+    return replace(read, samples=samples)
 
 
 def check_samples(samples: NDArray[Any], name: str, minimum: int = WINDOW_SAMPLES) -> None:
@@ -145,10 +157,6 @@ def check_channel(channel: int | None, channels: int, name: str) -> None:
         raise AudioError(f"{name}: expected a channel {channel}, counted from 0, found {found}")
 
 
-def _name(source: str | os.PathLike[str] | BinaryIO) -> str:
-    return str(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "audio stream"))
-
-
 def _require_file(path: Path, name: str) -> None:
     try:
         found = "" if path.is_file() else "not a file" if path.exists() else "no such file"
@@ -164,7 +172,8 @@ def _read_mono(
     offset_seconds: float,
     duration_seconds: float | None,
     channel: int | None,
-) -> tuple[NDArray[np.float32], int]:
+) -> Audio:
+    """What is to be read, at the rate of the recording."""
     if isinstance(source, (str, os.PathLike)):
         _require_file(Path(source), name)
     try:
@@ -175,6 +184,7 @@ def _read_mono(
                 raise AudioError(f"{name}: expected a sampling rate of at least {_LOWEST_RATE} Hz, found {rate} Hz")
             check_channel(channel, audio.channels, name)
             wanted = None if duration_seconds is None else round(duration_seconds * rate)
+            start, all_wanted = round(offset_seconds * rate), wanted
             blocks = []
             while wanted is None or wanted > 0:
                 block = audio.block(wanted)
@@ -182,14 +192,32 @@ def _read_mono(
                     break
                 blocks.append(block.mean(axis=1) if channel is None else block[:, channel].copy())
                 wanted = None if wanted is None else wanted - len(block)
+            announced = _announced(audio, start, all_wanted)
+            if not blocks and announced is not None:
+                raise AudioError(f"{name}: cut short: its header announces audio here, and none is there")
+            if not blocks and not audio.position and audio.format == "OGG":
+                raise AudioError(f"{name}: empty or cut short: an OGG file says at its end how long it is")
     except AudioError:
         raise
     except (soundfile.SoundFileError, OSError, TypeError, ValueError, RuntimeError) as error:
         raise AudioError(
-            f"{name}: cannot be read as audio ({_one_line(error)}); expected a WAV, FLAC, OGG or MP3 file"
+            f"{name}: cannot be read as audio ({one_line(error)}); expected a WAV, FLAC, OGG or MP3 file"
         ) from error
-    return (np.concatenate(blocks) if blocks else np.zeros(0, np.float32)), rate
+    return Audio(np.concatenate(blocks) if blocks else np.zeros(0, np.float32), rate, announced)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+def _announced(audio: AudioReader, start: int, wanted: int | None) -> float | None:
+    """Seconds of what was wanted that the header announces, where the file ended before; None where it did not."""
+    rate = audio.samplerate
+    if not audio.ended or audio.announced - audio.position < LEAST_MISSED_SECONDS * rate:
+        return None
+    announced = audio.announced - start
+    announced = announced if wanted is None else min(announced, wanted)
+    return announced / rate if announced > 0 else None
+
+
+def one_line(error: Exception) -> str:
+    """What an error of soundfile or of the system says, on one line."""
+    # What soundfile puts before its reason names the file as Python shows it.
+    text = getattr(error, "error_string", None) or str(error)
+    return " ".join(text.split()).rstrip(".") or type(error).__name__

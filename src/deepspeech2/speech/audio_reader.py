@@ -1,4 +1,4 @@
-"""Opening an audio file at a place. MP3 is read on from where the piece before ended, as it has no other way there."""
+"""Opening audio, at a place. MP3 is read on from where the piece before ended, as it has no other way there."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from typing import Any, BinaryIO
 import soundfile
 from numpy.typing import NDArray
 
+from deepspeech2.errors import AudioError
+from deepspeech2.printing import printable
+from deepspeech2.speech.audio_header import FinishedWav, mp3_has_length, wav_data
+
 # A header may announce any number of samples, so audio is read in blocks and only what is there takes memory.
 _BLOCK_VALUES = 1 << 18
 
@@ -24,14 +28,23 @@ class AudioReader(soundfile.SoundFile):  # type: ignore[misc]
     Attributes:
         position: Samples of each channel before the next one to be read.
         ended: A read found no more samples.
+        announced: Samples of each channel that the header announces, as many as there are where it does not say.
     """
 
     position = 0
     ended = False
+    announced = 0
+    _finished: FinishedWav | None = None
 
     def seekable(self) -> bool:
         """Say no, so that no read seeks; `seek` itself works as ever."""
         return False
+
+    def close(self) -> None:
+        """Close the file, and what it was read through."""
+        super().close()
+        if self._finished is not None:
+            self._finished.close()
 
     def block(self, samples: int | None = None) -> NDArray[Any]:
         """The next samples, shape (samples, channels), float32: so many, or fewer; none at the end."""
@@ -52,6 +65,91 @@ class AudioReader(soundfile.SoundFile):  # type: ignore[misc]
             self.block(position - self.position)
 
 
+def open_audio(source: str | os.PathLike[str] | BinaryIO) -> AudioReader:
+    """A reader at the beginning of a file, whatever its name; a WAV without a length is read to its end.
+
+    Raises:
+        AudioError: It is an open file that is closed, of text, cannot seek or has nothing to be read.
+        soundfile.SoundFileError: It is not audio.
+        OSError: It cannot be opened.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        with Path(source).open("rb") as file:
+            return _opened(_plain_name(source), file, Path(source))
+    _check_stream(source)
+    return _opened(source, source, None)
+
+
+def _opened(given: bytes | str | BinaryIO, file: BinaryIO, path: Path | None) -> AudioReader:
+    """A reader of what is given; a look at its header is taken through a file that stands at its beginning."""
+    start = file.tell()
+    try:
+        data = wav_data(file)
+        file.seek(start)
+        says_length = mp3_has_length(file)
+    finally:
+        file.seek(start)
+    if data is None or not data.is_unfinished:
+        reader = AudioReader(given)
+        if data and not data.available and data.announced:
+            reader.close()
+            name = name_of(path or file)
+            raise AudioError(
+                f"{name}: cut short: its header announces {data.announced} bytes of audio, and none follow"
+            )
+        known = reader.format != "MP3" or says_length
+        reader.announced = round(reader.frames * (data.announced_share if data else 1)) if known else 0
+        return reader
+    finished = FinishedWav(path.open("rb") if path else file, data, owned=path is not None)
+    try:
+        reader = AudioReader(finished)
+    except BaseException:
+        finished.close()
+        raise
+    reader._finished = finished
+    return reader
+
+
+def _plain_name(source: str | os.PathLike[str]) -> bytes | str:
+    """A name as the system has it: soundfile takes no text for one that is not UTF-8, and - for standard input."""
+    if os.name == "nt":
+        return os.fspath(source)
+    name = os.fsencode(source)
+    return b"./-" if name == b"-" else name
+
+
+def name_of(source: str | os.PathLike[str] | BinaryIO) -> str:
+    """What messages call audio: its file, on one line."""
+    named = source if isinstance(source, (str, os.PathLike)) else getattr(source, "name", "audio stream")
+    return printable(named if isinstance(named, os.PathLike) else str(named))
+
+
+def _check_stream(stream: BinaryIO) -> None:
+    """Refuse an open file that no audio can be read from; whatever soundfile meets in it, it prints and goes on.
+
+    Raises:
+        AudioError: It is closed, of text, cannot be read or cannot seek, is empty or stands at its end.
+    """
+    name = name_of(stream)
+    if getattr(stream, "closed", False):
+        raise AudioError(f"{name}: expected an open file, found a closed one")
+    try:
+        if not isinstance(stream.read(0), bytes):
+            raise AudioError(f"{name}: expected a file opened in binary, found one of text; open it with mode 'rb'")
+        start = stream.tell()
+        end = stream.seek(0, os.SEEK_END)
+        stream.seek(start)
+    except (OSError, ValueError, TypeError, AttributeError) as error:  # io.UnsupportedOperation is an OSError
+        if isinstance(error, AudioError):
+            raise
+        raise AudioError(
+            f"{name}: expected an open file that can be read and can seek ({error}); io.BytesIO of its bytes can"
+        ) from error
+    if start == end:
+        found = "stands at its end; seek(0) takes it back to its beginning" if end else "is empty"
+        raise AudioError(f"{name}: the open file {found}")
+
+
 class _Standing(threading.local):
     """The MP3 file this thread has read a piece of, and which one it is: pieces of a long recording come in order."""
 
@@ -70,11 +168,12 @@ def opened_at(source: str | os.PathLike[str] | BinaryIO, offset_seconds: float) 
     cost no more than they last.
 
     Raises:
+        AudioError: As `open_audio`.
         soundfile.SoundFileError: It is not audio.
         OSError: It cannot be opened.
     """
     file = _file(source)
-    reader = _taken(file, offset_seconds) or AudioReader(source)
+    reader = _taken(file, offset_seconds) or open_audio(source)
     try:
         reader.advance(round(offset_seconds * reader.samplerate))
         yield reader

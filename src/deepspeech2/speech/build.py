@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from deepspeech2.errors import OptionError
 from deepspeech2.speech.network import DeepSpeech2
 from deepspeech2.speech.options import ENGLISH_LABELS, NetworkOptions, preset
 
@@ -34,13 +35,15 @@ def build_model(
         The network in evaluation mode: call ``train()`` before training it.
 
     Raises:
-        OptionError: There is no such preset.
+        OptionError: There is no such preset, or it is neither a name nor options.
         VocabularyError: The labels do not fit the options.
 
     Example:
         >>> sum(p.numel() for p in build_model("librispeech", device="meta").parameters())
         45024509
     """
+    if not isinstance(architecture, (str, NetworkOptions)):
+        raise OptionError(f"expected a preset's name or NetworkOptions, found {type(architecture).__name__}")
     options = preset(architecture) if isinstance(architecture, str) else architecture
     if labels is None and options.vocab_size == len(ENGLISH_LABELS):
         labels = ENGLISH_LABELS

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deepspeech2.errors import OptionError
+from deepspeech2.printing import printable
 from deepspeech2.speech.bulk import Outcome, RecognizerSettings, identify, recognize
 from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.pretrained import choose_pretrained
@@ -221,7 +222,7 @@ def _as_given(outcome: Outcome, source: Source) -> Outcome:
     """An outcome that names its source as the caller did."""
     name = identify(source)[0]
     if outcome.transcript is None:
-        return replace(outcome, reason=outcome.reason.replace(str(Path(name).absolute()), name))
+        return replace(outcome, reason=outcome.reason.replace(printable(Path(name).absolute()), printable(name)))
     return replace(outcome, transcript=replace(outcome.transcript, source=name))
 
 

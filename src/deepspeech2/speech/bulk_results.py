@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from deepspeech2.errors import OptionError
-from deepspeech2.files import refuse_same, replacing
+from deepspeech2.files import naming_unwritten, refuse_same, replacing
+from deepspeech2.printing import utf8
 from deepspeech2.speech.bulk import RecognizerSettings, identify
 from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.pretrained import choose_pretrained
@@ -22,6 +24,10 @@ from deepspeech2.speech.recognizer import Source
 from deepspeech2.speech.transcript import Transcript, format_transcript
 
 Key = tuple[str, float, float, int | None]
+
+
+GOES_ON = "; what is done is in it, and the same command with --resume goes on"
+"""What is said of a partial file that cannot be written on."""
 
 
 class Results(Protocol):
@@ -81,8 +87,9 @@ class ResultsFile:
     def __enter__(self) -> ResultsFile:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with suppress(OSError) if kind else nullcontext():  # what could not be written then cannot be written now
+            self._file.close()
         if not self._lines:
             self._partial.unlink(missing_ok=True)
 
@@ -91,21 +98,27 @@ class ResultsFile:
         return self._keys[index] in self._lines
 
     def add(self, index: int, transcript: Transcript) -> None:
-        """Write a line to the partial file."""
+        """Write a line to the partial file.
+
+        Raises:
+            OptionError: The disk is full.
+        """
         source, offset, duration, channel = key = self._keys[index]
         record = json.loads(format_transcript(transcript, "json"))
         record |= {"source": source, "offset": offset, "duration": duration, "run": self._run}
         if channel is not None:
             record["channel"] = channel
         line = json.dumps(record, ensure_ascii=False)
+        with naming_unwritten(self._partial, GOES_ON if self._lines else ""):
+            self._file.write(line + "\n")
+            self._file.flush()
         self._lines[key] = line
-        self._file.write(line + "\n")
-        self._file.flush()
 
     def finish(self) -> None:
         """Write the results file, in place of the partial one."""
         self._file.close()
-        with replacing(self._path) as file:
+        hint = f"; {self._partial} has all transcripts, and the same command with --resume writes them"
+        with naming_unwritten(self._path, hint), replacing(self._path) as file:
             file.writelines(self._lines[key] + "\n" for key in self._keys if key in self._lines)
         self._partial.unlink()
 
@@ -125,7 +138,7 @@ class ResultsFile:
                 record = json.loads(line)
                 key = (str(record["source"]), record["offset"], record["duration"], record.get("channel"))
                 run = record["run"]
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 if path == self._partial and number == len(lines):
                     return  # a kill cut the last line short
                 raise OptionError(f"{path}:{number}: expected a transcript of ds2 transcribe --output") from None
@@ -161,7 +174,8 @@ class ResultsFolder:
         self._offsets: list[float] = []
         seen: dict[Path, str] = {}
         for source in sources:
-            name, offset, _, channel = _key(source)
+            _, offset, _, channel = _key(source)
+            name = identify(source)[0]
             stem = "stdin" if name == "standard input" else Path(name).stem
             part = (f"-{offset:.3f}" if offset else "") + ("" if channel is None else f"-channel{channel}")
             target = folder / f"{stem}{part}.{kind}"
@@ -224,4 +238,4 @@ def _fingerprint(path: Path) -> str:
 def _key(source: Source) -> Key:
     name, offset, duration = identify(source)
     channel = source.channel if isinstance(source, Utterance) else None
-    return name, round(offset, 6), round(duration, 6), channel
+    return utf8(name), round(offset, 6), round(duration, 6), channel

@@ -27,6 +27,7 @@ from deepspeech2.speech.legacy_fluid import looks_like_fluid, read_fluid
 from deepspeech2.speech.legacy_v2 import read_v2
 from deepspeech2.speech.network import DeepSpeech2
 from deepspeech2.speech.options import ENGLISH_LABELS, NetworkOptions, check_labels
+from deepspeech2.speech.pretrained import PRETRAINED, choose_pretrained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,10 +62,17 @@ def save_model(model: DeepSpeech2, path: str | os.PathLike[str], *, dtype: torch
             the normaliser stay float32.
 
     Raises:
-        CheckpointError: The file cannot be written.
+        CheckpointError: The file cannot be written, the model has no weights (it is on the meta device), or `dtype` is
+            another type.
+
+    Example:
+        >>> from deepspeech2 import build_model
+        >>> save_model(build_model(seed=0), "/tmp/fresh.safetensors", dtype=torch.float16)  # doctest: +SKIP
     """
     if dtype not in _FLOATS:
         raise CheckpointError(f"expected weights stored as float32, float16 or bfloat16, found {dtype}")
+    if any(value.is_meta for value in model.state_dict().values()):
+        raise CheckpointError("expected a model with weights, found one on the meta device")
     weights = {name for name, _ in model.named_parameters()}
     tensors = {
         name: value.detach().to("cpu", dtype if name in weights else torch.float32).contiguous()
@@ -93,7 +101,8 @@ def load_model(
     the fluid release's `params.pdparams` (or the folder that holds it) from the shapes inside.
 
     Args:
-        path: The file, or a folder with a `params.pdparams`, `params.tar.gz` or `model.safetensors`.
+        path: The file, or a folder with a `params.pdparams`, `params.tar.gz` or `model.safetensors`; or the name of
+            a model of the package, ``small``, which comes before a file called so in the current folder.
         normalizer: Per-bin mean and deviation to carry along, or an ``.npz`` of them (`mean_std.npz`, which Baidu
             ships beside its files); replaces what the checkpoint holds.
         labels: Output symbols without the blank, replacing what the checkpoint holds. Baidu's files hold none:
@@ -105,8 +114,13 @@ def load_model(
     Raises:
         CheckpointError: The file is missing, damaged, of another kind, or holds values that are not finite.
         VocabularyError: The labels do not fit the network.
+
+    Example:
+        >>> model = load_model("small")
+        >>> model.options.vocab_size, model.normalizer is not None
+        (28, True)
     """
-    file = _find_file(Path(path))
+    file = _find_file(path)
     with _naming(file):
         kind = checkpoint_kind(file)
         if kind == "safetensors":
@@ -126,12 +140,12 @@ def load_model(
 
 
 def checkpoint_kind(path: str | os.PathLike[str]) -> CheckpointKind:
-    """Tell from its first bytes what kind of checkpoint a file is (or a folder holds).
+    """Tell from its first bytes what kind of checkpoint a file is (or a folder, or a model of the package holds).
 
     Raises:
         CheckpointError: It is missing, or none that is known.
     """
-    file = _find_file(Path(path))
+    file = _find_file(path)
     try:
         with file.open("rb") as opened:
             start = opened.read(512)
@@ -152,14 +166,22 @@ def checkpoint_kind(path: str | os.PathLike[str]) -> CheckpointKind:
     )
 
 
-def _find_file(path: Path) -> Path:
+def _find_file(given: str | os.PathLike[str]) -> Path:
+    try:
+        shipped = choose_pretrained(given)
+    except OptionError:
+        models = ", ".join(PRETRAINED)
+        raise CheckpointError(
+            f"{given}: no such file; expected a checkpoint, or a model of the package: {models}"
+        ) from None
+    path = shipped.model if shipped else Path(given)
     if path.is_dir():
         for name in _FOLDER_FILES:
             if (path / name).is_file():
                 return path / name
         raise CheckpointError(f"{path}: expected a folder with one of {', '.join(_FOLDER_FILES)}, found none of them")
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; expected a checkpoint")
+        raise CheckpointError(f"{path}: expected a checkpoint, found no regular file")
     return path
 
 
@@ -208,7 +230,7 @@ def _configuration(text: str | None, tensors: int) -> _Configuration:
         raise CheckpointError("a .safetensors of another program: it has no deepspeech2 configuration")
     try:
         found = msgspec.json.decode(text, type=_Configuration)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise CheckpointError(f"its configuration is damaged: {_one_line(error)}") from error
     if found.version != _VERSION:
         raise CheckpointError(

@@ -17,13 +17,25 @@ def ctc_losses(
     Args:
         log_probs: Log-probabilities, (batch, time', vocab + 1), as the network gives them.
         output_frames: Valid frames of each utterance, (batch,).
-        labels: Label indices, padded to (batch, longest) or one after another, (sum of label_lengths,).
+        labels: Label indices, padded to (batch, longest) or one after another, (sum of label_lengths,). Those from
+            vocab on are not refused: torch reads some other number for them.
         label_lengths: Labels of each utterance, (batch,).
         norm_by_times: Divide the gradient of each utterance by its output frames. The losses themselves stay as
             they are; this is how Paddle's option of that name worked.
 
     Returns:
         Losses in nats, (batch,); infinite where the labels do not fit into the frames.
+
+    Raises:
+        RuntimeError: From torch, where the shapes do not fit each other, or `output_frames` exceed those there are.
+
+    Example:
+        Two frames in which the label and the blank are as likely as each other: three of the four paths write it.
+
+        >>> log_probs = torch.full((1, 2, 2), 0.5).log()
+        >>> losses = ctc_losses(log_probs, torch.tensor([2]), torch.tensor([[0]]), torch.tensor([1]))
+        >>> losses.exp()  # 1 / 0.75
+        tensor([1.3333])
     """
     # torch has this loss for these devices only; on others the CPU computes it.
     place = log_probs.device if log_probs.device.type in ("cpu", "cuda", "meta") else torch.device("cpu")

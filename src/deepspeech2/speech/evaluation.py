@@ -11,6 +11,7 @@ from typing import Any
 
 from deepspeech2.errors import AudioError, ManifestError
 from deepspeech2.files import replacing
+from deepspeech2.printing import utf8
 from deepspeech2.speech.data.labels import unknown_characters
 from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.recognizer import Recognizer
@@ -118,8 +119,19 @@ def evaluate_manifest(
         progress: Called with the number of utterances done.
         finished: Called with each utterance that is recognised now and what became of it, in their order.
 
+    Returns:
+        Predictions in the order of the utterances, and which audio could not be read, with the reason.
+
     Raises:
         ManifestError: No utterance could be read.
+        OptionError: `threads` is below 1, for a beam search.
+
+    Example:
+        >>> from deepspeech2 import Recognizer, read_manifest
+        >>> recognizer = Recognizer.from_pretrained("small", decoder="greedy")
+        >>> result = evaluate_manifest(recognizer, read_manifest("examples/speech/manifest.jsonl"))
+        >>> len(result.predictions), result.words.reference
+        (6, 79)
     """
     started = time.perf_counter()
     answers = list(earlier)
@@ -155,7 +167,7 @@ def compare(utterance: Utterance, hypothesis: str, seconds: float) -> Prediction
         seconds: How much audio was read.
     """
     return Prediction(
-        audio_filepath=str(utterance.audio_path),
+        audio_filepath=utf8(utterance.audio_path),
         reference=utterance.text,
         hypothesis=hypothesis,
         words=count_word_errors(utterance.text, hypothesis),

@@ -160,9 +160,9 @@ class Normalizer:
         Raises:
             CheckpointError: The file is missing or does not hold the two arrays.
         """
-        if not Path(path).is_file():
-            raise CheckpointError(f"{path}: no such file; expected an .npz with the arrays mean and std")
         try:
+            if not Path(path).is_file():
+                raise CheckpointError(f"{path}: no such file; expected an .npz with the arrays mean and std")
             with Path(path).open("rb") as file, zipfile.ZipFile(file) as archive:
                 content = sum(entry.file_size for entry in archive.infolist())
                 if content > _NORMALIZER_BYTES:

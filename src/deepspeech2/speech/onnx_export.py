@@ -61,6 +61,10 @@ def export_onnx(model: DeepSpeech2, path: str | os.PathLike[str]) -> None:
     Raises:
         OptionError: The package onnx is missing, the model has no weights (it is on the meta device), its weights
             exceed the two gigabytes of an ONNX file, or the file cannot be written.
+
+    Example:
+        >>> from deepspeech2 import load_model
+        >>> export_onnx(load_model("small"), "small.onnx")  # doctest: +SKIP
     """
     content = build_onnx(model).SerializeToString()
     with replacing(path, "wb") as file:
@@ -114,6 +118,10 @@ def export_program(model: DeepSpeech2, path: str | os.PathLike[str]) -> None:
 
     Raises:
         OptionError: The model has no weights (it is on the meta device), or the file cannot be written.
+
+    Example:
+        >>> from deepspeech2 import load_model
+        >>> export_program(load_model("small"), "small.pt2")  # doctest: +SKIP
     """
     _check_weights(model)
     modes = {module: module.training for module in model.modules()}

@@ -36,6 +36,9 @@ class ConvolutionOptions:
 
     def __post_init__(self) -> None:
         _check_sizes("convolution", channels=self.channels, kernel=self.kernel, stride=self.stride)
+        for name, pair in (("kernel", self.kernel), ("stride", self.stride)):
+            if not isinstance(pair, tuple) or len(pair) != 2:
+                raise OptionError(f"convolution: expected {name} over (frequency, time), found {pair!r}")
         if any(extent % 2 == 0 for extent in self.kernel):
             raise OptionError(f"convolution: expected an odd kernel, found {self.kernel[0]} x {self.kernel[1]}")
 
@@ -74,6 +77,11 @@ class NetworkOptions:
     frequencies: int = 161
 
     def __post_init__(self) -> None:
+        convolutions = self.convolutions
+        if not isinstance(convolutions, tuple) or not all(isinstance(one, ConvolutionOptions) for one in convolutions):
+            raise OptionError(
+                f"network: expected convolutions as a tuple of ConvolutionOptions, found {convolutions!r}"
+            )
         _check_sizes(
             "network",
             vocab_size=self.vocab_size,

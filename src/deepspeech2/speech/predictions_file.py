@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from deepspeech2.errors import AudioError, OptionError
-from deepspeech2.files import replacing
+from deepspeech2.files import naming_unwritten, replacing
+from deepspeech2.printing import printable, utf8
+from deepspeech2.speech.bulk_results import GOES_ON
 from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.evaluation import Prediction, compare, prediction_record
 
@@ -62,7 +65,8 @@ class PredictionsFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._file.close()
+        with suppress(OSError) if kind else nullcontext():  # what could not be written then cannot be written now
+            self._file.close()
         if self.partial == self._target:
             return
         if kind is None:
@@ -70,11 +74,20 @@ class PredictionsFile:
         elif not self.recognised:
             self.partial.unlink(missing_ok=True)
 
+    @property
+    def _goes_on(self) -> bool:
+        return self.partial != self._target and self.recognised > 0
+
     def add(self, utterance: Utterance, answer: Prediction | AudioError) -> None:
-        """Write one utterance; of one that could not be read, the reason is under ``error``."""
+        """Write one utterance; of one that could not be read, the reason is under ``error``.
+
+        Raises:
+            OptionError: The disk is full.
+        """
         record = prediction_record(answer) if isinstance(answer, Prediction) else _failed_record(utterance, answer)
-        self._file.write(json.dumps(record | {"run": self._run}, ensure_ascii=False) + "\n")
-        self._file.flush()
+        with naming_unwritten(self.partial, GOES_ON if self._goes_on else ""):
+            self._file.write(json.dumps(record | {"run": self._run}, ensure_ascii=False) + "\n")
+            self._file.flush()
         self.recognised += isinstance(answer, Prediction)
 
 
@@ -90,7 +103,7 @@ def _records(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         try:
             records += [json.loads(line.decode())] if line.strip() else []
-        except ValueError:
+        except (ValueError, RecursionError):
             if number == len(lines):
                 break  # a kill cut the last line short
             raise OptionError(f"{path}:{number}: expected a line of ds2 evaluate --output, found no JSON") from None
@@ -124,12 +137,12 @@ def _taken_over(
 
 
 def _key(utterance: Utterance) -> tuple[str, float, str]:
-    return str(utterance.audio_path), utterance.offset, utterance.text
+    return utf8(utterance.audio_path), utterance.offset, utterance.text
 
 
 def _failed_record(utterance: Utterance, error: AudioError) -> dict[str, Any]:
     record: dict[str, Any] = {
-        "audio_filepath": str(utterance.audio_path),
+        "audio_filepath": utf8(utterance.audio_path),
         "text": utterance.text,
         "pred_text": None,
         "wer": None,
@@ -139,4 +152,4 @@ def _failed_record(utterance: Utterance, error: AudioError) -> dict[str, Any]:
     }
     if utterance.speaker is not None:
         record["speaker"] = utterance.speaker
-    return record | {"error": " ".join(str(error).split())}
+    return record | {"error": printable(" ".join(str(error).split()))}

@@ -48,7 +48,11 @@ def choose_pretrained(model: str | os.PathLike[str]) -> Pretrained | None:
     """
     if isinstance(model, str) and model in PRETRAINED:
         return PRETRAINED[model]
-    return None if Path(model).exists() else find_pretrained(os.fspath(model))
+    try:
+        there = Path(model).exists()
+    except OSError:  # a name longer than names can be, a folder that may not be entered
+        there = False
+    return None if there else find_pretrained(os.fspath(model))
 
 
 def find_pretrained(name: str) -> Pretrained:

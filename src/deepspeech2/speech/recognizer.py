@@ -56,12 +56,14 @@ class Prepared:
         seconds: Length of the audio.
         name: The file, for messages and transcripts.
         native_rate: Samples per second of the recording itself.
+        announced_seconds: Length of the audio as its header announces it, where less is there.
     """
 
     features: NDArray[np.float32]
     seconds: float
     name: str
     native_rate: int = SAMPLE_RATE
+    announced_seconds: float | None = None
 
 
 class Recognizer:
@@ -159,6 +161,8 @@ class Recognizer:
 
     def transcribe(self, source: Source, *, sample_rate: int = SAMPLE_RATE) -> Transcript:
         """Recognise one piece of audio of any length; where every sample is zero the transcript is empty.
+
+        Of a file that was cut short what is there is recognised, and `announced_seconds` of the transcript says so.
 
         Args:
             source: The audio. An array or a CPU tensor has shape (samples,) or (samples, channels), which are
@@ -270,7 +274,8 @@ class Recognizer:
     def _heard(self, source: Source, sample_rate: int) -> Prepared:
         audio, name = self._audio(source, sample_rate)
         features = self.normalizer(spectrogram(audio.samples, name=name))
-        return Prepared(features, len(audio.samples) / SAMPLE_RATE, name, audio.native_rate)
+        seconds = len(audio.samples) / SAMPLE_RATE
+        return Prepared(features, seconds, name, audio.native_rate, audio.announced_seconds)
 
     def _silence(self, source: Source, sample_rate: int) -> Prepared:
         nothing = np.zeros((FREQUENCIES, 0), np.float32)
@@ -311,7 +316,7 @@ class Recognizer:
             for word, confidence in zip(hypothesis.words, word_confidences(hypothesis, output), strict=True)
         )
         text = " ".join(hypothesis.text.split())
-        return Transcript(text, words, seconds, hypothesis.score, item.name, item.native_rate)
+        return Transcript(text, words, seconds, hypothesis.score, item.name, item.native_rate, item.announced_seconds)
 
 
 def _name(source: str | os.PathLike[str] | BinaryIO | Utterance) -> str:

@@ -7,12 +7,11 @@ from typing import Any, BinaryIO
 
 import soundfile
 
-from deepspeech2.errors import SilentAudioError
+from deepspeech2.errors import AudioError, SilentAudioError
+from deepspeech2.speech.audio_reader import AudioReader, name_of, opened_at
 from deepspeech2.speech.data.manifest import Utterance
 
 CANCELLED = "the channels cancel out where they are averaged; give one of them"
-
-_BLOCK_SAMPLES = 1 << 16
 
 
 def length_of_silence(source: str | os.PathLike[str] | BinaryIO | Utterance) -> tuple[float, int]:
@@ -27,24 +26,23 @@ def length_of_silence(source: str | os.PathLike[str] | BinaryIO | Utterance) -> 
     given: Any = source if piece is None else piece.audio_path
     if hasattr(given, "seek"):
         given.seek(0)
+    name = name_of(given)
     try:
-        with soundfile.SoundFile(os.fspath(given) if isinstance(given, os.PathLike) else given) as audio:
+        with opened_at(given, piece.offset if piece else 0.0) as audio:
             rate = int(audio.samplerate)
-            if piece:
-                audio.seek(min(round(piece.offset * rate), audio.frames))
             samples, sounding = _count(audio, round(piece.duration * rate) if piece else 0)
-    except (soundfile.SoundFileError, OSError, RuntimeError) as error:
-        raise SilentAudioError(f"{given}: the audio is silent, and cannot be read again for its length") from error
+    except (soundfile.SoundFileError, OSError, RuntimeError, AudioError) as error:
+        raise SilentAudioError(f"{name}: the audio is silent, and cannot be read again for its length") from error
     if sounding and audio.channels > 1 and (piece is None or piece.channel is None):
-        raise SilentAudioError(f"{given}: {CANCELLED}")
+        raise SilentAudioError(f"{name}: {CANCELLED}")
     return samples / rate, rate
 
 
-def _count(audio: soundfile.SoundFile, wanted: int) -> tuple[int, bool]:
+def _count(audio: AudioReader, wanted: int) -> tuple[int, bool]:
     """Samples read from here on, all or so many, and whether any is not zero."""
     samples, sounding = 0, False
     while not wanted or samples < wanted:
-        block = audio.read(min(_BLOCK_SAMPLES, wanted - samples if wanted else _BLOCK_SAMPLES), dtype="float32")
+        block = audio.block(wanted - samples if wanted else None)
         if not len(block):
             break
         samples += len(block)

@@ -6,8 +6,9 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from warnings import warn
 
 import numpy as np
 import torch
@@ -29,79 +30,21 @@ from deepspeech2.speech.network import DeepSpeech2
 from deepspeech2.speech.objective import evaluate_greedy, feasible_losses
 from deepspeech2.speech.precision import forward_in, products_in
 from deepspeech2.speech.training_checkpoints import TrainingState, load_state, save_state
+from deepspeech2.speech.training_folder import STATE_FILE, epoch_name, model_path
 from deepspeech2.speech.training_identity import training_identity
 from deepspeech2.speech.training_options import TrainingOptions
+from deepspeech2.speech.training_reports import EpochReport, StepReport, out_of_patience, rank
 
-STATE_FILE = "training-state.safetensors"
 UNUSABLE_UPDATES = 20
 """So many updates in a row without a finite gradient end a training."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """What one update did.
-
-    Attributes:
-        step: Updates made, this one included.
-        epoch: The epoch, from 0.
-        position: Batches of the epoch that are behind.
-        batches: Batches in the epoch.
-        loss: Mean loss per character of this update's utterances, in nats; not a number if the gradient was not finite
-            and the update not made.
-        learning_rate: Of this update.
-        gradient_norm: Before clipping.
-        seconds: Wall-clock time of the update, waiting included.
-        waited: Seconds of it spent waiting for data.
-        audio_seconds: Seconds of audio in it, all processes together.
-        shapes: (utterances, padded frames) of each batch this process worked on.
-    """
-
-    step: int
-    epoch: int
-    position: int
-    batches: int
-    loss: float
-    learning_rate: float
-    gradient_norm: float
-    seconds: float
-    waited: float
-    audio_seconds: float
-    shapes: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EpochReport:
-    """What one epoch came to.
-
-    Attributes:
-        epoch: Its number, from 0.
-        step: Updates made so far.
-        loss: Mean training loss per character, in nats.
-        dev_loss: The same on the dev set.
-        wer: Word error rate of greedy decoding on the dev set.
-        cer: Character error rate there.
-        learning_rate: At its end.
-        seconds: Wall-clock time since the training or its resumption began or the last epoch ended.
-        skipped: Utterances left out because CTC could not fit their text, faster speech mostly.
-    """
-
-    epoch: int
-    step: int
-    loss: float
-    dev_loss: float
-    wer: float
-    cer: float
-    learning_rate: float
-    seconds: float
-    skipped: int
 
 
 class Trainer:
     """Trains a network in a folder.
 
     In the folder: ``training-state.safetensors`` to resume from, and models to use: ``latest``, ``epoch-NNN``,
-    ``best`` (lowest dev WER) and ``average`` (of the best epochs), each ``.safetensors``. Everything is written
-    beside its place and renamed. Killed at any moment and run again with `resume`, the training ends with the
+    ``best`` and ``average`` (of the best epochs, see `rank`), each ``.safetensors``. Everything is written beside
+    its place and renamed. Killed at any moment and run again with `resume`, the training ends with the
     same weights, bit for bit, on the same machine with the same number of threads.
 
     Args:
@@ -155,14 +98,16 @@ class Trainer:
         self,
         on_step: Callable[[StepReport], None] | None = None,
         on_epoch: Callable[[EpochReport], None] | None = None,
+        notify: Callable[[str], None] = warn,
     ) -> list[EpochReport]:
-        """Train to the last epoch, or until the dev WER has not improved for `patience` epochs.
+        """Train to the last epoch, or until `patience` epochs brought none that ranks before all earlier ones.
 
         A KeyboardInterrupt that was not asked for by `stop` leaves the last state that was saved.
 
         Args:
             on_step: Called after every update.
             on_epoch: Called after every epoch.
+            notify: Called with a line that names the models missing from the average, should there be any.
 
         Returns:
             One report for each epoch, those before a resumption included.
@@ -180,13 +125,15 @@ class Trainer:
             inputs_dropped(dropped, self.options.dropout),
             gradients_exchanged(self.model, self.world) as wrapped,
         ):
-            while self.state.epoch < self.options.epochs and not self._out_of_patience():
+            while self.state.epoch < self.options.epochs and not out_of_patience(
+                self.state.history, self.options.patience
+            ):
                 started = time.perf_counter()
                 self._epoch(wrapped, on_step)
                 report = self._finish_epoch(time.perf_counter() - started)
                 if on_epoch:
                     on_epoch(report)
-        self._write_average()
+        self._write_average(notify)
         return [EpochReport(**record) for record in self.state.history]
 
     def _epoch(self, wrapped: nn.Module, on_step: Callable[[StepReport], None] | None) -> None:
@@ -317,32 +264,33 @@ class Trainer:
             seconds=round(seconds, 1),
             skipped=state.skipped,
         )
-        best = min((record["wer"] for record in state.history), default=float("inf"))
         self.state = TrainingState(step=state.step, epoch=state.epoch + 1, history=[*state.history, asdict(report)])
+        is_best = min(self.state.history, key=rank)["epoch"] == report.epoch
         if self.world.leads:
             # Models first: a kill in between repeats the epoch's end and writes the same models again.
-            for name in [f"epoch-{report.epoch + 1:03d}", "latest", *(["best"] if report.wer < best else [])]:
-                save_model(self.model, self.folder / f"{name}.safetensors")
+            for name in [epoch_name(report.epoch), "latest", *(["best"] if is_best else [])]:
+                save_model(self.model, model_path(self.folder, name))
         self._save()
         return report
 
-    def _write_average(self) -> None:
+    def _write_average(self, notify: Callable[[str], None]) -> None:
         count = self.options.average_best
         if not count or not self.world.leads or not self.state.history:
             return
-        ranked = sorted(self.state.history, key=lambda record: (record["wer"], -record["epoch"]))[:count]
-        paths = [self.folder / f"epoch-{record['epoch'] + 1:03d}.safetensors" for record in ranked]
-        save_model(average_models(paths), self.folder / "average.safetensors")
+        best = sorted(self.state.history, key=rank)[:count]
+        paths = [model_path(self.folder, epoch_name(record["epoch"])) for record in best]
+        there = [path for path in paths if path.is_file()]
+        if len(there) < len(paths):
+            missing = ", ".join(sorted(path.name for path in paths if path not in there))
+            came = f"is of {len(there)} of the {len(paths)} best epochs" if there else "is not written"
+            notify(f"{self.folder}: the average {came}: no {missing}")
+        if there:
+            save_model(average_models(there), model_path(self.folder, "average"))
 
     def _save(self) -> None:
         if self.world.leads:
             save_state(self.folder / STATE_FILE, self.state, self.model, self._optimizer, self._identity)
         self.world.wait()
-
-    def _out_of_patience(self) -> bool:
-        rates = [record["wer"] for record in self.state.history]
-        patience = self.options.patience
-        return patience is not None and len(rates) > patience and min(rates[-patience:]) >= min(rates[:-patience])
 
 
 def _seed_of(seed: int, step: int, rank: int) -> int:

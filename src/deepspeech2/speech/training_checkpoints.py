@@ -79,7 +79,8 @@ def save_state(
                 os.fsync(file.fileno())
     except (OSError, OptionError, SafetensorError) as error:
         said = " ".join(str(error).split())
-        raise CheckpointError(f"{path}: cannot be written ({said}); the state before it is still there") from error
+        before = "the state before it is still there" if path.is_file() else "no state was saved before it"
+        raise CheckpointError(f"{path}: cannot be written ({said}); {before}") from error
 
 
 def load_state(

@@ -6,8 +6,18 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from deepspeech2.errors import OptionError
 from deepspeech2.speech.data.batching import BatchingOptions
+from deepspeech2.speech.option_checks import (
+    check,
+    check_choice,
+    check_flag,
+    check_kind,
+    check_number,
+    check_positive,
+    check_whole,
+)
+
+_BELOW_ONE = math.nextafter(1.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +39,10 @@ class ScheduleOptions:
     epoch_factor: float = 0.9
 
     def __post_init__(self) -> None:
-        rates = 0 < self.peak < math.inf and 0 < self.epoch_factor < math.inf
-        if not rates or self.warmup_steps < 0 or not 0 <= self.decay_from <= 1:
-            raise OptionError(
-                f"expected a positive learning rate and epoch_factor, warmup_steps >= 0, decay_from in [0, 1], "
-                f"found {self}"
-            )
-        if self.decay not in ("constant", "linear", "cosine", "exponential"):
-            raise OptionError(f"expected a decay of constant, linear, cosine or exponential, found {self.decay!r}")
+        check_positive("schedule", peak=self.peak, epoch_factor=self.epoch_factor)
+        check_whole("schedule", warmup_steps=self.warmup_steps)
+        check_choice("schedule", ("constant", "linear", "cosine", "exponential"), decay=self.decay)
+        check_number("schedule", "from 0 to 1", 0, 1, decay_from=self.decay_from)
 
     def learning_rate(self, step: int, epochs_done: float, epochs: int) -> float:
         """The learning rate of one update.
@@ -77,7 +83,7 @@ class TrainingOptions:
         accumulate: Batches whose gradients are summed into one update.
         precision: ``float32``, or ``bfloat16`` for the products, with float32 weights, sums and everything else.
         norm_by_times: Weigh each utterance's gradient by 1 / its output frames, as the published training can.
-        patience: Stop after so many epochs without a better dev WER; None to run all epochs.
+        patience: Stop after so many epochs of which none is better than the best before (see `rank`); None to run all.
         average_best: Average the weights of so many best epochs at the end; 0 for none.
         checkpoint_steps: Save the training state every so many updates, besides every epoch's end; 0 for epochs only.
         workers: Threads that prepare batches; 0 to prepare them in between.
@@ -102,27 +108,22 @@ class TrainingOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.accumulate < 1 or min(self.average_best, self.checkpoint_steps, self.workers) < 0:
-            raise OptionError(
-                f"expected at least one epoch and one batch an update, found epochs {self.epochs}, accumulate "
-                f"{self.accumulate}, average_best {self.average_best}, checkpoint_steps {self.checkpoint_steps} "
-                f"and workers {self.workers}"
-            )
-        if self.optimizer not in ("adam", "adamw") or self.precision not in ("float32", "bfloat16"):
-            raise OptionError(
-                f"expected optimizer adam or adamw and precision float32 or bfloat16, found {self.optimizer!r} "
-                f"and {self.precision!r}"
-            )
-        if not 0 <= self.seed < 2**63:
-            raise OptionError(f"expected a seed of 0 or more and below 2**63, found {self.seed}")
-        if not all(0 <= beta < 1 for beta in self.betas) or not 0 <= self.weight_decay < math.inf:
-            raise OptionError(
-                f"expected betas of at least 0 and below 1 and a weight_decay of 0 or more, found {self.betas} and "
-                f"{self.weight_decay}"
-            )
-        if self.patience is not None and self.patience < 1:
-            raise OptionError(f"expected a patience of 1 epoch or more, or None for all epochs, found {self.patience}")
-        if not 0 <= self.dropout < 1:
-            raise OptionError(f"expected a dropout of at least 0 and below 1, found {self.dropout}")
-        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
-            raise OptionError(f"expected clip_norm above 0, or None for no limit, found {self.clip_norm}")
+        what = "training"
+        check_whole(what, 1, epochs=self.epochs, accumulate=self.accumulate)
+        check_whole(what, average_best=self.average_best, checkpoint_steps=self.checkpoint_steps, workers=self.workers)
+        check_whole(what, 0, 2**63, seed=self.seed)
+        if self.patience is not None:
+            check_whole(what, 1, patience=self.patience)
+        check_kind(what, BatchingOptions, batching=self.batching)
+        check_kind(what, ScheduleOptions, schedule=self.schedule)
+        check_choice(what, ("adam", "adamw"), optimizer=self.optimizer)
+        check_choice(what, ("float32", "bfloat16"), precision=self.precision)
+        check_flag(what, norm_by_times=self.norm_by_times)
+        pair = isinstance(self.betas, (tuple, list)) and len(self.betas) == 2
+        check(what, "betas", "as two numbers", self.betas, holds=pair)
+        for beta in self.betas:
+            check_number(what, "of at least 0 and below 1", 0, _BELOW_ONE, betas=beta)
+        check_number(what, "of at least 0 and below 1", 0, _BELOW_ONE, dropout=self.dropout)
+        check_number(what, "of at least 0", 0, math.inf, weight_decay=self.weight_decay)
+        if self.clip_norm is not None:
+            check_positive(what, clip_norm=self.clip_norm)

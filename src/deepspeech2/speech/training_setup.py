@@ -29,15 +29,16 @@ from deepspeech2.speech.data.preflight import (
     check_utterance,
     preflight,
 )
-from deepspeech2.speech.data.prepare import fit_normalizer
+from deepspeech2.speech.data.prepare import NORMALIZER_UTTERANCES, fit_normalizer
 from deepspeech2.speech.distributed import World
 from deepspeech2.speech.features import HOP_SAMPLES, Normalizer
 from deepspeech2.speech.network import DeepSpeech2
 from deepspeech2.speech.options import ENGLISH_LABELS, NetworkOptions
 from deepspeech2.speech.pretrained import choose_pretrained
 from deepspeech2.speech.recipe import Recipe
-from deepspeech2.speech.training import STATE_FILE, Trainer
+from deepspeech2.speech.training import Trainer
 from deepspeech2.speech.training_checkpoints import stored_normalizer
+from deepspeech2.speech.training_folder import STATE_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class TrainingData:
         dev: Manifest to judge epochs on.
         vocabulary: Vocabulary file; None for the initial model's, or without one the 28 English symbols where they
             suffice and otherwise the characters that occur.
-        normalizer: ``.npz`` with mean and std; None to measure them.
+        normalizer: ``.npz`` with mean and std; None to measure them on `NORMALIZER_UTTERANCES` random utterances.
         initial_model: Checkpoint, or model of the package by its name, to start from instead of fresh weights; brings
             its network, normaliser and, where none is given, vocabulary.
         cache: Folder for spectrograms; None for ``cache`` in the training's folder.
@@ -226,7 +227,8 @@ def _normalizer(
     if start is not None and start.normalizer is not None:
         return start.normalizer
     begun = folder / STATE_FILE
-    return (stored_normalizer(begun) if begun.is_file() else None) or fit_normalizer(usable, 2000, seed)
+    stored = stored_normalizer(begun) if begun.is_file() else None
+    return stored or fit_normalizer(usable, NORMALIZER_UTTERANCES, seed)
 
 
 def _shared(normalizer: Normalizer | None, frequencies: int, world: World) -> Normalizer:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 
 from deepspeech2.errors import OptionError
+from deepspeech2.printing import utf8
 
 _LINE_CHARACTERS = 84
 _LINE_SECONDS = 7.0
@@ -44,6 +45,8 @@ class Transcript:
         source: Where the audio came from.
         sample_rate: Samples per second of the recording itself, in Hz. Below 16,000 the upper part of the band the
             network learned from is missing (telephone speech has half of it), which costs accuracy.
+        announced_seconds: Length of the audio as the header of its file announces it, where less is there: the file
+            was cut short, and what is there was transcribed. None otherwise.
     """
 
     text: str
@@ -52,6 +55,7 @@ class Transcript:
     score: float
     source: str = ""
     sample_rate: int = 16_000
+    announced_seconds: float | None = None
 
     def lines(self) -> Iterator[tuple[TimedWord, ...]]:
         """Words grouped into subtitle lines: at most 84 characters and 7 s, broken at pauses of 0.8 s."""
@@ -81,6 +85,8 @@ def format_transcript(transcript: Transcript, kind: str, *, offset: float = 0.0)
     | srt, vtt | subtitles |
     | tsv | one word a line: start and end in milliseconds, the word; with a header |
 
+    JSON has announced_seconds as well where the audio is cut short.
+
     Args:
         transcript: The transcript.
         kind: The format.
@@ -107,7 +113,15 @@ def _json(transcript: Transcript) -> str:
     for word in record["words"]:
         word |= {"start": round(word["start"], 3), "end": round(word["end"], 3)}
         word["confidence"] = round(word["confidence"], 4)
-    record |= {"seconds": round(transcript.seconds, 4), "score": round(transcript.score, 4)}
+    if transcript.announced_seconds is None:
+        del record["announced_seconds"]
+    else:
+        record["announced_seconds"] = round(transcript.announced_seconds, 4)
+    record |= {
+        "source": utf8(transcript.source),
+        "seconds": round(transcript.seconds, 4),
+        "score": round(transcript.score, 4),
+    }
     return json.dumps(record, ensure_ascii=False) + "\n"
 
 

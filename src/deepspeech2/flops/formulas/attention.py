@@ -121,28 +121,42 @@ def _probabilities(sizes: Attention) -> OperationCount:
     )
 
 
-def attention_gradient(sizes: Attention) -> OperationCount:
+def attention_gradient(
+    sizes: Attention, needed: tuple[bool, bool, bool] = (True, True, True), *, of_mask: bool = False
+) -> OperationCount:
     """Gradient of `attention` with respect to query, key and value; probabilities are recomputed from q and k.
 
-    Algorithm: scores and softmax again (as forward, without the mixing); dV = P^T dO; dP = dO V^T;
-    dS = P * (dP - rowsum(dP * P)) * scale; dQ = dS K; dK = dS^T Q. Five products over allowed pairs; a key
-    that no query sees has a gradient of zero and costs nothing. With dropout, P in dV and dP are each multiplied by the
-    scaled mask that the forward pass kept.
+    Algorithm: scores and softmax again (as forward, without the mixing); for the values dV = P^T dO; for queries, keys
+    and a mask dP = dO V^T and dS = P * (dP - rowsum(dP * P)); for queries and keys dS * scale, dQ = dS K and
+    dK = dS^T Q. Five products over allowed pairs; a key that no query sees has a gradient of zero and costs nothing.
+    With dropout, P in dV and dP are each multiplied by the scaled mask that the forward pass kept.
+
+    Args:
+        sizes: those of the forward pass.
+        needed: whether queries, keys and values need a gradient; what is for others only is not computed.
+        of_mask: whether a mask needs one, of which `mask_gradient` is the rest.
     """
+    of_query, of_key, of_value = needed
     pairs = sizes.all_pairs
     rows = sizes.rows
     keys = sizes.columns
     scores = pairs * sizes.key_size
     mixing = pairs * sizes.value_size
-    return _probabilities(sizes) + OperationCount(
-        multiply=2 * mixing + 2 * scores + (5 if sizes.dropped else 3) * pairs,
-        add=_merged(mixing, keys * sizes.value_size)
-        + _merged(mixing, pairs)
-        + (_merged(pairs, rows) + pairs)
-        + _merged(scores, rows * sizes.key_size)
-        + _merged(scores, keys * sizes.key_size),
-        macs=2 * mixing + 2 * scores,
-    )
+    dropped = pairs if sizes.dropped else 0
+    count = _probabilities(sizes) if any(needed) or of_mask else OperationCount()
+    if of_value:
+        sums = _merged(mixing, keys * sizes.value_size)
+        count = count + OperationCount(multiply=mixing + dropped, add=sums, macs=mixing)
+    if of_query or of_key or of_mask:
+        sums = _merged(mixing, pairs) + _merged(pairs, rows) + pairs
+        count = count + OperationCount(multiply=mixing + dropped + 2 * pairs, add=sums, macs=mixing)
+    if of_query or of_key:
+        count = count + OperationCount(multiply=pairs)
+    if of_query:
+        count = count + OperationCount(multiply=scores, add=_merged(scores, rows * sizes.key_size), macs=scores)
+    if of_key:
+        count = count + OperationCount(multiply=scores, add=_merged(scores, keys * sizes.key_size), macs=scores)
+    return count
 
 
 def mask_gradient(sizes: Attention, mask_elements: Number) -> OperationCount:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from deepspeech2.flops.operations import Number, OperationCount
 
 
@@ -63,33 +65,53 @@ def rms_normalised(groups: Number, length: Number, *, scale: bool) -> OperationC
     )
 
 
-def normalised_gradient(groups: Number, length: Number, channels: Number, *, scale: bool) -> OperationCount:
+Needed: TypeAlias = tuple[bool, bool, bool]
+"""Whether the gradient of the input, of the scale and of the shift is asked for."""
+
+
+def normalised_gradient(
+    groups: Number, length: Number, channels: Number, *, scale: bool, needed: Needed | None = None
+) -> OperationCount:
     """Gradient through `normalised`, with respect to input, scale and shift; the statistics are kept from forward.
 
-    Algorithm: y = d * r (one subtraction, one multiplication); g = grad * scale; per group a = sum(g),
-    b = sum(g * y), each divided by n; grad_x = (g - a - y * b) * r. Per channel, when there is a scale:
-    sum(grad) and sum(grad * y).
+    Algorithm: y = d * r (one subtraction, one multiplication), for the input or the scale; for the input
+    g = grad * scale if there is one, per group a = sum(g), b = sum(g * y), each divided by n, and
+    grad_x = (g - a - y * b) * r; for the scale, per channel, sum(grad * y), and for the shift sum(grad).
+    What is not needed is not computed; by default all there is.
     """
+    of_input, of_scale, of_shift = needed or (True, scale, scale)
     elements = groups * length
-    statistics = OperationCount(
-        add=elements + 2 * (elements - groups) + 2 * elements,
-        multiply=elements + elements + 2 * elements,
-        divide=2 * groups,
-    )
-    if not scale:
-        return statistics
-    return statistics + OperationCount(multiply=2 * elements, add=2 * (elements - channels))
+    sums = OperationCount(add=elements - channels)
+    count = OperationCount()
+    if of_input or of_scale:
+        count = count + OperationCount(add=elements, multiply=elements)
+    if of_input:
+        count = count + OperationCount(
+            add=2 * (elements - groups) + 2 * elements,
+            multiply=(elements if scale else 0) + elements + 2 * elements,
+            divide=2 * groups,
+        )
+    if of_scale:
+        count = count + OperationCount(multiply=elements) + sums
+    return count + sums if of_shift else count
 
 
-def batch_norm_inference_gradient(elements: Number, channels: Number) -> OperationCount:
+def batch_norm_inference_gradient(
+    elements: Number, channels: Number, *, scale: bool = True, needed: Needed | None = None
+) -> OperationCount:
     """Gradient through batch normalisation with stored statistics.
 
-    Algorithm: per channel r = 1 / sqrt(variance + epsilon) and gamma * r; grad_x = grad * (gamma * r);
-    grad_beta = sum(grad); grad_gamma = sum(grad * ((x - mean) * r)).
+    Algorithm: per channel r = 1 / sqrt(variance + epsilon), for the input or the scale, and gamma * r if there is a
+    gamma; grad_x = grad * (gamma * r); grad_beta = sum(grad); grad_gamma = sum(grad * ((x - mean) * r)). What is not
+    needed is not computed; by default all there is.
     """
-    return OperationCount(
-        add=channels + elements + 2 * (elements - channels),
-        sqrt=channels,
-        divide=channels,
-        multiply=channels + elements + 2 * elements,
-    )
+    of_input, of_scale, of_shift = needed or (True, scale, scale)
+    sums = OperationCount(add=elements - channels)
+    count = OperationCount()
+    if of_input or of_scale:
+        count = count + OperationCount(add=channels, sqrt=channels, divide=channels)
+    if of_input:
+        count = count + OperationCount(multiply=(channels if scale else 0) + elements)
+    if of_scale:
+        count = count + OperationCount(add=elements, multiply=2 * elements) + sums
+    return count + sums if of_shift else count

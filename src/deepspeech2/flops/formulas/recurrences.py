@@ -6,6 +6,8 @@ for every sample in the batch being that long.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from deepspeech2.flops.formulas.activations import sigmoid
 from deepspeech2.flops.formulas.products import dot_products
 from deepspeech2.flops.operations import Number, OperationCount, at_least_zero
@@ -175,6 +177,37 @@ def torch_cell_gradient(
     else:
         tail = tanh_gradient * cells
     return count + tail
+
+
+class Cell(NamedTuple):
+    """The arguments of `torch_cell`, in its order."""
+
+    kind: str
+    rows: Number
+    inputs: Number
+    size: Number
+    bias: bool
+    projection: int
+
+
+def needed_cell_gradient(cell: Cell, batch: Number, needed: tuple[bool, bool, bool]) -> OperationCount:
+    """`torch_cell_gradient` without what is not asked for.
+
+    Args:
+        cell: one direction of one layer.
+        batch: samples, each with one initial state.
+        needed: whether the input, the initial states and the weights need a gradient.
+    """
+    kind, rows, inputs, size, bias, projection = cell
+    of_input, of_states, of_weights = needed
+    count = torch_cell_gradient(kind, rows, inputs, size, bias=bias, projection=projection)
+    if not of_input:
+        count = count + cell_input_gradient(kind, rows, inputs, size) * -1
+    if not of_states:
+        count = count + cell_state_gradient(kind, batch, size, projection=projection) * -1
+    if not of_weights:
+        count = count + cell_weight_gradient(kind, rows, inputs, size, bias=bias, projection=projection) * -1
+    return count
 
 
 def gated_recurrence_gradient(batch: Number, steps: Number, size: Number) -> OperationCount:

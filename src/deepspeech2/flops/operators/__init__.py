@@ -6,10 +6,12 @@ One file per family. Importing this package registers them all.
 from __future__ import annotations
 
 from deepspeech2.flops.operators import (  # noqa: F401
+    accumulating,
     attention,
     complex_numbers,
     convolutions,
     distances,
+    embeddings,
     experts,
     histograms,
     linear_algebra,

@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from deepspeech2.flops.formulas.attention import Attention, attention, attention_gradient
+from deepspeech2.flops.formulas.attention import Attention, attention, attention_gradient, mask_gradient
 from deepspeech2.flops.operations import Number, OperationCount
 from deepspeech2.flops.registry import Call, TensorSpec, register_formula
 
@@ -88,4 +88,7 @@ def _attention(call: Call) -> OperationCount:
     "aten::_scaled_dot_product_cudnn_attention_backward",
 )
 def _attention_backward(call: Call) -> OperationCount:
-    return attention_gradient(attention_sizes(call))
+    sizes, needed = attention_sizes(call), call.get("output_mask", (True, True, True))
+    count = attention_gradient(sizes, needed[:3], of_mask=any(needed[3:]))
+    mask = call.get("attn_bias")
+    return count + mask_gradient(sizes, mask.elements) if any(needed[3:]) and mask is not None else count

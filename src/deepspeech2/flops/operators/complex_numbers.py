@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from deepspeech2.flops.operations import NOTHING, OperationCount
+from deepspeech2.flops.operators.pointwise import is_complex
 from deepspeech2.flops.registry import Call, TensorSpec
 
 _Each = OperationCount
@@ -95,8 +96,9 @@ def complex_count(call: Call, name: str, count: OperationCount) -> OperationCoun
     return rule(call, count) if rule is not None else None
 
 
-def _linear(_: Call, count: OperationCount) -> OperationCount:
-    return OperationCount(add=2 * count.add, divide=2 * count.divide, other=2 * count.other)
+def _linear(call: Call, count: OperationCount) -> OperationCount:
+    sums = OperationCount(add=2 * count.add, divide=2 * count.divide, other=2 * count.other)
+    return sums + (_PRODUCT if is_complex(call.get("alpha")) else _Each(multiply=2)) * count.multiply
 
 
 def _bilinear(call: Call, count: OperationCount) -> OperationCount | None:
@@ -120,7 +122,7 @@ def _divide(call: Call, _: OperationCount) -> OperationCount | None:
     divisor = call["other"]
     if call.get("rounding_mode"):
         return None
-    if not (isinstance(divisor, TensorSpec) and divisor.dtype.is_complex) and not isinstance(divisor, complex):
+    if not is_complex(divisor):
         return _Each(divide=2) * call.output.elements
     return _QUOTIENT * call.output.elements
 
@@ -168,14 +170,13 @@ def _elimination(_: Call, count: OperationCount) -> OperationCount:
 
 def _interpolated(call: Call, _: OperationCount) -> OperationCount:
     # a + w (b - a)
-    weight = call.get("weight")
-    scaled = isinstance(weight, complex) or (isinstance(weight, TensorSpec) and weight.dtype.is_complex)
-    return (_Each(add=4) + (_PRODUCT if scaled else _Each(multiply=2))) * call.output.elements
+    return (_Each(add=4) + (_PRODUCT if is_complex(call.get("weight")) else _Each(multiply=2))) * call.output.elements
 
 
 def _added_quotient(call: Call, _: OperationCount) -> OperationCount:
-    scaled = 0 if call.get("value", 1) == 1 else 2
-    return (_QUOTIENT + _Each(add=2, multiply=scaled)) * call.output.elements
+    value = call.get("value", 1)
+    scaled = _Each() if value == 1 else _PRODUCT if is_complex(value) else _Each(multiply=2)
+    return (_QUOTIENT + _Each(add=2) + scaled) * call.output.elements
 
 
 _ELIMINATIONS = """

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from deepspeech2.flops.formulas.products import dot_products
-from deepspeech2.flops.operations import NOTHING, Number, OperationCount
+from deepspeech2.flops.operations import NOTHING, OperationCount
 from deepspeech2.flops.registry import Call, register_formula
 
 # Reason -> operators. Everything here is zero on purpose; what is in no table is unknown, not zero.
@@ -49,7 +48,7 @@ FREE: dict[str, str] = {
     """,
     "gradient of a move: it moves back": """
         slice_backward select_backward constant_pad_nd_backward
-        diagonal_backward value_selecting_reduction_backward masked_select_backward
+        diagonal_backward value_selecting_reduction_backward masked_select_backward masked_scatter_backward
     """,
     "holds a sparse gradient: the rows as they come, and where they belong": """
         _sparse_coo_tensor_with_dims_and_tensors _indices _values indices values _nnz is_coalesced _is_coalesced
@@ -68,133 +67,3 @@ register_formula(*[f"aten::{name}" for name in _NAMES])(_free)
 register_formula(
     *[f"profiler::_record_function_{name}" for name in ("enter", "enter_new", "exit")],
 )(_free)
-
-
-@register_formula("aten::index_put", "aten::_index_put_impl", "aten::_unsafe_index_put")
-def _index_put(call: Call) -> OperationCount:
-    # Writing is free; accumulating adds every value to what is there.
-    return OperationCount(add=call["values"].elements if call.get("accumulate") else 0)
-
-
-@register_formula("aten::put")
-def _put(call: Call) -> OperationCount:
-    return OperationCount(add=call["source"].elements if call.get("accumulate") else 0)
-
-
-@register_formula("aten::scatter")
-def _scatter(call: Call) -> OperationCount:
-    # Writing is free; with a reduction, every index adds to or multiplies what is there.
-    reduction = call.get("reduce")
-    if reduction is None:
-        return NOTHING
-    elements = call["index"].elements
-    return OperationCount(multiply=elements) if reduction == "multiply" else OperationCount(add=elements)
-
-
-@register_formula("aten::index_add", "aten::scatter_add")
-def _accumulate(call: Call) -> OperationCount:
-    values = call.get("source") or call["src"]
-    return OperationCount(add=values.elements, multiply=values.elements if call.get("alpha", 1) != 1 else 0)
-
-
-@register_formula("aten::scatter_reduce", "aten::index_reduce")
-def _scatter_reduce(call: Call) -> OperationCount:
-    values = (call.get("src") or call["source"]).elements
-    kind = {"sum": "add", "mean": "add", "prod": "multiply"}.get(call["reduce"], "compare")
-    divisions = call.output.elements if call["reduce"] == "mean" else 0
-    return OperationCount(**{kind: values}) + OperationCount(divide=divisions)
-
-
-@register_formula("aten::embedding_dense_backward", "aten::embedding_backward")
-def _embedding_gradient(call: Call) -> OperationCount:
-    # Every row of the gradient is added to the row of its index.
-    return OperationCount(add=call["grad_output"].elements)
-
-
-@register_formula("aten::_embedding_bag", "aten::_embedding_bag_forward_only")
-def _embedding_bag(call: Call) -> OperationCount:
-    # mode 0 sum, 1 mean, 2 max: each row joins its bag; the first row of a bag is a copy.
-    width = call["weight"].shape[1]
-    joined = (call["indices"].elements - call.output.shape[0]) * width
-    weighted = call["indices"].elements * width if call.get("per_sample_weights") is not None else 0
-    if call.get("mode") == 2:
-        return OperationCount(compare=joined)
-    return OperationCount(add=joined, multiply=weighted, divide=call.output.elements if call.get("mode") == 1 else 0)
-
-
-@register_formula("aten::_embedding_bag_dense_backward", "aten::_embedding_bag_backward")
-def _embedding_bag_gradient(call: Call) -> OperationCount:
-    # Every row of a bag receives the bag's gradient (mode 1: divided by the bag's size, mode 2: only the largest do).
-    if call.get("sparse"):
-        raise NotImplementedError("a sparse gradient")
-    grad = call["grad"].elements
-    if call["mode"] == 2:
-        return OperationCount(add=grad)
-    joined = call["indices"].elements * call["grad"].shape[1]
-    weighted = joined if call.get("per_sample_weights") is not None else 0
-    return OperationCount(add=joined, multiply=weighted, divide=grad if call["mode"] == 1 else 0)
-
-
-@register_formula("aten::_embedding_bag_per_sample_weights_backward")
-def _bag_weights_gradient(call: Call) -> OperationCount:
-    # The bag's gradient times the row, for every index.
-    return dot_products(call["indices"].elements, call["grad"].last)
-
-
-@register_formula("aten::embedding_renorm")
-def _embedding_renorm(call: Call) -> OperationCount:
-    # Per index the norm of its row, compared with the limit; limit / (norm + epsilon), times the row.
-    rows: Number = call["indices"].elements
-    width = call["self"].shape[1]
-    norms = OperationCount(multiply=width, add=width - 1, sqrt=1)
-    if call["norm_type"] != 2:
-        norms = OperationCount(other=width + (0 if call["norm_type"] == 1 else width + 1), add=width - 1)
-    return (norms + OperationCount(compare=1, add=1, divide=1, multiply=width)) * rows
-
-
-@register_formula("aten::segment_reduce")
-def _segment_reduce(call: Call) -> OperationCount:
-    """Every value joins its segment; the first one is a copy."""
-    joined = call["data"].elements - call.output.elements
-    kind = {"sum": "add", "mean": "add", "prod": "multiply"}.get(call["reduce"], "compare")
-    return OperationCount(**{kind: joined}) + OperationCount(
-        divide=call.output.elements if call["reduce"] == "mean" else 0
-    )
-
-
-@register_formula("aten::_segment_reduce_backward")
-def _segment_reduce_gradient(call: Call) -> OperationCount:
-    elements, segments = call["data"].elements, call["output"].elements
-    each = {
-        "sum": NOTHING,
-        "mean": OperationCount(divide=segments),
-        # g * product / value
-        "prod": OperationCount(multiply=elements, divide=elements),
-    }
-    # The largest: equal to the result, and shared among those that are.
-    return each.get(call["reduce"], OperationCount(compare=elements, divide=segments))
-
-
-@register_formula("aten::masked_scatter_backward")
-def _masked_scatter_gradient(_: Call) -> OperationCount:
-    return NOTHING
-
-
-@register_formula(
-    "aten::reflection_pad1d_backward",
-    "aten::reflection_pad2d_backward",
-    "aten::reflection_pad3d_backward",
-    "aten::replication_pad1d_backward",
-    "aten::replication_pad2d_backward",
-    "aten::replication_pad3d_backward",
-    "aten::upsample_nearest1d_backward",
-    "aten::upsample_nearest2d_backward",
-    "aten::upsample_nearest3d_backward",
-    "aten::_upsample_nearest_exact1d_backward",
-    "aten::_upsample_nearest_exact2d_backward",
-    "aten::_upsample_nearest_exact3d_backward",
-    "aten::unfold_backward",
-)
-def _copied_gradient(call: Call) -> OperationCount:
-    # Every gradient is added where its value was copied from.
-    return OperationCount(add=call.tensors[0].elements)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from deepspeech2.flops.formulas.normalisation import (
+    Needed,
     batch_norm_inference,
     batch_norm_inference_gradient,
     normalised,
@@ -19,6 +20,12 @@ from deepspeech2.flops.registry import Call, TensorSpec, register_formula
 def _quotient(elements: Number, groups: Number) -> Number:
     exact_integers = isinstance(elements, int) and isinstance(groups, int)
     return elements // groups if exact_integers else elements / groups
+
+
+def _needed(call: Call) -> Needed | None:
+    """Which of the gradients autograd asks for."""
+    mask = call.get("output_mask")
+    return None if mask is None else (bool(mask[0]), bool(mask[1]), bool(mask[2]))
 
 
 def _batch_norm(call: Call, training: bool) -> OperationCount:
@@ -55,10 +62,11 @@ def _batch_norm_backward(call: Call) -> OperationCount:
     image: TensorSpec = call["input"]
     channels = image.shape[1]
     training = call.get("train", call.get("update", True))
-    if not training:
-        return batch_norm_inference_gradient(image.elements, channels)
     scaled = call.get("weight") is not None
-    return normalised_gradient(channels, _quotient(image.elements, channels), channels, scale=scaled)
+    if not training:
+        return batch_norm_inference_gradient(image.elements, channels, scale=scaled, needed=_needed(call))
+    length = _quotient(image.elements, channels)
+    return normalised_gradient(channels, length, channels, scale=scaled, needed=_needed(call))
 
 
 @register_formula("aten::native_layer_norm")
@@ -72,7 +80,8 @@ def _layer_norm(call: Call) -> OperationCount:
 def _layer_norm_backward(call: Call) -> OperationCount:
     length = prod(call["normalized_shape"])
     groups = _quotient(call["input"].elements, length)
-    return normalised_gradient(groups, length, length, scale=call.get("weight") is not None)
+    scaled = call.get("weight") is not None
+    return normalised_gradient(groups, length, length, scale=scaled, needed=_needed(call))
 
 
 @register_formula("aten::native_group_norm")
@@ -90,7 +99,8 @@ def _group_norm(call: Call) -> OperationCount:
 def _group_norm_backward(call: Call) -> OperationCount:
     groups = call["N"] * call["group"]
     length = _quotient(call["input"].elements, groups)
-    return normalised_gradient(groups, length, call["C"], scale=call.get("weight") is not None)
+    scaled = call.get("weight") is not None
+    return normalised_gradient(groups, length, call["C"], scale=scaled, needed=_needed(call))
 
 
 @register_formula("aten::_fused_rms_norm", "aten::rms_norm")

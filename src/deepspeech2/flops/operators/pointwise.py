@@ -185,22 +185,29 @@ def _elements(tensor: TensorSpec) -> Number:
     return tensor.elements
 
 
-def _is_complex(*values: object) -> bool:
-    return any(isinstance(value, TensorSpec) and value.dtype.is_complex for value in values)
+def is_complex(value: object) -> bool:
+    """Whether an operand, a tensor or a number, is complex."""
+    return value.dtype.is_complex if isinstance(value, TensorSpec) else isinstance(value, complex)
+
+
+def product(one: object, other: object) -> OperationCount:
+    """The product of two numbers: four multiplications and two additions if both are complex."""
+    if is_complex(one) and is_complex(other):
+        return _Each(multiply=4, add=2)
+    return _Each(multiply=2 if is_complex(one) or is_complex(other) else 1)
 
 
 @register_formula("aten::add", "aten::sub", "aten::rsub")
 def _add(call: Call) -> OperationCount:
-    scaled = call.get("alpha", 1) != 1
-    parts = 2 if _is_complex(call.output) else 1
-    return _Each(add=parts, multiply=parts if scaled else 0) * call.output.elements
+    # One operand times alpha, and a sum.
+    alpha = call.get("alpha", 1)
+    scaled = product(alpha, call["self" if call.operator == "aten::rsub" else "other"]) if alpha != 1 else _Each()
+    return (scaled + _Each(add=2 if is_complex(call.output) else 1)) * call.output.elements
 
 
 @register_formula("aten::mul")
 def _multiply(call: Call) -> OperationCount:
-    if _is_complex(call["self"]) and _is_complex(call["other"]):
-        return _Each(multiply=4, add=2) * call.output.elements
-    return _Each(multiply=2 if _is_complex(call.output) else 1) * call.output.elements
+    return product(call["self"], call["other"]) * call.output.elements
 
 
 @register_formula("aten::div")
@@ -236,7 +243,7 @@ def _logical(call: Call) -> OperationCount:
 
 @register_formula("aten::_conj_physical", "aten::conj_physical")
 def _conjugate(call: Call) -> OperationCount:
-    return OperationCount(add=call.output.elements if _is_complex(call.output) else 0)
+    return OperationCount(add=call.output.elements if is_complex(call.output) else 0)
 
 
 @register_formula("aten::elu")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from deepspeech2.errors import OptionError
 from deepspeech2.speech.audio import SAMPLE_RATE, load_audio
 from deepspeech2.speech.data.manifest import Utterance
+from deepspeech2.speech.option_checks import check_kind, check_number, check_positive, check_range, check_whole
 
 Samples = NDArray[np.float32]
 
@@ -38,8 +39,8 @@ class Sometimes:
     probability: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1:
-            raise OptionError(f"expected a probability from 0 to 1, found {self.probability}")
+        check_kind("augmentation", Augmentation, augmentation=self.augmentation)
+        check_number("augmentation", "from 0 to 1", 0, 1, probability=self.probability)
 
 
 def augment(samples: Samples, steps: Sequence[Sometimes], generator: np.random.Generator) -> Samples:
@@ -69,9 +70,10 @@ class Speed(Augmentation):
     rates: int | None = None
 
     def __post_init__(self) -> None:
-        _check_range("speed", self.lowest, self.highest)
-        if self.lowest <= 0 or (self.rates is not None and self.rates < 1):
-            raise OptionError(f"expected speed rates above 0 and at least one of them, found {self}")
+        check_range("speed", self.lowest, self.highest)
+        check_positive("speed", lowest=self.lowest)
+        if self.rates is not None:
+            check_whole("speed", 1, rates=self.rates)
 
     def apply(self, samples: Samples, generator: np.random.Generator) -> Samples:
         """Resample to 1 / rate of the length."""
@@ -95,7 +97,7 @@ class Volume(Augmentation):
     highest: float = 15.0
 
     def __post_init__(self) -> None:
-        _check_range("volume", self.lowest, self.highest)
+        check_range("volume", self.lowest, self.highest)
 
     def apply(self, samples: Samples, generator: np.random.Generator) -> Samples:
         """Multiply by one gain."""
@@ -116,7 +118,7 @@ class Shift(Augmentation):
     highest: float = 5.0
 
     def __post_init__(self) -> None:
-        _check_range("shift", self.lowest, self.highest)
+        check_range("shift", self.lowest, self.highest)
 
     def apply(self, samples: Samples, generator: np.random.Generator) -> Samples:
         """Shift by whole samples."""
@@ -141,8 +143,7 @@ class BandLimit(Augmentation):
     sample_rate: int = 8000
 
     def __post_init__(self) -> None:
-        if not 0 < self.sample_rate <= SAMPLE_RATE:
-            raise OptionError(f"expected a rate from 1 to {SAMPLE_RATE} Hz to resample to, found {self.sample_rate}")
+        check_whole("band limit", 1, SAMPLE_RATE + 1, sample_rate=self.sample_rate)
 
     def apply(self, samples: Samples, generator: np.random.Generator) -> Samples:
         """Keep the length and lose the upper frequencies."""
@@ -165,7 +166,7 @@ class Noise(Augmentation):
     highest: float = 30.0
 
     def __post_init__(self) -> None:
-        _check_range("noise", self.lowest, self.highest)
+        check_range("noise", self.lowest, self.highest)
         if not self.recordings:
             raise OptionError("expected at least one noise recording, found none")
 
@@ -237,8 +238,3 @@ def _load(recording: Utterance) -> Samples:
 
 def _fit(samples: Samples, length: int) -> Samples:
     return samples[:length] if len(samples) >= length else np.pad(samples, (0, length - len(samples)))
-
-
-def _check_range(what: str, lowest: float, highest: float) -> None:
-    if not lowest <= highest:
-        raise OptionError(f"{what}: expected the lowest value not above the highest, found {lowest} and {highest}")

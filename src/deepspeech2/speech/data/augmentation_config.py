@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from deepspeech2.speech.data.augment import (
 )
 from deepspeech2.speech.data.manifest import read_manifest
 from deepspeech2.speech.data.spec_augment import SpecAugmentOptions
+from deepspeech2.speech.option_checks import check, check_kind, check_positive, check_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,18 @@ class AugmentationOptions:
     first_epoch: int = 0
 
     def __post_init__(self) -> None:
-        if not self.speeds or not all(0 < speed < math.inf for speed in self.speeds):
-            raise OptionError(f"expected at least one speed, all above 0, found {self.speeds}")
+        what = "augmentation"
+        for name in ("steps", "speeds"):
+            value = getattr(self, name)
+            check(what, name, "as a tuple or list", value, holds=isinstance(value, (tuple, list)))
+        for step in self.steps:
+            check_kind(what, Sometimes, steps=step)
+        check(what, "speeds", "of at least one", self.speeds, holds=len(self.speeds) > 0)
+        for speed in self.speeds:
+            check_positive(what, speeds=speed)
+        if self.spec_augment is not None:
+            check_kind(what, SpecAugmentOptions, spec_augment=self.spec_augment)
+        check_whole(what, first_epoch=self.first_epoch)
 
 
 def read_augmentation(path: str | os.PathLike[str]) -> AugmentationOptions:
@@ -62,7 +72,7 @@ def read_augmentation(path: str | os.PathLike[str]) -> AugmentationOptions:
     source = Path(path)
     try:
         steps = msgspec.json.decode(source.read_bytes())
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise OptionError(f"{source}: cannot be read as JSON ({error})") from error
     if not isinstance(steps, list):
         raise OptionError(f'{source}: expected a list of {{"type", "params", "prob"}}, found {type(steps).__name__}')

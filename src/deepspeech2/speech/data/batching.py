@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepspeech2.errors import OptionError
+from deepspeech2.speech.option_checks import check_flag, check_number, check_positive, check_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,13 @@ class BatchingOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.batch_seconds > 0 or self.batch_utterances < 1 or not 0 <= self.length_jitter < 1:
-            raise OptionError(
-                f"expected batch_seconds > 0, batch_utterances >= 1 and length_jitter in [0, 1), found "
-                f"{self.batch_seconds}, {self.batch_utterances} and {self.length_jitter}"
-            )
+        check_positive("batching", batch_seconds=self.batch_seconds)
+        check_whole("batching", 1, batch_utterances=self.batch_utterances)
+        check_flag("batching", sortagrad=self.sortagrad)
+        check_number(
+            "batching", "of at least 0 and below 1", 0, math.nextafter(1.0, 0.0), length_jitter=self.length_jitter
+        )
+        check_whole("batching", seed=self.seed)
 
 
 def plan_batches(durations: Sequence[float], options: BatchingOptions, epoch: int) -> list[NDArray[np.int64]]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deepspeech2.errors import AudioError, ManifestError
-from deepspeech2.speech.data.manifest import Utterance, printable, probe_seconds
+from deepspeech2.printing import utf8
+from deepspeech2.speech.data.manifest import Utterance, probe_seconds
 
 TABLE_SUFFIXES = (".tsv", ".transcription", ".fileids")
 """Tables of Common Voice and AN4, each of which can stand for the part of the corpus it lists."""
@@ -92,7 +93,7 @@ def with_durations(found: Iterable[FoundFile], root: Path) -> Iterator[tuple[Fou
     """
     for item in found:
         where = item.audio_path.relative_to(root).as_posix() if item.audio_path.is_relative_to(root) else ""
-        if (name := printable(item.audio_path)) != str(item.audio_path):
+        if (name := utf8(item.audio_path)) != str(item.audio_path):
             error = AudioError(f"{name}: the name is not UTF-8, as manifests have to be; rename the file or folder")
             yield replace(item, audio_path=Path(name)), error
             continue

@@ -17,6 +17,7 @@ import msgspec
 
 from deepspeech2.errors import AudioError, ManifestError
 from deepspeech2.files import replacing
+from deepspeech2.printing import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +67,22 @@ def read_manifest(path: str | os.PathLike[str], *, texts: bool = True) -> list[U
         texts: Require a transcript in every record; without it, one that is missing is empty.
 
     Raises:
-        ManifestError: Nothing is there, the file is empty, or a record lacks a key or has one of the wrong kind;
-            the message names the line.
+        ManifestError: Nothing is there, it cannot be read, the file is empty, or a record lacks a key or has one of
+            the wrong kind; the message names the line.
+
+    Example:
+        >>> utterances = read_manifest("examples/speech/manifest.jsonl")
+        >>> len(utterances), utterances[0].audio_path.name
+        (6, '1272-128104-0000.mp3')
     """
     from deepspeech2.speech.data import kaldi, lhotse
 
     source = Path(path)
-    if source.is_dir():
+    try:
+        is_folder = source.is_dir()
+    except OSError as error:  # a folder that may not be entered, a name longer than names can be
+        raise ManifestError(f"{source}: cannot be opened: {error.strerror}") from error
+    if is_folder:
         return kaldi.read_folder(source, texts=texts)
     utterances = []
     for line, record in _json_records(source):
@@ -98,9 +108,8 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
     folder = target.parent.resolve()
     lines = []
     for utterance in utterances:
-        audio = utterance.audio_path.resolve()
         record: dict[str, Any] = {
-            "audio_filepath": (audio.relative_to(folder) if audio.is_relative_to(folder) else audio).as_posix(),
+            "audio_filepath": path_from(folder, utterance.audio_path),
             "duration": round(utterance.duration, 4),
             "text": utterance.text,
         }
@@ -113,16 +122,18 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
         try:
             lines.append(msgspec.json.encode(record) + b"\n")
         except UnicodeEncodeError:
+            name = printable(utterance.audio_path)
             raise ManifestError(
-                f"{target}: a manifest cannot name {printable(audio)}, which is not UTF-8; rename the file or folder"
+                f"{target}: a manifest cannot name {name}, which is not UTF-8; rename the file or folder"
             ) from None
     with replacing(target, "wb") as file:
         file.writelines(lines)
 
 
-def printable(path: Path) -> str:
-    """A path with escapes for the bytes that are not UTF-8, which can be neither printed nor written."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+def path_from(folder: Path, audio: Path) -> str:
+    """How a manifest in a folder names audio: from the folder on what is below it, other audio by its absolute path."""
+    place = audio.resolve()
+    return (place.relative_to(folder) if place.is_relative_to(folder) else place).as_posix()
 
 
 def data_digest(utterances: Iterable[Utterance]) -> str:
@@ -131,7 +142,11 @@ def data_digest(utterances: Iterable[Utterance]) -> str:
     for item in utterances:
         # The channel comes last and only where one is chosen: digests made before there were channels stay true.
         channel = "" if item.channel is None else f"\0{item.channel}"
-        digest.update(f"{item.audio_path.name}\0{item.offset!r}\0{item.duration!r}\0{item.text}{channel}\n".encode())
+        digest.update(
+            f"{item.audio_path.name}\0{item.offset!r}\0{item.duration!r}\0{item.text}{channel}\n".encode(
+                "utf-8", "surrogateescape"
+            )
+        )
     return digest.hexdigest()
 
 
@@ -165,18 +180,20 @@ def probe_audio(path: Path, channel: int | None = None) -> tuple[float, int]:
     """
     import soundfile
 
-    from deepspeech2.speech.audio import check_channel
+    from deepspeech2.speech.audio import check_channel, one_line
+    from deepspeech2.speech.audio_reader import name_of, open_audio
 
+    name = name_of(path)
     try:
         if not path.is_file():
-            raise AudioError(f"{path}: no such file; expected a WAV, FLAC, OGG or MP3 file")
-        header = soundfile.info(str(path))
-    # ValueError: soundfile opens no file whose name is not UTF-8.
+            raise AudioError(f"{name}: no such file; expected a WAV, FLAC, OGG or MP3 file")
+        with open_audio(path) as audio:
+            check_channel(channel, int(audio.channels), name)
+            return float(audio.frames / audio.samplerate), int(audio.samplerate)
+    except AudioError:
+        raise
     except (soundfile.SoundFileError, OSError, RuntimeError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise AudioError(f"{path}: cannot be read as audio ({reason})") from error
-    check_channel(channel, int(header.channels), str(path))
-    return float(header.frames / header.samplerate), int(header.samplerate)
+        raise AudioError(f"{name}: cannot be read as audio ({one_line(error)})") from error
 
 
 def seconds_of(record: dict[str, Any], key: str, where: str, default: float | None = None) -> float | None:
@@ -221,7 +238,7 @@ def _json_records(source: Path) -> Iterable[tuple[int, dict[str, Any]]]:
                     continue
                 try:
                     record = msgspec.json.decode(line)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                     raise ManifestError(f"{source}:{number}: expected one JSON object a line ({error})") from error
                 if not isinstance(record, dict):
                     raise ManifestError(f"{source}:{number}: expected a JSON object, found {type(record).__name__}")

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from deepspeech2.errors import AudioError, InputError, ManifestError
 from deepspeech2.files import refuse_same, replacing
+from deepspeech2.printing import printable, utf8
 from deepspeech2.speech.data.corpora import TABLE_SUFFIXES, scan_corpus, tables_of, with_durations
 from deepspeech2.speech.data.feature_cache import utterance_spectrogram
 from deepspeech2.speech.data.labels import build_labels, read_labels, write_labels
-from deepspeech2.speech.data.manifest import Utterance, read_manifest, total_seconds, write_manifest
+from deepspeech2.speech.data.manifest import Utterance, path_from, read_manifest, total_seconds, write_manifest
 from deepspeech2.speech.data.preflight import (
     PreflightOptions,
     PreflightReport,
@@ -27,6 +28,9 @@ from deepspeech2.speech.data.preflight import (
 from deepspeech2.speech.data.spelling import spell_english, squeeze
 from deepspeech2.speech.features import Normalizer
 from deepspeech2.speech.options import ENGLISH_LABELS
+
+NORMALIZER_UTTERANCES = 2000
+"""So many random utterances give a normaliser where nothing else is asked for: hours of speech, minutes of work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class PrepareOptions:
     layout: str = "auto"
     spelling: str = "english"
     vocabulary: Path | None = None
-    normalizer_utterances: int = 2000
+    normalizer_utterances: int = NORMALIZER_UTTERANCES
     seed: int = 0
     preflight: PreflightOptions = field(default_factory=PreflightOptions)
 
@@ -104,6 +108,8 @@ def prepare(
     found, unreadable = (read_manifest(source, texts=False), []) if listed else _scan(source, options)
     if options.spelling not in ("english", "keep"):
         raise ManifestError(f"expected a spelling of english or keep, found {options.spelling!r}")
+    if listed:
+        found, unreadable = _nameable(found, output)
     spell = spell_english if options.spelling == "english" else squeeze
     utterances = [replace(utterance, text=spell(utterance.text)) for utterance in found]
     labels = _labels(options, utterances)
@@ -206,6 +212,20 @@ def _scan(source: Path, options: PrepareOptions) -> tuple[list[Utterance], list[
         else:
             found.append(result)
     return found, problems
+
+
+def _nameable(found: Sequence[Utterance], output: Path) -> tuple[list[Utterance], list[Problem]]:
+    """The utterances that a manifest in the output folder can name, which is UTF-8, and the others."""
+    folder = output.resolve()
+    nameable, problems = [], []
+    for item in found:
+        name = path_from(folder, item.audio_path)
+        if utf8(name) == name:
+            nameable.append(item)
+        else:
+            detail = f"{printable(name)}: the name is not UTF-8, as manifests have to be; rename the file or folder"
+            problems.append(Problem(item, Reason.UNREADABLE, detail))
+    return nameable, problems
 
 
 def _labels(options: PrepareOptions, utterances: Sequence[Utterance]) -> tuple[str, ...]:

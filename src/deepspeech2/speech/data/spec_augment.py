@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deepspeech2.errors import OptionError
+from deepspeech2.speech.option_checks import check_number, check_positive, check_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,12 @@ class SpecAugmentOptions:
     seconds_per_time_mask: float | None = None
 
     def __post_init__(self) -> None:
-        counts = (self.frequency_masks, self.frequency_width, self.time_masks, self.time_width)
-        every = self.seconds_per_time_mask
-        if min(counts) < 0 or not 0 <= self.time_share <= 1 or (every is not None and every <= 0):
-            raise OptionError(f"expected counts of 0 or more, a time_share in [0, 1], found {self}")
+        what = "spec_augment"
+        check_whole(what, frequency_masks=self.frequency_masks, frequency_width=self.frequency_width)
+        check_whole(what, time_masks=self.time_masks, time_width=self.time_width)
+        check_number(what, "from 0 to 1", 0, 1, time_share=self.time_share)
+        if self.seconds_per_time_mask is not None:
+            check_positive(what, seconds_per_time_mask=self.seconds_per_time_mask)
 
 
 def spec_augment(
