@@ -36,7 +36,7 @@ _CALLS_FAR_AWAY, _FARTHEST = 2_000, 10_000
 # The example is counted itself, as the last check, where that takes so many calls at most.
 _CALLS_AT_EXAMPLE = 6_000
 # Once short lengths were regular and long ones were not, the search goes on for so many calls.
-_CALLS_AFTER_LIMIT = 12_000
+_CALLS_AFTER_LIMIT = 6_000
 
 CountAt = Callable[[Mapping[str, int]], Tally]
 
