@@ -11,26 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech2.cli.main import main
-from deepspeech2.speech.audio import load_audio
-from deepspeech2.speech.build import build_model
-from deepspeech2.speech.checkpoints import save_model
-from deepspeech2.speech.features import Normalizer, spectrogram
-from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
+from cli_runs import CLIP, run
 
-CLIP = Path(__file__).parents[2] / "examples" / "clip_10s.flac"
 OFFSETS = (0.0, 2.0, 4.0, 6.0)
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    options = NetworkOptions(
-        convolutions=(ConvolutionOptions(2, (41, 11), (4, 3)),), recurrent_layers=1, recurrent_size=8
-    )
-    model = build_model(options, seed=3)
-    model.normalizer = Normalizer.fit([spectrogram(load_audio(CLIP))])
-    save_model(model, tmp_path / "tiny.safetensors")
-    return tmp_path / "tiny.safetensors"
 
 
 @pytest.fixture
@@ -38,14 +21,6 @@ def pieces(tmp_path: Path) -> Path:
     records = [{"audio_filepath": str(CLIP), "offset": offset, "duration": 1.5, "text": "cab"} for offset in OFFSETS]
     (tmp_path / "pieces.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     return tmp_path / "pieces.jsonl"
-
-
-def run(*arguments: object) -> int:
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as exit_:
-        return int(exit_.code or 0)
-    return 0
 
 
 @contextmanager

@@ -13,26 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from deepspeech2.cli.main import main
+from cli_runs import CLIP, run
 from deepspeech2.speech.audio import load_audio
-from deepspeech2.speech.build import build_model
-from deepspeech2.speech.checkpoints import save_model
-from deepspeech2.speech.features import Normalizer, spectrogram
-from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
-
-CLIP = Path(__file__).parents[2] / "examples" / "clip_10s.flac"
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    options = NetworkOptions(
-        convolutions=(ConvolutionOptions(2, (41, 11), (4, 3)),), recurrent_layers=1, recurrent_size=8
-    )
-    model = build_model(options, seed=3)
-    model.normalizer = Normalizer.fit([spectrogram(load_audio(CLIP))])
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(model, path)
-    return path
 
 
 @pytest.fixture
@@ -40,14 +22,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, empty."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def run(*arguments: object) -> int:
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as exit_:
-        return int(exit_.code or 0)
-    return 0
 
 
 def record(name: str | bytes, seconds: float) -> None:

@@ -16,34 +16,10 @@ from typing import Any
 import pytest
 import soundfile
 
-from deepspeech2.cli.main import main
+from cli_runs import CLIP, run
 from deepspeech2.speech.audio import load_audio
-from deepspeech2.speech.build import build_model
-from deepspeech2.speech.checkpoints import load_model, save_model
-from deepspeech2.speech.features import Normalizer, spectrogram
-from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
+from deepspeech2.speech.checkpoints import load_model
 from deepspeech2.speech.recognizer import Recognizer
-
-CLIP = Path(__file__).parents[2] / "examples" / "clip_10s.flac"
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    options = NetworkOptions(
-        convolutions=(ConvolutionOptions(2, (41, 11), (4, 3)),), recurrent_layers=1, recurrent_size=8
-    )
-    model = build_model(options, seed=3)
-    model.normalizer = Normalizer.fit([spectrogram(load_audio(CLIP))])
-    save_model(model, tmp_path / "tiny.safetensors")
-    return tmp_path / "tiny.safetensors"
-
-
-def run(*arguments: object) -> int:
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as exit_:
-        return int(exit_.code or 0)
-    return 0
 
 
 def expected_text(checkpoint: Path) -> str:

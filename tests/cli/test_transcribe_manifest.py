@@ -12,25 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech2.cli.main import main
-from deepspeech2.speech.audio import load_audio
-from deepspeech2.speech.build import build_model
-from deepspeech2.speech.checkpoints import load_model, save_model
+from cli_runs import CLIP, run
+from deepspeech2.speech.checkpoints import load_model
 from deepspeech2.speech.data.manifest import read_manifest
-from deepspeech2.speech.features import Normalizer, spectrogram
-from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
 from deepspeech2.speech.recognizer import Recognizer
-
-CLIP = Path(__file__).parents[2] / "examples" / "clip_10s.flac"
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    convolutions = (ConvolutionOptions(2, (41, 11), (4, 3)),)
-    model = build_model(NetworkOptions(convolutions=convolutions, recurrent_layers=1, recurrent_size=8), seed=3)
-    model.normalizer = Normalizer.fit([spectrogram(load_audio(CLIP))])
-    save_model(model, tmp_path / "tiny.safetensors")
-    return tmp_path / "tiny.safetensors"
 
 
 @pytest.fixture
@@ -42,14 +27,6 @@ def manifest(tmp_path: Path) -> Path:
         lines.append(json.dumps({"audio_filepath": f"{index}.flac", "offset": round(0.15 * index, 2), "duration": 4.0}))
     (tmp_path / "many.jsonl").write_text("\n".join(lines) + "\n")
     return tmp_path / "many.jsonl"
-
-
-def run(*arguments: object) -> int:
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as exit_:
-        return int(exit_.code or 0)
-    return 0
 
 
 def expected(manifest: Path, checkpoint: Path) -> list[tuple[str, float, str]]:
