@@ -1,4 +1,4 @@
-"""Write the tables of this folder's README from results/ and from those of recipes/small."""
+"""Write the tables and figures of this folder's README from results/ and from those of recipes/small."""
 
 from __future__ import annotations
 
@@ -54,9 +54,19 @@ def results_table() -> str:
     return "\n".join(lines)
 
 
+def effort() -> str:
+    """What the finished epochs took, by the log: wall-clock time, on a core that other work may have shared."""
+    epochs = epochs_of(HERE / "results" / "log.jsonl")
+    minutes = [record["seconds"] / 60 for record in epochs]
+    return (
+        f"{len(epochs)} epochs, {epochs[-1]['step']:,} updates, {sum(minutes) / 60:.1f} hours of one thread of a CPU "
+        f"that had other work beside it ({min(minutes):.0f} to {max(minutes):.0f} minutes an epoch)."
+    )
+
+
 def filled(text: str) -> str:
-    """The README's text with its tables written anew."""
-    for name, table in (("epochs", epochs_table()), ("results", results_table())):
+    """The README's text with its tables and figures written anew."""
+    for name, table in (("effort", effort()), ("epochs", epochs_table()), ("results", results_table())):
         whole = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         text = whole.sub(lambda match, table=table: f"{match[1]}{table}\n{match[2]}", text)
     return text

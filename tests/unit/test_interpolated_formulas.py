@@ -193,3 +193,16 @@ def test_values_of_lengths_are_no_part_of_a_formula_and_it_says_so() -> None:
     assert note in formula.python()
     full = count(padded, (inputs[0], torch.tensor([10, 10])), symbolic=symbolic)
     assert full.notes == ()
+
+
+def test_values_of_a_float_mask_are_no_part_of_a_formula_either() -> None:
+    def masked(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.scaled_dot_product_attention(x, x, x, mask)
+
+    mask = torch.nn.Transformer.generate_square_subsequent_mask(10)
+    formula = count(masked, (torch.empty(2, 10, 4), mask), symbolic={"time": [(0, 1), (1, 0), (1, 1)]})
+    assert formula.at("mac", time=10) == 2 * 2 * 4 * 100
+    assert count(masked, (torch.empty(2, 10, 4), mask)).macs == 2 * 2 * 4 * 55
+    assert len(formula.notes) == 1
+    empty = torch.zeros(10, 10)
+    assert count(masked, (torch.empty(2, 10, 4), empty), symbolic={"time": [(0, 1), (1, 0), (1, 1)]}).notes == ()

@@ -26,7 +26,8 @@ class ClosedForm:
         tally: the layers, with expressions for numbers.
         names: the dimensions the expressions depend on.
         conditions: what else the program assumed of the sizes while it was traced, as expressions.
-        derivation: how the formula was obtained: `traced` with symbolic sizes, or `interpolated`.
+        derivation: how the formula was obtained: `traced` with symbolic sizes, or `interpolated`; `counted` where it is
+            a count, at the sizes in `conditions` only.
         doubts: answers torch got about sizes of one, on which the expressions may rest.
         recount: counts the program at given sizes; used by `at` where a condition or a doubt is not met.
         longest_checked: of each dimension that was interpolated, the longest size at which the formula was compared

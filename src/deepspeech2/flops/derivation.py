@@ -15,6 +15,7 @@ from deepspeech2.flops.dimensions import SymbolicInputs
 from deepspeech2.flops.expressions import evaluate, plain_sympy
 from deepspeech2.flops.fakes import FakeWorld
 from deepspeech2.flops.interpolation import interpolate
+from deepspeech2.flops.known_values import is_read
 from deepspeech2.flops.piece_sizes import PieceSizes
 from deepspeech2.flops.tally import Tally
 
@@ -63,13 +64,16 @@ def _formula(
 def _noting_values(
     formula: ClosedForm, count: Counter, args: tuple[Any, ...], kwargs: Mapping[str, Any], dimensions: SymbolicInputs
 ) -> ClosedForm:
-    """The same formula; with a note where the values of integer inputs, lengths or masks, make the example cheaper.
+    """The same formula; with a note where the values of lengths or masks among the inputs make the example cheaper.
 
-    Inputs of other sizes have no values, so that a formula counts every pair that a mask might have left out.
+    Inputs of other sizes have no values, so that a formula counts every pair that a mask might have left out. An
+    example that is longer than what was compared with counts takes too many operators to be looked at here.
     """
     inputs: dict[int | str, Any] = dict(enumerate(args))
     inputs.update(kwargs)
-    if all(inputs[key].is_floating_point() for key in dimensions.axes):
+    resized = [inputs[key] for key in dimensions.axes]
+    too_long = any(dimensions.sizes[name] > longest for name, longest in formula.longest_checked.items())
+    if too_long or not any(map(is_read, resized)):
         return formula
     example = count(FakeWorld.create(), args, kwargs).count
     found = formula.tally_at(**dimensions.sizes).count

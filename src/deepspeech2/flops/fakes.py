@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_map, tree_map_only
 from deepspeech2.errors import CountingError, InputError
 from deepspeech2.flops.expressions import SizeReader, dimension, plain_sympy
 from deepspeech2.flops.index_patterns import IndexPatterns
-from deepspeech2.flops.known_values import KnownValues, is_mask
+from deepspeech2.flops.known_values import KnownValues, is_read
 from deepspeech2.flops.piece_sizes import PieceSizes
 from deepspeech2.flops.quantised_tensors import QuantisedTensors, quantised
 
@@ -109,9 +109,7 @@ class FakeWorld:
             self.quantised.met = True
             with self.mode:
                 return quantised(torch.empty(tensor.shape, device=tensor.device), tensor.dtype)
-        readable = self.known is not None and type(tensor) is torch.Tensor and tensor.device.type == "cpu"
-        integers = not tensor.is_floating_point() and not tensor.is_complex()
-        if self.known is not None and readable and (integers or is_mask(tensor)):
+        if self.known is not None and is_read(tensor):
             fake = self._make_fake(tensor)
             with _disable_current_modes():
                 self.known.learn(fake, tensor.detach(), borrowed=True)

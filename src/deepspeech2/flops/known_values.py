@@ -40,11 +40,16 @@ def known_integers(tensor: Any) -> list[int] | None:
         return [int(item) for item in value.flatten().tolist()]
 
 
-def is_mask(tensor: torch.Tensor) -> bool:
-    """Whether a floating-point tensor is a mask, small enough to keep: -inf somewhere and 0 everywhere else."""
-    if not tensor.is_floating_point() or tensor.requires_grad or tensor.layout != torch.strided:
+def is_read(tensor: torch.Tensor) -> bool:
+    """Whether the values of a tensor that is given or held count: integers, truth values and masks, on the CPU."""
+    if type(tensor) is not torch.Tensor or tensor.device.type != "cpu" or tensor.is_complex():
         return False
-    if tensor.dim() < 2 or not 0 < tensor.numel() <= _LIMIT or isinstance(tensor, FakeTensor):
+    return not tensor.is_floating_point() or _is_mask(tensor)
+
+
+def _is_mask(tensor: torch.Tensor) -> bool:
+    """Whether a floating-point tensor is a mask, small enough to keep: -inf somewhere and 0 everywhere else."""
+    if tensor.requires_grad or tensor.layout != torch.strided or tensor.dim() < 2 or not 0 < tensor.numel() <= _LIMIT:
         return False
     with _disable_current_modes():
         forbidden = tensor == float("-inf")

@@ -67,7 +67,7 @@ def save_model(model: DeepSpeech2, path: str | os.PathLike[str], *, dtype: torch
 
     Example:
         >>> from deepspeech2 import build_model
-        >>> save_model(build_model(seed=0), "/tmp/fresh.safetensors", dtype=torch.float16)  # doctest: +SKIP
+        >>> save_model(build_model(seed=0), "fresh.safetensors", dtype=torch.float16)  # doctest: +SKIP
     """
     if dtype not in _FLOATS:
         raise CheckpointError(f"expected weights stored as float32, float16 or bfloat16, found {dtype}")
