@@ -12,9 +12,9 @@ from deepspeech2.errors import OptionError
 from deepspeech2.printing import standard_output
 
 if TYPE_CHECKING:
+    from deepspeech2.cli.flops_choices import TrainingChoice
     from deepspeech2.flops.closed_form import ClosedForm
     from deepspeech2.report.document import Report
-    from deepspeech2.report.hardware import Hardware
 
 _AUDIO_SUFFIXES = {".flac", ".wav", ".mp3", ".ogg", ".opus", ".oga", ".aiff", ".aif"}
 
@@ -115,50 +115,27 @@ def flops(
     strict:
         Fail instead of giving a lower bound when an operator has no formula.
     """
-    from deepspeech2.cli.flops_choices import InputChoice, View, check_model_name
+    from deepspeech2.cli.flops_choices import InputChoice, TrainingChoice, View, check_model_name, hardware_of
 
-    run = {"--epochs": epochs, "--batch-seconds": batch_seconds, "--teraflops": teraflops}
-    if manifest is None and any(value is not None for value in run.values()):
-        raise OptionError(f"{', '.join(run)} describe a training on a manifest; add --training --manifest FILE")
-    if not training and manifest is not None:
-        raise OptionError("--manifest is what a training runs over; add --training")
-    if not training and (optimiser is not None or label_length is not None):
-        raise OptionError("--optimiser and --label-length describe a training step; add --training")
-    if formula is not None and (training or depth is not None or format != "table"):
-        raise OptionError("--formula prints one formula of inference; leave out --training, --depth and --format")
-    if formula is not None and (peak is not None or bandwidth is not None):
-        raise OptionError("--peak and --bandwidth time numbers, and --formula prints symbols; leave out either")
-    if (peak is None) != (bandwidth is None):
-        given, missing = (
-            ("--peak", "--bandwidth BYTES_PER_SECOND")
-            if bandwidth is None
-            else ("--bandwidth", "--peak FLOP_PER_SECOND")
+    plan = TrainingChoice(training, optimiser, label_length, manifest, epochs, batch_seconds, teraflops)
+    if formula is not None:
+        _check_formula(
+            numbers=training or depth is not None or format != "table",
+            times=peak is not None or bandwidth is not None,
         )
-        raise OptionError(f"{given} alone bounds nothing; add {missing}")
+    hardware = hardware_of(peak, bandwidth)
     if output is not None:
         from deepspeech2.files import refuse_same
 
         refuse_same(output, [model, *(path for path in (audio, manifest) if path)])
     if manifest is not None:
         options = {"AUDIO": audio, "--seconds": seconds, "--frames": frames, "--shape": shape or None, "--depth": depth}
-        options |= {"--peak": peak}
-        _refuse([name for name, value in options.items() if value is not None])
-        text = _training_cost(
-            model,
-            manifest,
-            epochs=1 if epochs is None else epochs,
-            batch_seconds=batch_seconds,
-            batch=batch,
-            optimiser=optimiser or "adam",
-            label_length=label_length,
-            teraflops=teraflops,
-            rendering=(convention, format),
-        )
-        _emit(text, output)
+        plan.refuse_beside(options | {"--peak": peak})
+        _emit(_training_cost(model, plan, batch, convention, format), output)
         return
     model, audio = _audio_alone(model, audio)
     choice = InputChoice(audio, seconds, frames, batch, shape)
-    view = View(convention, depth, _hardware(peak, bandwidth))
+    view = View(convention, depth, hardware)
     check_model_name(model)
 
     from deepspeech2.cli.counted_models import count_formula, count_model, make_request
@@ -167,50 +144,36 @@ def flops(
     if formula is not None:
         _emit(_formula_text(count_formula(request), convention, formula), output)
         return
-    steps = (optimiser or "adam", label_length) if training else None
-    report = count_model(request, view, steps)
+    report = count_model(request, view, (optimiser or "adam", label_length) if training else None)
     _emit(_rendered(report, format, colour=output is None and sys.stdout.isatty()), output)
     if not report.tally.complete:
         names = ", ".join(one.operator for one in report.tally.unknown)
         print(f"ds2: the totals are lower bounds, not counted: {names}", file=sys.stderr)
 
 
-def _hardware(peak: float | None, bandwidth: float | None) -> Hardware | None:
-    from deepspeech2.report.hardware import Hardware
-
-    return None if peak is None or bandwidth is None else Hardware(peak, bandwidth)
-
-
-def _refuse(options: list[str]) -> None:
-    if options:
-        raise OptionError(f"--manifest gives the durations of a training; leave out {', '.join(options)}")
+def _check_formula(*, numbers: bool, times: bool) -> None:
+    if numbers:
+        raise OptionError("--formula prints one formula of inference; leave out --training, --depth and --format")
+    if times:
+        raise OptionError("--peak and --bandwidth time numbers, and --formula prints symbols; leave out either")
 
 
-def _training_cost(
-    model: str,
-    manifest: Path,
-    *,
-    epochs: int,
-    batch_seconds: float | None,
-    batch: int | None,
-    optimiser: str,
-    label_length: int | None,
-    teraflops: float | None,
-    rendering: tuple[str, str],
-) -> str:
+def _training_cost(model: str, choice: TrainingChoice, batch: int | None, convention: str, form: str) -> str:
     from deepspeech2.cli.counted_models import find_model
     from deepspeech2.cli.training_cost import TrainingPlan, cost_of_training, render_cost
     from deepspeech2.flops.conventions import known_convention
     from deepspeech2.speech.data.batching import BatchingOptions
     from deepspeech2.speech.network import DeepSpeech2
 
-    convention, form = rendering
+    assert choice.manifest is not None
     known_convention(convention)
     if form not in ("table", "json"):
         raise OptionError(f"--manifest is shown as table or json, found --format {form}")
-    given = {"batch_seconds": batch_seconds, "batch_utterances": batch}
+    given = {"batch_seconds": choice.batch_seconds, "batch_utterances": batch}
     batching = BatchingOptions(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    plan = TrainingPlan(model, manifest, epochs, batching, optimiser, label_length, teraflops)
+    epochs = 1 if choice.epochs is None else choice.epochs
+    optimiser = choice.optimiser or "adam"
+    plan = TrainingPlan(model, choice.manifest, epochs, batching, optimiser, choice.label_length, choice.teraflops)
     network = find_model(model)
     if not isinstance(network, DeepSpeech2):
         raise OptionError(f"--manifest needs a DeepSpeech2, whose steps follow from durations; {model} is none")

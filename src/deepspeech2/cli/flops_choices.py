@@ -5,6 +5,7 @@ Checked before torch is imported, so that a slip costs no wait.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -57,6 +58,48 @@ class InputChoice:
 
 
 @dataclass(frozen=True)
+class TrainingChoice:
+    """The options of a training step, and of the whole training it may be one of, as they were typed.
+
+    Attributes:
+        step: whether a training step is counted at all.
+        optimiser: of the step.
+        label_length: labels of an utterance.
+        manifest: the utterances of a whole training.
+        epochs: passes over them.
+        batch_seconds: most seconds of audio in one of its batches.
+        teraflops: the rate that turns its operations into hours.
+    """
+
+    step: bool = False
+    optimiser: str | None = None
+    label_length: int | None = None
+    manifest: Path | None = None
+    epochs: int | None = None
+    batch_seconds: float | None = None
+    teraflops: float | None = None
+
+    def __post_init__(self) -> None:
+        run = {"--epochs": self.epochs, "--batch-seconds": self.batch_seconds, "--teraflops": self.teraflops}
+        if self.manifest is None and any(value is not None for value in run.values()):
+            raise OptionError(f"{', '.join(run)} describe a training on a manifest; add --training --manifest FILE")
+        if not self.step and self.manifest is not None:
+            raise OptionError("--manifest is what a training runs over; add --training")
+        if not self.step and (self.optimiser is not None or self.label_length is not None):
+            raise OptionError("--optimiser and --label-length describe a training step; add --training")
+
+    def refuse_beside(self, options: Mapping[str, object]) -> None:
+        """Refuse options, by name, that were given though the manifest says what is counted.
+
+        Raises:
+            OptionError: naming them.
+        """
+        given = [name for name, value in options.items() if value is not None]
+        if self.manifest is not None and given:
+            raise OptionError(f"--manifest gives the durations of a training; leave out {', '.join(given)}")
+
+
+@dataclass(frozen=True)
 class View:
     """How a count is shown.
 
@@ -74,6 +117,21 @@ class View:
         if self.depth is not None and self.depth < 1:
             raise OptionError(f"--depth must be at least 1, found {self.depth}")
         known_convention(self.convention)
+
+
+def hardware_of(peak: float | None, bandwidth: float | None) -> Hardware | None:
+    """The device of --peak and --bandwidth; none without them.
+
+    Raises:
+        OptionError: one without the other, or out of range.
+    """
+    if peak is not None and bandwidth is not None:
+        return Hardware(peak, bandwidth)
+    if peak is not None:
+        raise OptionError("--peak alone bounds nothing; add --bandwidth BYTES_PER_SECOND")
+    if bandwidth is not None:
+        raise OptionError("--bandwidth alone bounds nothing; add --peak FLOP_PER_SECOND")
+    return None
 
 
 def check_model_name(name: str) -> None:
