@@ -21,40 +21,52 @@ inline Mask lanes_left(int count, int i) {
   return left >= W ? (1u << W) - 1 : (1u << left) - 1;
 }
 
-// exp by 2^k * exp(r), |r| <= ln2/2, Taylor to degree 13: error below 2 units in the last place. Plain code: the
-// compiler makes vectors of it.
+// exp by 2^k * exp(r), |r| <= ln2/2, Taylor to degree 13: error below 1 unit in the last place. Plain code: the
+// compiler makes vectors of it. Always eight numbers: a length known only when it runs would cost more than they do.
 template <typename Number>
-double exponentials(const Number* in, int count, double* out) {
+inline void eight_exponentials(const Number* in, double* out, double* sums) {
   constexpr double kLog2e = 1.4426950408889634, kLn2High = 0x1.62e42fefa38p-1, kLn2Low = 0x1.ef35793c7673p-45;
   constexpr double kRound = 0x1.8p52;
-  constexpr double c[] = {1.0,           1.0,           1.0 / 2,        1.0 / 6,         1.0 / 24,
-                          1.0 / 120,     1.0 / 720,     1.0 / 5040,     1.0 / 40320,     1.0 / 362880,
-                          1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800};
-  double sums[8] = {};
-  for (int start = 0; start < count; start += 8) {
-    const int stop = count - start < 8 ? count - start : 8;
-    double x[8] = {};
-    for (int i = 0; i < stop; ++i) x[i] = static_cast<double>(in[start + i]);
-    for (int i = stop; i < 8; ++i) x[i] = -1000.0;
-    double y[8];
-    for (int i = 0; i < 8; ++i) {
-      const double shifted = x[i] * kLog2e + kRound;
-      const double k = shifted - kRound;
-      const double r = (x[i] - k * kLn2High) - k * kLn2Low;
-      double p = c[13];
-      for (int j = 12; j >= 0; --j) p = p * r + c[j];
-      uint64_t bits;
-      std::memcpy(&bits, &shifted, 8);
-      bits = (bits << 52) + (uint64_t{1023} << 52);
-      double scale;
-      std::memcpy(&scale, &bits, 8);
-      // Written so that nan stays nan and what is too large becomes inf.
-      p = p * scale;
-      p = x[i] < -708.0 ? 0.0 : p;
-      y[i] = x[i] > 700.0 ? __builtin_inf() : p;
+  constexpr double c[] = {1.0 / 2,      1.0 / 6,       1.0 / 24,       1.0 / 120,       1.0 / 720,       1.0 / 5040,
+                          1.0 / 40320,  1.0 / 362880,  1.0 / 3628800,  1.0 / 39916800,  1.0 / 479001600,
+                          1.0 / 6227020800};
+  for (int i = 0; i < 8; ++i) {
+    const double x = static_cast<double>(in[i]);
+    const double shifted = x * kLog2e + kRound;
+    const double k = shifted - kRound;
+    const double r = (x - k * kLn2High) - k * kLn2Low;
+    // Even and odd powers apart: two chains of half the length, which the processor runs side by side. The largest
+    // terms are added last.
+    const double square = r * r;
+    double even = c[10], odd = c[11];
+    for (int j = 8; j >= 0; j -= 2) {
+      even = even * square + c[j];
+      odd = odd * square + c[j + 1];
     }
-    for (int i = 0; i < 8; ++i) sums[i] += y[i];
-    for (int i = 0; i < stop; ++i) out[start + i] = y[i];
+    double p = 1.0 + (r + square * (even + r * odd));
+    uint64_t bits;
+    std::memcpy(&bits, &shifted, 8);
+    bits = (bits << 52) + (uint64_t{1023} << 52);
+    double scale;
+    std::memcpy(&scale, &bits, 8);
+    // Written so that nan stays nan and what is too large becomes inf.
+    p = p * scale;
+    p = x < -708.0 ? 0.0 : p;
+    p = x > 700.0 ? __builtin_inf() : p;
+    out[i] = p;
+    sums[i] += p;
+  }
+}
+
+template <typename Number>
+double exponentials(const Number* in, int count, double* out) {
+  double sums[8] = {};
+  int i = 0;
+  for (; i + 8 <= count; i += 8) eight_exponentials(in + i, out + i, sums);
+  if (i < count) {
+    Number rest[8];
+    for (int j = 0; j < 8; ++j) rest[j] = i + j < count ? in[i + j] : static_cast<Number>(-1000.0);
+    eight_exponentials(rest, out + i, sums);
   }
   return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
@@ -156,11 +168,19 @@ double pivot(const double* values, int count, int rank) {
   return select_few(sample, 9, position >= 9 ? 9 : position + 1);
 }
 
-double select(const double* values, int count, int rank, double* scratch) {
-  const int room = count + kPadding;
-  double* above = scratch;
-  double* under = scratch + room;
-  double* spare = scratch + 2 * room;
+int reaching(const double* values, int count, double threshold, int32_t* out_slot) {
+  const Doubles least = Doubles::all(threshold);
+  int found = 0;
+  for (int i = 0; i < count; i += W) {
+    const Mask good = at_least(Doubles::load(values + i), least) & lanes_left(count, i);
+    if (!good) continue;
+    compress(out_slot + found, counting(i), good);
+    found += bits_in(good);
+  }
+  return found;
+}
+
+double select_by_pivots(const double* values, int count, int rank, double* above, double* under, double* spare) {
   while (count > 24) {
     const double middle = pivot(values, count, rank);
     const Doubles m = Doubles::all(middle);
@@ -194,6 +214,35 @@ double select(const double* values, int count, int rank, double* scratch) {
   return select_few(few, count, rank);
 }
 
+// Where few of many are wanted: at least as much as the rank-th largest of all is the rank-th largest of the largest
+// values of interleaved parts. Writes the values that are not below that; returns how many.
+int likely_largest(const double* values, int count, int rank, double* out, double* largest, double* scratch) {
+  const int parts = (2 * rank + W - 1) / W * W, room = parts + kPadding;
+  for (int j = 0; j < parts; j += W) Doubles::load(values + j).store(largest + j);
+  for (int start = parts; start + parts <= count; start += parts)
+    for (int j = 0; j < parts; j += W)
+      larger(Doubles::load(largest + j), Doubles::load(values + start + j)).store(largest + j);
+  const Doubles least =
+      Doubles::all(select_by_pivots(largest, parts, rank, scratch, scratch + room, scratch + 2 * room));
+  int found = 0;
+  for (int i = 0; i < count; i += W) {
+    const Doubles v = Doubles::load(values + i);
+    const Mask good = at_least(v, least) & lanes_left(count, i);
+    if (!good) continue;
+    compress(out + found, v, good);
+    found += bits_in(good);
+  }
+  return found;
+}
+
+double select(const double* values, int count, int rank, double* scratch) {
+  const int room = count + kPadding;
+  double *first = scratch, *second = scratch + room, *third = scratch + 2 * room;
+  if (count < 512 || rank > count / 16) return select_by_pivots(values, count, rank, first, second, third);
+  count = likely_largest(values, count, rank, first, second, third);
+  return select_by_pivots(first, count, rank, second, third, first);
+}
+
 int below(const double* values, int count, double threshold, int32_t* out_slot) {
   const Doubles least = Doubles::all(threshold);
   int found = 0;
@@ -208,7 +257,7 @@ int below(const double* values, int count, double threshold, int32_t* out_slot) 
 }  // namespace
 
 extern const Kernels table;
-const Kernels table = {CTC_NAME, exponentials<float>, exponentials<double>, stay, range, extend, select, below};
+const Kernels table = {CTC_NAME, exponentials<float>, exponentials<double>, stay, range, extend, select, reaching, below};
 
 }  // namespace CTC_TARGET
 }  // namespace ctc

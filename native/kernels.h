@@ -34,7 +34,7 @@ struct StayFrame {
 
 struct Kernels {
   const char* name;
-  // out[i] = exp(in[i]), 0 below -708; returns the sum (nan or inf if an input was).
+  // out[i] = exp(in[i]), 0 below -708; returns the sum (nan or inf if an input was). Writes to the end of a vector.
   double (*exp_float)(const float* in, int count, double* out);
   double (*exp_double)(const double* in, int count, double* out);
   // Returns how many slots were written to `entered`.
@@ -45,6 +45,8 @@ struct Kernels {
                 int count, int32_t column, double probability, double threshold, double* out_value, int32_t* out_slot);
   // The rank-th largest of the values (1 = largest); scratch: 3 * (count + padding).
   double (*select)(const double* values, int count, int rank, double* scratch);
+  // Slots whose value is at least the threshold, ascending.
+  int (*reaching)(const double* values, int count, double threshold, int32_t* out_slot);
   // Slots whose value is below the threshold, ascending.
   int (*below)(const double* values, int count, double threshold, int32_t* out_slot);
 };

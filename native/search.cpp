@@ -10,19 +10,27 @@ namespace {
 constexpr double kSumTolerance = 0.02;
 constexpr double kCutoffSlack = 1e-9;
 constexpr double kSmallest = 1e-305;  // a prefix below is as good as impossible
+constexpr int kFirstRanked = 64;      // columns looked at first for the mass of a cut-off
 constexpr int kAhead = 4;             // candidates looked ahead for what they will need from memory
 constexpr uint32_t kFirstCollection = 32768;
 
 int slack(int beam_size) { return std::max(beam_size / 4, 32); }
+
+// The most probable columns first, equal ones in their order.
+void sort_columns(int32_t* columns, int count, const double* probability) {
+  std::sort(columns, columns + count, [probability](int32_t a, int32_t b) {
+    const double x = probability[a], y = probability[b];
+    return x != y ? x > y : a < b;
+  });
+}
 
 }  // namespace
 
 Search::Search(std::shared_ptr<const Task> task, std::unique_ptr<Language> language)
     : task_(std::move(task)), language_(std::move(language)), kernels_(kernels()) {
   const size_t columns = static_cast<size_t>(task_->columns) + kPadding;
-  probability_.resize(columns);
-  uncut_.resize(columns);
-  for (auto* order : {&ranking_, &extensions_}) order->reserve(columns);
+  for (auto* values : {&probability_, &cut_}) values->resize(columns);
+  for (auto* chosen : {&kept_, &extensions_}) chosen->resize(columns);
 }
 
 void Search::reserve(int beam_size) {
@@ -109,10 +117,11 @@ RowFault Search::frame() {
   const double largest = largest_;
   const int64_t shift = shift_;
   if (cut) apply_cutoffs();
+  in_play_ = cut ? cut_.data() : probability_.data();
   bool left = weigh_frame();
   if (cut && !left) {
     // What the cut-offs kept, the lexicon forbids: once more with every symbol. Nothing of the beam has changed yet.
-    probability_.swap(uncut_);
+    in_play_ = probability_.data();
     largest_ = largest;
     shift_ = shift;
     left = weigh_frame();
@@ -131,7 +140,7 @@ RowFault Search::frame() {
 
 // What each prefix becomes and what is to be added; whether anything is left.
 bool Search::weigh_frame() {
-  for (const int32_t column : task_->silent) probability_[static_cast<size_t>(column)] = 0.0;  // nothing ends in one
+  for (const int32_t column : task_->silent) in_play_[column] = 0.0;  // nothing ends in one
   rescale();
   stay();
   extend();
@@ -139,33 +148,47 @@ bool Search::weigh_frame() {
   return count_ - losers_count_ + candidates_ > 0 && largest_ > 0.0;
 }
 
-// Columns that the cut-offs leave out get probability 0, the blank and repeated labels included; `uncut_` keeps all.
+// Columns that the cut-offs leave out get probability 0, the blank and repeated labels included.
 void Search::apply_cutoffs() {
-  const int columns = task_->columns, wanted = std::min(options_.cutoff_top_n, columns);
-  double least = -1.0;
-  if (wanted < columns) least = kernels_.select(probability_.data(), columns, wanted, scratch_.data());
-  ranking_.clear();
-  for (int column = 0; column < columns; ++column)
-    if (probability_[static_cast<size_t>(column)] >= least) ranking_.push_back(column);
-  sort_by_probability(ranking_);
-  probability_.swap(uncut_);
-  std::fill(probability_.begin(), probability_.end(), 0.0);
-  size_t kept = 0;
-  double total = 0.0;
-  while (kept < ranking_.size() && kept < static_cast<size_t>(wanted)) {
-    const size_t column = static_cast<size_t>(ranking_[kept++]);
-    probability_[column] = uncut_[column];
-    total += uncut_[column];
-    if (options_.cutoff_prob < 1.0 && total >= options_.cutoff_prob - kCutoffSlack) break;
+  for (int i = 0; i < kept_count_; ++i) cut_[static_cast<size_t>(kept_[static_cast<size_t>(i)])] = 0.0;
+  const int wanted = std::min(options_.cutoff_top_n, task_->columns);
+  if (options_.cutoff_prob < 1.0)
+    keep_mass(wanted);
+  else
+    keep_most_probable(wanted);
+  for (int i = 0; i < kept_count_; ++i) {
+    const size_t column = static_cast<size_t>(kept_[static_cast<size_t>(i)]);
+    cut_[column] = probability_[column];
   }
 }
 
-// The most probable first, equal ones by column.
-void Search::sort_by_probability(std::vector<int32_t>& columns) const {
-  std::sort(columns.begin(), columns.end(), [this](int32_t a, int32_t b) {
-    const double x = probability_[static_cast<size_t>(a)], y = probability_[static_cast<size_t>(b)];
-    return x != y ? x > y : a < b;
-  });
+// Ascending; of equally probable columns the first.
+void Search::keep_most_probable(int wanted) {
+  double least = 0.0;
+  if (wanted < task_->columns) least = kernels_.select(probability_.data(), task_->columns, wanted, scratch_.data());
+  kept_count_ = kernels_.reaching(probability_.data(), task_->columns, least, kept_.data());
+  if (kept_count_ == wanted) return;
+  const auto above = [&](int32_t column) { return probability_[static_cast<size_t>(column)] > least; };
+  auto equals = wanted - std::count_if(kept_.begin(), kept_.begin() + kept_count_, above);
+  const auto over = [&](int32_t column) { return !above(column) && equals-- <= 0; };
+  kept_count_ = static_cast<int>(std::remove_if(kept_.begin(), kept_.begin() + kept_count_, over) - kept_.begin());
+}
+
+// The most probable first, up to the one that completes the mass asked for. Most often a few do, and only they need an
+// order.
+void Search::keep_mass(int wanted) {
+  for (int rank = std::min(wanted, kFirstRanked);; rank = std::min(4 * rank, wanted)) {
+    keep_most_probable(rank);
+    sort_columns(kept_.data(), kept_count_, probability_.data());
+    double total = 0.0;
+    for (int i = 0; i < kept_count_; ++i) {
+      total += probability_[static_cast<size_t>(kept_[static_cast<size_t>(i)])];
+      if (total < options_.cutoff_prob - kCutoffSlack) continue;
+      kept_count_ = i + 1;
+      return;
+    }
+    if (rank == wanted) return;
+  }
 }
 
 // Powers of two are exact, so following the beam down costs no accuracy.
@@ -173,7 +196,7 @@ void Search::rescale() {
   if (largest_ > 0x1p-100 && largest_ < 0x1p100) return;
   const int power = -std::ilogb(largest_);
   const double scale = std::ldexp(1.0, power);
-  for (int column = 0; column < task_->columns; ++column) probability_[static_cast<size_t>(column)] *= scale;
+  for (int column = 0; column < task_->columns; ++column) in_play_[column] *= scale;
   shift_ += power;
 }
 
@@ -182,8 +205,8 @@ void Search::stay() {
   StayFrame f{};
   f.count = count_;
   f.frame = frame_;
-  f.blank_probability = probability_[static_cast<size_t>(task_->blank)];
-  f.probability = probability_.data();
+  f.blank_probability = in_play_[task_->blank];
+  f.probability = in_play_;
   f.mass = mass_.data();
   f.label = label_.data();
   f.last = last_.data();
@@ -212,16 +235,12 @@ void Search::extend() {
   const double reach = std::exp(-options_.beam_threshold);
   // A candidate must beat the worst of a full beam and come within reach of the best; both only grow from here.
   threshold_ = std::max(count_ >= options_.beam_size ? smallest : 0.0, largest * reach * (1 - 1e-12));
-  extensions_.clear();
-  for (int column = 0; column < task_->columns; ++column) {
-    const double p = probability_[static_cast<size_t>(column)];
-    if (p > 0.0 && column != task_->blank && p * before * bound_of(column) > threshold_) extensions_.push_back(column);
-  }
-  sort_by_probability(extensions_);
+  const int chosen = choose_extensions(before);
   int pruned = 0;
-  for (const int32_t column : extensions_) {
+  for (int i = 0; i < chosen; ++i) {
+    const int32_t column = extensions_[static_cast<size_t>(i)];
     const double bound = bound_of(column);
-    if (!(probability_[static_cast<size_t>(column)] * before * bound > threshold_)) continue;
+    if (!(in_play_[column] * before * bound > threshold_)) continue;
     extend_by(column, bound);
     if (candidates_ - pruned > slack(options_.beam_size)) {
       prune();
@@ -230,13 +249,35 @@ void Search::extend() {
   }
 }
 
+// Puts the columns that can lift a prefix of mass `before` over the threshold into `extensions_`, the most probable
+// first; how many.
+int Search::choose_extensions(double before) {
+  int count = 0;
+  const auto add_if_able = [&](int32_t column) {
+    const double p = in_play_[column];
+    if (p > 0.0 && column != task_->blank && p * before * bound_of(column) > threshold_)
+      extensions_[static_cast<size_t>(count++)] = column;
+  };
+  if (in_play_ == cut_.data()) {
+    for (int i = 0; i < kept_count_; ++i) add_if_able(kept_[static_cast<size_t>(i)]);
+  } else {
+    // A little lower than the bar proper, which stands above.
+    const double bound = std::max(bound_of_letter_, word_end_column_ < 0 ? 0.0 : bound_of_word_end_);
+    const double least = threshold_ / (before * bound) * (1 - 1e-9);
+    const int able = kernels_.reaching(in_play_, task_->columns, least, extensions_.data());
+    for (int i = 0; i < able; ++i) add_if_able(extensions_[static_cast<size_t>(i)]);
+  }
+  sort_columns(extensions_.data(), count, in_play_);
+  return count;
+}
+
 void Search::extend_by(int column, double bound) {
   const bool wide = task_->columns > 64;
   const int base = count_ + candidates_;
   tally_.candidates += count_;
   const int found = kernels_.extend(
       mass_.data(), mass_.data() + stride_, last_.data(), wide ? nullptr : blocked_.data(),
-      uint64_t{1} << (column & 63), count_, column, probability_[static_cast<size_t>(column)], threshold_ / bound,
+      uint64_t{1} << (column & 63), count_, column, in_play_[column], threshold_ / bound,
       new_mass_.data() + base, candidate_slot_.data() + candidates_);
   const bool plain = task_->unit == Unit::none ||
                      (task_->unit == Unit::word && column != task_->delimiter && weights_->ahead.empty());

@@ -68,7 +68,9 @@ class Search {
   RowFault frame();
   bool weigh_frame();
   void apply_cutoffs();
-  void sort_by_probability(std::vector<int32_t>& columns) const;
+  void keep_most_probable(int wanted);
+  void keep_mass(int wanted);
+  int choose_extensions(double before);
   void rescale();
   void stay();
   void extend();
@@ -141,8 +143,10 @@ class Search {
   double bound_of_word_end_ = 1.0, bound_of_letter_ = 1.0;
 
   // One frame's work.
-  std::vector<double> probability_, uncut_, scratch_;  // uncut_: without the cut-offs, where there are any
-  std::vector<int32_t> ranking_, extensions_;          // columns: as the cut-offs count them, as prefixes are extended
+  std::vector<double> probability_, cut_, scratch_;  // cut_: what the cut-offs kept, 0 elsewhere
+  double* in_play_ = nullptr;                         // one of these two
+  std::vector<int32_t> kept_, extensions_;            // columns: of cut_; to extend by, the most probable first
+  int kept_count_ = 0;
   std::vector<int32_t> entered_, losers_;
   int entered_count_ = 0, candidates_ = 0, losers_count_ = 0;
   // Two bars. `threshold_`, while candidates are made: one must be above it to be added; it begins at the worst of a

@@ -53,7 +53,7 @@ void Search::reenter() {
     const size_t s = static_cast<size_t>(slot);
     if (new_mass_[s] < least_) continue;
     const size_t source = static_cast<size_t>(trie_.slot(static_cast<uint32_t>(parent_[s])));
-    double mass = mass_[source + static_cast<size_t>(source_offset_[s])] * probability_[static_cast<size_t>(last_[s])];
+    double mass = mass_[source + static_cast<size_t>(source_offset_[s])] * in_play_[last_[s]];
     if (task_->unit != Unit::none) mass *= factor_[s];
     reentries_.emplace_back(slot, note(source, static_cast<uint32_t>(node_[s]), last_[s], mass));
   }

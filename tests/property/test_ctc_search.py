@@ -266,6 +266,40 @@ def test_native_equals_reference_on_a_wide_alphabet(seed: int, beam_size: int) -
     assert_same(ours, ReferenceDecoder(Alphabet(labels), options).decode(log_probs))
 
 
+def wide_options(data: st.DataObject, columns: int, beam_size: int) -> BeamOptions:
+    share = data.draw(st.sampled_from([0.4, 0.9, 0.999, 1.0]))
+    most = data.draw(st.sampled_from([1, 7, 40, columns // 16, columns // 15, columns // 2, columns]))
+    return BeamOptions(beam_size=beam_size, n_best=beam_size, cutoff_prob=share, cutoff_top_n=most)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), seed=SEEDS, columns=st.integers(500, 1500))
+def test_cutoffs_of_a_very_wide_frame_keep_what_their_description_says(
+    data: st.DataObject, seed: int, columns: int
+) -> None:
+    """A frame whose mass takes few columns or hundreds; all different, or in equal groups, whose first are kept."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(1, columns)) * data.draw(st.sampled_from([0.3, 2.0, 4.0]))
+    logits = np.round(logits, data.draw(st.sampled_from([0, 1, 9])))
+    log_probs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    options = wide_options(data, columns, columns + 1)
+    alphabet = Alphabet([chr(0x4E00 + i) for i in range(columns - 1)])
+    found = {h.text: h.score for h in BeamDecoder(alphabet, options).decode(log_probs)}
+    left = cut(log_probs[0], options.cutoff_prob, options.cutoff_top_n)
+    expected = {alphabet.text((c,)) if c != alphabet.blank else "": left[c] for c in np.flatnonzero(left > -math.inf)}
+    assert found == pytest.approx(expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), seed=SEEDS, columns=st.integers(500, 1000))
+def test_native_equals_reference_on_a_very_wide_alphabet(data: st.DataObject, seed: int, columns: int) -> None:
+    log_probs = random_posteriors(np.random.default_rng(seed), 6, columns, data.draw(st.sampled_from([0.3, 2.0, 4.0])))
+    options = wide_options(data, columns, 20)
+    alphabet = Alphabet([chr(0x4E00 + i) for i in range(columns - 1)])
+    found = BeamDecoder(alphabet, options).decode(log_probs)
+    assert_same(found, ReferenceDecoder(alphabet, options).decode(log_probs))
+
+
 def wide_case(rng: np.random.Generator, columns: int, folder: Path) -> tuple[Alphabet, NgramModel]:
     """Labels of one letter each and words of the first few, whose columns are the same modulo 64 as others'."""
     labels = [" ", *(chr(0x4E00 + i) for i in range(columns - 2))]

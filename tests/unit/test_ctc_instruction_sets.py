@@ -14,6 +14,12 @@ for beam in (1, 7, 64, 333):
     decoder = BeamDecoder(Alphabet([chr(97 + i) for i in range(28)]), BeamOptions(beam_size=beam, hotwords={}))
     for h in decoder.decode(logits):
         print(h.text, h.score.hex(), [(c.start, c.end) for c in h.characters])
+wide = rng.normal(size=(20, 1100)).astype(np.float32) * 4
+wide -= np.log(np.exp(wide).sum(axis=1, keepdims=True))
+for cutoffs in ({"cutoff_top_n": 7}, {"cutoff_prob": 0.9}, {"cutoff_prob": 0.99, "cutoff_top_n": 60}, {}):
+    decoder = BeamDecoder(Alphabet([chr(0x4E00 + i) for i in range(1099)]), BeamOptions(beam_size=50, **cutoffs))
+    for h in decoder.decode(wide):
+        print(h.text, h.score.hex())
 print(_core.simd())
 """
 
