@@ -132,7 +132,8 @@ std::shared_ptr<Task> task(Random& random, int columns, const std::vector<std::s
 }
 
 void decode(Random& random) {
-  const int columns = pick(random, 0, 3) ? pick(random, 3, 8) : pick(random, 60, 200);
+  const int kind = pick(random, 0, 7);
+  const int columns = kind > 1 ? pick(random, 3, 8) : kind ? pick(random, 60, 200) : pick(random, 500, 900);
   std::vector<std::string> labels{" "};
   for (int c = 1; c < columns - 1; ++c) labels.push_back(c < 26 ? std::string(1, static_cast<char>('a' + c)) : "x" + std::to_string(c));
   labels.emplace_back();
@@ -141,7 +142,7 @@ void decode(Random& random) {
   auto t = task(random, columns, labels, words, model);
   Options o;
   o.beam_size = pick(random, 1, pick(random, 0, 1) ? 12 : 150);
-  o.cutoff_top_n = pick(random, 1, columns + 3);
+  o.cutoff_top_n = pick(random, 1, pick(random, 0, 1) ? 40 : columns + 3);
   o.cutoff_prob = pick(random, 0, 1) ? 1.0 : std::min(fraction(random) + 0.01, 1.0);
   o.alpha = fraction(random);
   o.beta = 3 * fraction(random) - 1.5;

@@ -9,5 +9,6 @@ results=benchmarks/results
 .venv/bin/python -m benchmarks.decode.options_cost "$@" --output $results/decode_options.json
 benchmarks/bench.sh decode "$@" --fresh --output $results/decode.json
 .venv/bin/python -m benchmarks.decode.long_audio "$@" --output $results/decode_long.json
+.venv/bin/python -m benchmarks.decode.wide_alphabets --output $results/decode_wide.json
 rm -f $results/decode_fast.json $results/decode_weights.json  # the whole run has them now
 .venv/bin/python -m benchmarks.decode.report

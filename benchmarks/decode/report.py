@@ -20,6 +20,7 @@ FAST = ROOT / "benchmarks" / "results" / "decode_fast.json"
 THREADS = ROOT / "benchmarks" / "results" / "decode_threads.json"
 OPTIONS = ROOT / "benchmarks" / "results" / "decode_options.json"
 WEIGHTS = ROOT / "benchmarks" / "results" / "decode_weights.json"
+WIDE = ROOT / "benchmarks" / "results" / "decode_wide.json"
 RESULTS = ROOT / "benchmarks" / "results" / "decode.json"
 PAGE = ROOT / "docs" / "decoding-benchmark.md"
 TITLES = {
@@ -59,6 +60,12 @@ frame, and the peak memory of the process in MiB, which holds the posteriors as 
 LONG_TAIL = """
 flashlight decodes all frames in one call here and holds the hypotheses of each until the end. Fed in pieces
 with `decode_begin`, `decode_step` and `prune`, which settles on the best so far, it needs memory for a piece only.
+"""
+WIDE_HEAD = """
+## Wide alphabets
+
+Simulated frames of many symbols, of which the {kept} most probable are kept, without lexicon or language model, all
+decoders in turn on each utterance (`benchmarks/decode/wide_alphabets.py`). {load}
 """
 OPTIONS_HEAD = """
 ## What an option costs
@@ -121,7 +128,8 @@ def main() -> None:
     threads = json.loads(THREADS.read_text()) if THREADS.exists() else {}
     fast = json.loads(FAST.read_text())["rows"] if FAST.exists() else []
     weights = json.loads(WEIGHTS.read_text())["rows"] if WEIGHTS.exists() else []
-    page.write_text(lay_out(content, long_audio, options, threads, fast, weights))
+    wide = json.loads(WIDE.read_text()) if WIDE.exists() else {}
+    page.write_text(lay_out(content, long_audio, options, threads, fast, weights, wide))
 
 
 def lay_out(
@@ -131,6 +139,7 @@ def lay_out(
     threads: dict[str, Any] | None = None,
     fast: Sequence[dict[str, Any]] = (),
     weights: Sequence[dict[str, Any]] = (),
+    wide: dict[str, Any] | None = None,
 ) -> str:
     """Return the page."""
     rows, inputs = content["rows"], content["inputs"]
@@ -152,6 +161,9 @@ def lay_out(
         parts += [FAST_HEAD, time_table(list(fast)), ratio_table(list(fast))]
     if long_audio:
         parts += [LONG_HEAD, long_table(long_audio), LONG_TAIL]
+    if wide:
+        load = f"The load of the machine before it began was {wide['load_before']:.1f}."
+        parts += [WIDE_HEAD.format(kept=wide["kept"], load=load), wide_table(wide["rows"])]
     if options:
         parts += [OPTIONS_HEAD, options_table(options)]
     if threads:
@@ -242,6 +254,21 @@ def long_table(rows: Sequence[dict[str, Any]]) -> str:
             line.append("failed" if row and row["failures"] else text)
         lines.append(line)
     return table(["microseconds a frame (MiB)", "model", *(f"{frames:,} frames" for frames in lengths)], lines)
+
+
+def wide_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Cost of a frame by columns and beam, and the ratio of each peer to ours."""
+    found = {(row["decoder"], row["columns"], row["beam"]): row["microseconds_per_frame"] for row in rows}
+    cases = list(dict.fromkeys((row["columns"], row["beam"]) for row in rows))
+    lines = []
+    for decoder in dict.fromkeys(row["decoder"] for row in rows):
+        line = [decoder]
+        for case in cases:
+            time, own = found[decoder, *case], found["deepspeech2", *case]
+            peer = not decoder.startswith("deepspeech2")
+            line.append(f"{figure(time)} ({figure(time / own)} times)" if peer else figure(time))
+        lines.append(line)
+    return table(["microseconds a frame", *(f"{c:,} columns, beam {b}" for c, b in cases)], lines)
 
 
 def options_table(rows: Sequence[dict[str, Any]]) -> str:

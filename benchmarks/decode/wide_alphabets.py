@@ -8,6 +8,7 @@ Ours and flashlight's lexicon-free decoder in turn on each utterance, in one pro
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -102,12 +103,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=CACHE / "decode_wide.json")
     options = parser.parse_args()
     options.output.parent.mkdir(exist_ok=True)
+    load = os.getloadavg()[0]
     rows = []
     for columns in COLUMNS:
         for beam in BEAMS:
             rows += measure(columns, beam)
             print(columns, beam, [row["microseconds_per_frame"] for row in rows[-4:]], file=sys.stderr)
-    write_json(options.output, {"machine": machine(), "kept": KEPT, "rows": rows})
+    write_json(options.output, {"machine": machine(), "load_before": load, "kept": KEPT, "rows": rows})
 
 
 if __name__ == "__main__":
