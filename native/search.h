@@ -79,6 +79,7 @@ class Search {
   void extend_by(int column, double bound);
   void keep_useful(int column, int found);
   bool allowed(const NodeLanguage& node, int column) const;
+  void let_pauses_last();
   double entry_factor(int32_t slot, int column);
   void prune();
   void keep_candidates(double least);
@@ -140,6 +141,9 @@ class Search {
   std::vector<uint32_t> record_;
 
   int word_end_column_ = -1;  // the delimiter where words are scored
+  // Where delimiters behind a delimiter, or first of all, belong to the prefix as it is: a closed lexicon has no empty
+  // word, and Baidu's no place for pauses either.
+  bool pauses_ = false;
   double bound_of_word_end_ = 1.0, bound_of_letter_ = 1.0;
 
   // One frame's work.

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -67,23 +68,27 @@ def cut(row: np.ndarray, share: float, most: int) -> np.ndarray:
 
 
 def is_spaced(text: str) -> bool:
-    """Whether there is one delimiter between words and at most one behind the last: what a closed lexicon allows."""
+    """Whether there is one delimiter between words and at most one behind the last: what Baidu's lexicon allows."""
     return text in (" ".join(text.split()), "".join(f"{word} " for word in text.split()))
 
 
-def can_be(text: str, words: set[str]) -> bool:
+def can_be(text: str, words: set[str], *, pauses: bool) -> bool:
     """Whether a text of whole words and perhaps the beginning of one can come of a closed lexicon."""
     *whole, last = text.split(" ")
-    return is_spaced(text) and {*whole} <= words and any(word.startswith(last) for word in words)
+    return (pauses or is_spaced(text)) and {*whole} - {""} <= words and any(word.startswith(last) for word in words)
 
 
-def cut_where_something_is_left(log_probs: np.ndarray, share: float, most: int, words: set[str] | None) -> np.ndarray:
+def cut_where_something_is_left(
+    log_probs: np.ndarray, share: float, most: int, words: set[str] | None, *, pauses: bool
+) -> np.ndarray:
     """Each row as the cut-offs leave it; whole where no text of these words would be left. Labels are "ab "."""
     left = log_probs.copy()
     for frame, row in enumerate(log_probs):
         left[frame] = cut(row, share, most)
         found = texts_by_enumeration(left[: frame + 1], 3)
-        if words is not None and not any(can_be(Alphabet("ab ").text(labels), words) for labels in found):
+        if words is not None and not any(
+            can_be(Alphabet("ab ").text(labels), words, pauses=pauses) for labels in found
+        ):
             left[frame] = row
     return left
 
@@ -98,6 +103,7 @@ def cut_where_something_is_left(log_probs: np.ndarray, share: float, most: int, 
     share=st.sampled_from([1.0, 0.8, 0.3]),
     most=st.sampled_from([40, 3, 1]),
     ahead=st.booleans(),
+    compat=st.sampled_from([None, "baidu"]),
 )
 def test_with_a_word_model_scores_are_those_of_exhaustive_summation(
     search: type,
@@ -109,33 +115,39 @@ def test_with_a_word_model_scores_are_those_of_exhaustive_summation(
     share: float,
     most: int,
     ahead: bool,
+    compat: Literal["baidu"] | None,
 ) -> None:
     rng = np.random.default_rng(seed)
     words = ["a", "ab", "ba"]
+    scale = 0.7 if compat else 0.7 * LN10
+    if compat:  # a word of no list is out of reach
+        closed, hotwords = True, {}
     path = write_arpa(tmp_path / "lm.arpa", words, 3, rng)
     oracle = ArpaOracle(path)
     alphabet = Alphabet("ab ")
     options = BeamOptions(
         beam_size=2000, n_best=2000, alpha=0.7, beta=0.4, lexicon=closed, unknown_penalty=2.0, score_end=end,
-        hotwords=hotwords, cutoff_prob=share, cutoff_top_n=most, lookahead=ahead and closed,
+        hotwords=hotwords, cutoff_prob=share, cutoff_top_n=most, lookahead=ahead and closed, compat=compat,
     )  # fmt: skip
     log_probs = random_posteriors(rng, int(rng.integers(1, 6)), 4, 2.0)
     list_of_words = {*words, *hotwords}
-    left = cut_where_something_is_left(log_probs, share, most, list_of_words if closed else None)
+    left = cut_where_something_is_left(log_probs, share, most, list_of_words if closed else None, pauses=not compat)
     expected = {}
     for labels, acoustic in texts_by_enumeration(left, 3).items():
         text = alphabet.text(labels)
         spelled = text.split()
-        if closed and not (is_spaced(text) and {*spelled} <= list_of_words):
+        if closed and not ((not compat or is_spaced(text)) and {*spelled} <= list_of_words):
             continue
+        if closed:  # delimiters together, or first of all, are one pause
+            text = " ".join(spelled) + " " * (bool(spelled) and text.endswith(" "))
         history, language = ("<s>",), 0.0
         for word in spelled:
-            language += 0.7 * LN10 * oracle.score(history, word) + 0.4 - (0.0 if word in words else 2.0)
+            language += scale * oracle.score(history, word) + 0.4 - (0.0 if word in words else 2.0)
             language += hotwords.get(word, 0.0)
             history = (*history, word)
         if end:
-            language += 0.7 * LN10 * oracle.score(history, "</s>")
-        expected[text] = acoustic + language
+            language += scale * oracle.score(history, "</s>")
+        expected[text] = np.logaddexp(expected.get(text, -math.inf), acoustic + language)
     found = decoded(search(alphabet, options, NgramModel(path, cache=False)), log_probs)
     if not expected:  # nothing but beginnings of words
         assert isinstance(found, str) or {h.text for h in found}.isdisjoint(words)

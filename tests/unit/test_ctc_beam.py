@@ -261,6 +261,20 @@ def test_an_open_vocabulary_allows_other_words_at_a_price() -> None:
     assert closed.text == dear.text != "hats"
 
 
+@pytest.mark.parametrize("probability", [0.99, 0.9999])
+@pytest.mark.parametrize("path", ["  ab ba", "ab _ ba", "ab  _  _   ba", "ab ba _ "])
+@pytest.mark.parametrize("search", [BeamDecoder, ReferenceDecoder])
+def test_a_pause_is_no_word(tmp_path: Path, search: type, path: str, probability: float) -> None:
+    """A delimiter that comes first or again has nothing to do with words: no word is put beside it."""
+    model = load_language_model(write_arpa(tmp_path / "m.arpa", ["a", "b", "ab", "ba"], 2, np.random.default_rng(1)))
+    alphabet = Alphabet("ab ")
+    rows = np.full((len(path), 4), (1 - probability) / 3)
+    rows[np.arange(len(path)), ["ab _".index(symbol) for symbol in path]] = probability
+    for options in (BeamOptions(alpha=0.2, beta=0.0), BeamOptions(alpha=0.2, beta=0.0, lookahead=True, recombine=True)):
+        best = search(alphabet, options, model).decode(np.log(rows))[0]
+        assert [word.text for word in best.words] == ["ab", "ba"]
+
+
 def test_nothing_left_is_one_clear_error() -> None:
     # Certain of "nn", which begins no word of the closed lexicon.
     log_probs = np.full((3, 8), -np.inf)

@@ -53,6 +53,11 @@ class Scorer:
         del column
         return prefix
 
+    @property
+    def pauses(self) -> bool:
+        """Whether delimiters where no word is unfinished belong to the prefix as it is: between words is one pause."""
+        return False
+
     def future(self, prefix: PrefixScore) -> object:
         """Equal for prefixes that any continuation scores alike."""
         return prefix.state
@@ -207,7 +212,7 @@ class WordScorer(Scorer):
                 if self.closed and prefix.partial not in self._known:
                     return None
                 return self._finish_word(prefix)
-            # A delimiter that ends no word: nothing to score; a closed lexicon has no empty word.
+            # A delimiter that ends no word: nothing to score; a closed lexicon has no empty word, but may `pause`.
             counted = replace(prefix, words=prefix.words + (prefix.words > 0))
             return None if self.closed else counted
         partial = prefix.partial + self._spelling[column]
@@ -215,6 +220,11 @@ class WordScorer(Scorer):
             return None
         ahead = self._ahead(prefix.state, partial)
         return replace(prefix, partial=partial, words=max(prefix.words, 1), lookahead=ahead)
+
+    @property
+    def pauses(self) -> bool:
+        """With a closed lexicon, which has no empty word; Baidu's has no place for pauses at all."""
+        return self.closed and self._options.compat != "baidu"
 
     def future(self, prefix: PrefixScore) -> object:
         """The state and the unfinished word; beginnings of no word of the list are never alike."""
