@@ -91,6 +91,24 @@ def test_a_jacobian_has_a_backward_pass_for_every_result(kind) -> None:
     assert found.macs == forward + STEPS * (both - forward)
 
 
+@pytest.mark.parametrize("function", [lambda layer, x: layer(x)[0], lambda _, x: attention(x, x, x, is_causal=True)])
+def test_a_batch_of_gradients_has_a_backward_pass_for_each(function) -> None:
+    layer, x = nn.LSTM(INPUTS, SIZE), torch.zeros(STEPS, BATCH, INPUTS)
+
+    def result(x):
+        return function(layer, x).sum((1, 2))
+
+    def batched(x):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            return torch.autograd.grad(result(x), x, torch.eye(STEPS), is_grads_batched=True)[0]
+
+    shapes = []
+    found = count(lambda x: shapes.append(batched(x).shape), x, strict=True)
+    assert found.macs == count(jacrev(result), x, strict=True).macs
+    assert shapes == [(STEPS, *x.shape)]
+
+
 def test_the_gradient_of_each_sample_costs_what_one_costs() -> None:
     layer, x = nn.LSTM(INPUTS, SIZE), torch.zeros(4, STEPS, BATCH, INPUTS)
     weights = dict(layer.named_parameters())

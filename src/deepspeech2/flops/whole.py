@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import torch
@@ -102,6 +103,8 @@ class Whole(torch.autograd.Function):
         """Record the gradient, and make gradients of the right shapes."""
         arguments = ctx.saved_tensors[: ctx.arguments]
         needed = needed_by_engine(ctx, arguments)
+        if any(map(_is_batch, gradients)):
+            return (None, *_gradients_of_batch(ctx.plan, needed, arguments, gradients))
         results = _WholeGradient.apply(ctx.plan, needed, *arguments, *gradients)  # type: ignore[no-untyped-call]
         return (None, *results)
 
@@ -167,6 +170,27 @@ class _WholeGradient(torch.autograd.Function):
         mapped = plan.mapped(info.batch_size, arguments)
         results = _WholeGradient.apply(mapped, needed, *moved)  # type: ignore[no-untyped-call]
         return results, tuple(None if result is None else 0 for result in results)
+
+
+def _is_batch(tensor: torch.Tensor | None) -> bool:
+    """Whether a tensor stands for many, of `torch.autograd.grad(..., is_grads_batched=True)`: a vmap of its own."""
+    return tensor is not None and torch._C._functorch.is_legacy_batchedtensor(tensor)
+
+
+def _gradients_of_batch(
+    plan: Plan, needed: Sequence[bool], arguments: Sequence[Any], gradients: Sequence[Any]
+) -> list[torch.Tensor | None]:
+    """The gradients for each of a batch of gradients."""
+    level = torch._C._vmapmode_increment_nesting() - 1
+    torch._C._vmapmode_decrement_nesting()
+    places = [0 if _is_batch(gradient) else None for gradient in gradients]
+    with plan.recorder.silence():
+        pairs = zip(gradients, places, strict=True)
+        whole = [one if place is None else torch._remove_batch_dim(one, level, 0, 0) for one, place in pairs]
+    samples = next(one.shape[0] for one, place in zip(whole, places, strict=True) if place is not None)
+    in_dims = (None, None, *[None] * len(arguments), *places)
+    results, _ = _WholeGradient.vmap(SimpleNamespace(batch_size=samples), in_dims, plan, needed, *arguments, *whole)
+    return [None if result is None else torch._add_batch_dim(result, 0, level) for result in results]
 
 
 class _WholeTangent(torch.autograd.Function):
