@@ -3,12 +3,20 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.func import jvp
 from torch.nn import functional
 
-from deepspeech2.flops.formulas.attention import Attention, attention, attention_gradient, mask_gradient
+from deepspeech2.flops.formulas.attention import (
+    Attention,
+    attention,
+    attention_gradient,
+    attention_tangent,
+    mask_gradient,
+)
 
 deterministic = settings(max_examples=40, deadline=None, derandomize=True)
 sizes = st.integers(1, 4)
@@ -90,6 +98,76 @@ def test_attention_and_its_gradient(proves, heads, queries, keys, key_size, valu
     proves(attention(specified), loop_attention, *plain, *extra, causal=causal, equals=y.detach())
     formula = attention_gradient(specified)
     proves(formula, loop_attention_gradient, *plain, grad, *extra, causal=causal, equals=gradients)
+
+
+def loop_attention_tangent(scalars, p, q, k, v, *directions, given, causal):
+    """dO = dP v + P dv with dP = P dS - P sum(P dS) and dS = (dq k + q dk) scale + dmask; P is there."""
+    directions = dict(zip(given, directions, strict=True))
+    result = np.empty((*q.shape[:2], v.shape[2]), object)
+    scale = scalars.constant(q.shape[2] ** -0.5)
+
+    def of_score(head, i, j):
+        products = [(directions["q"][head, i], k[head, j])] if "q" in given else []
+        products += [(q[head, i], directions["k"][head, j])] if "k" in given else []
+        terms = [scalars.accumulate(None, list(zip(a, b, strict=True))) for a, b in products]
+        terms = [scalars.add_up(terms) * scale] if terms else []
+        return scalars.add_up([*terms, directions["m"][i, j]] if "m" in given else terms)
+
+    for head in range(len(q)):
+        for i in range(q.shape[1]):
+            row = p[head, i, : len(allowed_keys(i, k.shape[1], causal))]
+            of_row = []
+            if set(given) - {"v"}:
+                shares = [each * of_score(head, i, j) for j, each in enumerate(row)]
+                total = scalars.add_up(shares)
+                of_row = [share - each * total for share, each in zip(shares, row, strict=True)]
+            for column in range(v.shape[2]):
+                sums = [scalars.accumulate(None, [(d, v[head, j, column]) for j, d in enumerate(of_row)])]
+                if "v" in given:
+                    moved = directions["v"]
+                    sums.append(
+                        scalars.accumulate(None, [(each, moved[head, j, column]) for j, each in enumerate(row)])
+                    )
+                result[head, i, column] = scalars.add_up([one for one in sums if one is not None])
+    return result
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@deterministic
+@given(
+    lengths=st.tuples(sizes, sizes, sizes, sizes, sizes),
+    causal=st.booleans(),
+    given=st.lists(st.sampled_from("qkvm"), min_size=1, unique=True),
+)
+def test_the_derivative_in_a_direction(proves, lengths, causal, given) -> None:
+    heads, queries, keys, key_size, value_size = lengths
+    given = [name for name in given if name != "m" or not causal] or ["v"]
+    generator = torch.Generator().manual_seed(0)
+    shapes = {
+        "q": (heads, queries, key_size),
+        "k": (heads, keys, key_size),
+        "v": (heads, keys, value_size),
+        "m": (queries, keys),
+    }
+    at = {name: torch.randn(shape, generator=generator, dtype=torch.float64) for name, shape in shapes.items()}
+    directions = [torch.randn(shapes[name], generator=generator, dtype=torch.float64) for name in given]
+    masked = "m" in given
+
+    def attend(*moved):
+        q, k, v, mask = {**at, **dict(zip(given, moved, strict=True))}.values()
+        return functional.scaled_dot_product_attention(q, k, v, mask if masked else None, is_causal=causal)
+
+    _, derivative = jvp(attend, tuple(at[name] for name in given), tuple(directions))
+    scores = at["q"] @ at["k"].mT * key_size**-0.5 + (at["m"] if masked else 0)
+    hidden = torch.ones(queries, keys, dtype=torch.bool).triu(1) & causal
+    p = scores.masked_fill(hidden, float("-inf")).softmax(-1)
+    formula = attention_tangent(
+        Attention(heads, queries, keys, key_size, value_size, causal=causal, bias=masked),
+        ("q" in given, "k" in given, "v" in given),
+        of_mask=masked,
+    )
+    arrays = (p, at["q"], at["k"], at["v"], *directions)
+    proves(formula, loop_attention_tangent, *arrays, equals=derivative, given=given, causal=causal)
 
 
 def loop_mask_gradient(scalars, of_scores):

@@ -293,7 +293,7 @@ def by_tanh(scalars, y, g):
     return (scalars.constant(1) - y * y) * g
 
 
-def gate_gradients(scalars, cell, kept, of_h, of_c, *, to_cell):
+def gate_gradients(scalars, cell, kept, of_h, of_c, *, to_cell, to_product):
     """Gradients of the sums that come from x, of those from h, and what flows to the step before past the product."""
     if cell.kind == "rnn_tanh":
         d = [by_tanh(scalars, y, g) for y, g in zip(kept["y"], of_h, strict=True)]
@@ -302,20 +302,21 @@ def gate_gradients(scalars, cell, kept, of_h, of_c, *, to_cell):
         d = [g if y > scalars.constant(0) else scalars.constant(0) for y, g in zip(kept["y"], of_h, strict=True)]
         return d, d, None, None
     return (
-        gru_gradients(scalars, kept, of_h)
+        gru_gradients(scalars, kept, of_h, to_product=to_product)
         if cell.kind == "gru"
         else lstm_gradients(scalars, kept, of_h, of_c, to_cell=to_cell)
     )
 
 
-def gru_gradients(scalars, kept, of_h):
+def gru_gradients(scalars, kept, of_h, *, to_product):
     d_r, d_z, d_n, d_hn, past = [], [], [], [], []
     for r, z, n, h_n, before, g in zip(*(kept[name] for name in ("r", "z", "n", "h_n", "before")), of_h, strict=True):
         d_z.append(by_sigmoid(scalars, z, g * (before - n)))
         past.append(g * z)
         d_n.append(by_tanh(scalars, n, g - past[-1]))
         d_r.append(by_sigmoid(scalars, r, d_n[-1] * h_n))
-        d_hn.append(d_n[-1] * r)
+        # At the first step the product is for the initial state and the weights only.
+        d_hn.append(d_n[-1] * r if to_product else None)
     return d_r + d_z + d_n, d_r + d_z + d_hn, past, None
 
 
@@ -348,7 +349,13 @@ def loop_cell_gradient(scalars, grad, *, cell, kept, of_inputs=True, of_states=T
                 of_projection = of_h
                 of_whole = [scalars.accumulate(None, list(zip(of_h, w, strict=True))) for w in cell.w_hr.T]
             from_x, from_h, past, past_c = gate_gradients(
-                scalars, cell, kept[n][t], of_whole, of_c, to_cell=t > 0 or of_states
+                scalars,
+                cell,
+                kept[n][t],
+                of_whole,
+                of_c,
+                to_cell=t > 0 or of_states,
+                to_product=t > 0 or of_states or of_weights,
             )
             of_c = of_c if past_c is None else past_c
             rows.append((kept[n][t], from_x, from_h, of_projection))

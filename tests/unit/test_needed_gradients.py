@@ -127,6 +127,41 @@ def test_a_step_of_a_recurrence_costs_the_same_as_torchscript(kind, options, nee
     assert (script.macs, script.kinds) == (eager.macs, eager.kinds)
 
 
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2}, {"bidirectional": True}, {"bias": False}])
+def test_a_frozen_recurrence_costs_the_same_as_torchscript(kind, options) -> None:
+    """Of 64-bit numbers torch has no fused kernel of an LSTM either.
+
+    Its last cells, which nobody uses, have no gradient there; the formula adds the zeros a kernel is given.
+    """
+    x = torch.zeros(2, 5, 4, dtype=torch.float64, requires_grad=True)
+    eager = backward_of(Sequence(kind, **options).double().requires_grad_(False), x)
+    script = backward_of(torch.jit.script(Sequence(kind, **options).double().requires_grad_(False)), x)
+    cells = 2 * 4 * (1 + len(options.keys() & {"num_layers", "bidirectional"})) if kind is nn.LSTM else 0
+    assert eager.macs == script.macs
+    assert eager.kinds == {**script.kinds, "add": script.kinds["add"] + cells}
+
+
+@pytest.mark.parametrize("arrives", [lambda module: module, torch.jit.script])
+def test_a_gradient_of_the_input_alone_needs_none_of_the_weights(arrives) -> None:
+    """10 rows of 16 gates, 4 + 4 wide, forward; the input over all rows, the state at all but the first of 5 steps.
+
+    Of attention, 2 heads of 35 pairs of 8: scores and mixing; again the scores, dP and dQ; and the queries' own weight.
+    """
+    for module, shapes, expected in (
+        (Sequence(nn.LSTM), [(2, 5, 4)], 10 * 16 * 8 + 10 * 16 * 4 + 8 * 16 * 4),
+        (Cross(), [(1, 2, 5, 8), (1, 2, 7, 8)], 2 * 10 * 8 * 8 + (2 + 3) * 70 * 8),
+    ):
+        program = arrives(module)
+
+        def asked(*inputs, program=program):
+            with torch.enable_grad():
+                inputs = [each.detach().requires_grad_() for each in inputs]
+                return torch.autograd.grad(program(*inputs).sum(), inputs[0])
+
+        assert count(asked, tuple(map(torch.zeros, shapes)), strict=True).macs == expected
+
+
 def test_a_scripted_lstm_has_the_products_that_are_asked_for() -> None:
     """10 rows of 16 gates: weights 4 wide on either side over all rows, the state at all but the first of 5 steps."""
     forward, weights, state = 10 * 16 * 8, 10 * 16 * 8, 8 * 16 * 4

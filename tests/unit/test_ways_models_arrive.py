@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import runpy
 import warnings
 from pathlib import Path
@@ -174,6 +175,25 @@ def test_a_checkpoint_runs_its_forward_again_in_the_backward(reentrant) -> None:
     tally = count_training(step, example(requires_grad=True), strict=True)
     assert tally.phase("forward").macs == SAMPLES * EACH
     assert tally.phase("backward").macs == SAMPLES * ((EACH if reentrant else FIRST) + 2 * EACH)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("axes", [(2,), (2, 3)])
+def test_a_checkpoint_runs_attention_and_recurrences_again_whole(reentrant, axes) -> None:
+    """Attention over 25 pairs of 4: twice forward, 2 products, its gradient 5. An LSTM twice, and its gradient."""
+    attend = nn.Module()
+    function = nn.functional.scaled_dot_product_attention
+    attend.forward = lambda x: checkpoint(lambda x: function(x, x, x), x, use_reentrant=reentrant)
+    x = torch.zeros(*axes, 5, 4, requires_grad=True)
+    tally = count_training(attend, x, optimiser=None, strict=True)
+    assert tally.macs == (2 + 2 + 5) * 25 * 4 * math.prod(axes)
+
+    layer, again = nn.LSTM(4, 3), nn.Module()
+    again.layer = layer
+    again.forward = lambda x: checkpoint(lambda x: layer(x)[0], x, use_reentrant=reentrant)
+    x = torch.zeros(5, 2, 4, requires_grad=True)
+    forward, weights, states = 10 * 12 * 7, 10 * 12 * 7, 8 * 12 * 3
+    assert count_training(again, x, optimiser=None, strict=True).macs == 2 * forward + weights + 10 * 12 * 4 + states
 
 
 def test_what_cannot_be_trained_says_so_in_a_line() -> None:

@@ -13,10 +13,10 @@ import torch
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
-from deepspeech2.flops.functions import Plan, Whole
 from deepspeech2.flops.known_values import known_value
 from deepspeech2.flops.operations import NOTHING, OperationCount, lower_bound, same, total_of
 from deepspeech2.flops.recorder import Recorder
+from deepspeech2.flops.whole import Plan, Whole
 
 _Branch = Callable[..., Any]
 

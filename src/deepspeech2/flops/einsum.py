@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-from deepspeech2.flops.functions import SizeOf, register_function
+from deepspeech2.flops.functions import register_function
 from deepspeech2.flops.recorder import Recorder
+from deepspeech2.flops.whole import SizeOf
 
 
 @dataclass(frozen=True, slots=True)

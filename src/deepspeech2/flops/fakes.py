@@ -91,10 +91,15 @@ class FakeWorld:
         """The fake that stands for a tensor; the same one every time, without memory, on a device that computes."""
         if isinstance(tensor, FakeTensor) and tensor.fake_mode is self.mode:
             return tensor
+        if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+            # A transform's own: what it wraps is met below.
+            return tensor
         known = self._fakes.get(id(tensor))
         if known is None:
-            # The tensor itself is kept, so that its id stays taken.
-            known = self._fakes[id(tensor)] = (tensor, self._make(tensor))
+            # A program under a transform (vmap, grad) may meet the tensor for the first time inside of it.
+            with temporarily_clear_interpreter_stack():
+                # The tensor itself is kept, so that its id stays taken.
+                known = self._fakes[id(tensor)] = (tensor, self._make(tensor))
         return known[1]
 
     def _make(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -132,9 +137,7 @@ class FakeWorld:
         with self.mode:
             fake = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
         if tensor.requires_grad:
-            # A program under a transform (vmap, grad) may meet the tensor for the first time inside of it.
-            with temporarily_clear_interpreter_stack():
-                fake.requires_grad_()
+            fake.requires_grad_()
         return fake
 
     def fake_tree(self, tree: Any) -> Any:

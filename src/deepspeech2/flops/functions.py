@@ -8,13 +8,13 @@ counted the same way.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from types import FunctionType
 from typing import Any, TypeAlias
 
 import torch
 
-from deepspeech2.flops.formulas.attention import attention, attention_gradient, mask_gradient
+from deepspeech2.flops.formulas.attention import attention, attention_gradient, attention_tangent, mask_gradient
 from deepspeech2.flops.formulas.losses import ctc_loss, ctc_loss_gradient
 from deepspeech2.flops.formulas.products import dot_products
 from deepspeech2.flops.known_values import known_integers
@@ -23,115 +23,36 @@ from deepspeech2.flops.operators.attention import attention_sizes
 from deepspeech2.flops.operators.losses import longest_label, reduced
 from deepspeech2.flops.recorder import Recorder, specification
 from deepspeech2.flops.registry import Call
+from deepspeech2.flops.transforms import below_gradients
+from deepspeech2.flops.whole import Plan, SizeOf, Tensors, Whole
 
-SizeOf: TypeAlias = Callable[[Any], Number]
 FunctionRule: TypeAlias = Callable[[Recorder, SizeOf, tuple[Any, ...], dict[str, Any]], Any]
 
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A call counted whole: its counts in both directions and the shapes of what it returns.
-
-    Beside its arguments and results it keeps tensors of the shapes `kept` for the backward pass, if there is to be one.
-    """
-
-    recorder: Recorder
-    read_size: SizeOf
-    name: str
-    forward: OperationCount
-    backward: OperationCount | Callable[[Sequence[bool]], OperationCount]
-    shapes: Sequence[Sequence[Any]]
-    kept: Sequence[Sequence[Any]] = ()
-    differentiable: bool = field(default_factory=torch.is_grad_enabled)
-
-    def gradient(self, needed: Sequence[bool]) -> OperationCount:
-        """The count of the other direction, given which of the tensors need a gradient."""
-        return self.backward(needed) if callable(self.backward) else self.backward
-
-    def record(self, count: OperationCount, tensors: Sequence[Any], results: Sequence[Any], suffix: str = "") -> None:
-        """Hand one direction to the recorder."""
-        arguments = {
-            str(index): specification(tensor, self.read_size)
-            for index, tensor in enumerate(tensors)
-            if isinstance(tensor, torch.Tensor)
-        }
-        outputs = tuple(specification(result, self.read_size) for result in results if result is not None)
-        self.recorder.record(Call(f"torch::{self.name}{suffix}", arguments, outputs), rule=lambda _: count)
-
-
-class Whole(torch.autograd.Function):
-    """One node of the graph for a whole function: counted, never computed."""
-
-    @staticmethod
-    def forward(ctx: Any, plan: Plan, *tensors: Any) -> Any:
-        """Record the call, and make results of the right shapes."""
-        example = next(tensor for tensor in tensors if isinstance(tensor, torch.Tensor))
-        with plan.recorder.silence():
-            results = tuple(example.new_empty(tuple(shape)) for shape in plan.shapes)
-            keeps = plan.differentiable and any(ctx.needs_input_grad)
-            kept = [example.new_empty(tuple(shape)) for shape in plan.kept] if keeps else []
-        plan.record(plan.forward, tensors, results)
-        ctx.plan = plan
-        ctx.arguments = len(tensors)
-        ctx.save_for_backward(*tensors, *results, *kept)
-        return results if len(results) > 1 else results[0]
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        """Record the gradient, and make gradients of the right shapes."""
-        needed = ctx.needs_input_grad[1:]
-        arguments = ctx.saved_tensors[: ctx.arguments]
-        results = _WholeGradient.apply(ctx.plan, needed, *arguments, *gradients)  # type: ignore[no-untyped-call]
-        return (None, *results)
-
-
-class _WholeGradient(torch.autograd.Function):
-    """The other direction of a whole function, itself a node where a program differentiates a gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, plan: Plan, needed: Sequence[bool], *tensors: Any) -> Any:
-        """Record the gradient; of the tensors, the first are the function's arguments."""
-        arguments, gradients = tensors[: len(needed)], tensors[len(needed) :]
-        with plan.recorder.silence():
-            results = tuple(
-                torch.empty_like(tensor) if wanted else None for tensor, wanted in zip(arguments, needed, strict=True)
-            )
-        plan.record(plan.gradient(needed), gradients, results, "_backward")
-        ctx.plan = plan
-        ctx.save_for_backward(*tensors)
-        return results
-
-    @staticmethod
-    def backward(ctx: Any, *_: Any) -> Any:
-        """A second derivative: of a move another move, of anything else unknown, though of known shapes."""
-        plan = ctx.plan
-        if plan.forward:
-            plan.recorder.record_unknown(f"torch::{plan.name}", "second derivative of a function counted whole")
-        with plan.recorder.silence():
-            results = [
-                torch.empty_like(tensor) if needed else None
-                for tensor, needed in zip(ctx.saved_tensors, ctx.needs_input_grad[2:], strict=True)
-            ]
-        return (None, None, *results)
-
-
 _rules: dict[Any, FunctionRule] = {}
+_transformable: set[Any] = set()
 
 
-def find_function_rule(function: Any) -> FunctionRule | None:
-    """The rule of a torch function that is counted whole, or None."""
+def find_function_rule(function: Any, *, transformed: bool = False) -> FunctionRule | None:
+    """The rule of a torch function that is counted whole, or None; if need be one that counts under a transform."""
     try:
-        return _rules.get(function)
+        return _rules.get(function) if not transformed or function in _transformable else None
     except TypeError:
         return None
 
 
-def register_function(*functions: Any) -> Callable[[FunctionRule], FunctionRule]:
-    """Declare that calls of these torch functions are handled by a rule, which returns their results."""
+def register_function(*functions: Any, transformable: bool = False) -> Callable[[FunctionRule], FunctionRule]:
+    """Declare that calls of these torch functions are handled by a rule, which returns their results.
+
+    Args:
+        functions: as a program calls them.
+        transformable: the rule's results are those of `Whole`, which torch.func can differentiate.
+    """
 
     def add(rule: FunctionRule) -> FunctionRule:
         for function in functions:
             _rules[function] = rule
+        if transformable:
+            _transformable.update(functions)
         return rule
 
     return add
@@ -184,29 +105,73 @@ def _vector_dots(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], k
     torch._C._nn.scaled_dot_product_attention,
     torch.ops.aten.scaled_dot_product_attention,
     torch.ops.aten.scaled_dot_product_attention.default,
+    transformable=True,
 )
 def _attention(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
     options = {**dict(zip(names, args, strict=False)), **kwargs}
-    query, key, value = (options[name] for name in names[:3])
-    mask = options.get("attn_mask")
-    leading = _attention_leading(query, key, value, options)
+    tensors = [options.get(name) for name in names[:4]]
+    return Whole.apply(_attention_plan(recorder, read_size, tensors, options), *tensors)  # type: ignore[no-untyped-call]
+
+
+def _attention_plan(recorder: Recorder, read_size: SizeOf, tensors: Sequence[Any], options: dict[str, Any]) -> Plan:
+    """Attention of query, key, value and a mask or None, with the options of a call."""
+    names = ("query", "key", "value", "attn_mask")
+    rest = {name: option for name, option in options.items() if name not in names}
+    given = dict(zip(names, tensors, strict=True))
+    query, key, value = tensors[:3]
+    leading = _attention_leading(query, key, value, {**given, **rest})
     specified = {
-        name: specification(option, read_size) if isinstance(option, torch.Tensor) else option
-        for name, option in options.items()
+        name: specification(below_gradients(tensor), read_size) for name, tensor in given.items() if tensor is not None
     }
-    sizes = attention_sizes(Call("aten::scaled_dot_product_attention", specified))
+    sizes = attention_sizes(Call("aten::scaled_dot_product_attention", {**specified, **rest}))
 
     def backward(needed: Sequence[bool]) -> OperationCount:
         of_query, of_key, of_value, of_mask = needed
         count = attention_gradient(sizes, (of_query, of_key, of_value), of_mask=of_mask)
         return count + mask_gradient(sizes, specified["attn_mask"].elements) if of_mask else count
 
+    def tangent(given: Sequence[bool]) -> OperationCount:
+        of_query, of_key, of_value, of_mask = given
+        return attention_tangent(sizes, (of_query, of_key, of_value), of_mask=of_mask)
+
+    dimensions = [None if tensor is None else tensor.dim() for tensor in tensors]
+
+    def of_samples(mapped: Tensors) -> Plan:
+        return _attention_plan(recorder, read_size, _samples_in_front(mapped, dimensions), rest)
+
     output = (*leading, query.shape[-2], value.shape[-1])
     # A fused kernel keeps the logarithm of the sum of each softmax.
-    kept = [(*leading, query.shape[-2])]
-    plan = Plan(recorder, read_size, "scaled_dot_product_attention", attention(sizes), backward, [output], kept)
-    return Whole.apply(plan, query, key, value, mask)  # type: ignore[no-untyped-call]
+    kept, forward = [(*leading, query.shape[-2])], attention(sizes)
+    return Plan(
+        recorder,
+        read_size,
+        "scaled_dot_product_attention",
+        forward,
+        backward,
+        [output],
+        tangent,
+        kept,
+        of_samples,
+    )
+
+
+def _samples_in_front(tensors: Sequence[Any], dimensions: Sequence[int | None]) -> list[Any]:
+    """Tensors of all samples, of one each of so many `dimensions`, with the samples in front of all other axes.
+
+    Those that a tensor leaves to broadcasting are among them; what all samples share has none more.
+    """
+    axes = max(each for each in dimensions[:3] if each is not None)
+    mapped = [tensor is not None and tensor.dim() != each for tensor, each in zip(tensors, dimensions, strict=True)]
+    samples = next(tensor.shape[0] for tensor, has_samples in zip(tensors, mapped, strict=True) if has_samples)
+    spread = [
+        tensor[(slice(None), *[None] * (axes + 1 - tensor.dim()))] if has_samples else tensor
+        for tensor, has_samples in zip(tensors, mapped, strict=True)
+    ]
+    if not mapped[0]:
+        # Queries that all samples share meet what each sample has.
+        spread[0] = spread[0].expand(samples, *[1] * (axes - spread[0].dim()), *spread[0].shape)
+    return spread
 
 
 def _attention_leading(query: Any, key: Any, value: Any, options: dict[str, Any]) -> tuple[Any, ...]:
@@ -236,23 +201,21 @@ def _attention_leading(query: Any, key: Any, value: Any, options: dict[str, Any]
     return result
 
 
-@register_function(torch.nn.functional.multi_head_attention_forward)
-def _multi_head(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    # A Python function: interception is off inside it, so its two functions with rules are replaced in it.
-    # Copies of the module's functions look their names up in a copy of the module: other threads see torch's own.
+def multi_head_attention(called: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """`torch.nn.functional.multi_head_attention_forward`, the linear layers and the attention in it through `called`.
+
+    A Python function: interception is off inside it, so the two functions with rules are replaced in it. Copies of the
+    module's functions look their names up in a copy of the module: other threads see torch's own.
+    """
     module = torch.nn.functional.__dict__
     copied = dict(module)
-
-    def counted(rule: FunctionRule) -> Callable[..., Any]:
-        return lambda *args, **kwargs: rule(recorder, read_size, args, kwargs)
-
     for name, function in module.items():
         if isinstance(function, FunctionType) and function.__globals__ is module:
             copy = FunctionType(function.__code__, copied, name, function.__defaults__, function.__closure__)
             copy.__kwdefaults__ = function.__kwdefaults__
             copied[name] = copy
-    copied["linear"] = counted(_linear)
-    copied["scaled_dot_product_attention"] = counted(_attention)
+    for name in ("linear", "scaled_dot_product_attention"):
+        copied[name] = partial(called, module[name])
     return copied["multi_head_attention_forward"](*args, **kwargs)
 
 
@@ -270,7 +233,9 @@ def _refuse_lengths(name: str, lengths: Sequence[int], batch: Number, longest: N
         raise RuntimeError(f"ctc_loss needs {name} from 0 to {longest}, found {lengths}")
 
 
-@register_function(torch.nn.functional.ctc_loss, torch.ctc_loss, torch._C._VariableFunctions.ctc_loss)
+@register_function(
+    torch.nn.functional.ctc_loss, torch.ctc_loss, torch._C._VariableFunctions.ctc_loss, transformable=True
+)
 def _ctc(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     names = ("log_probs", "targets", "input_lengths", "target_lengths", "blank", "reduction", "zero_infinity")
     options = {**dict(zip(names, args, strict=False)), **kwargs}
@@ -299,5 +264,5 @@ def _ctc(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: d
     # The forward variables: one for each state of each frame.
     states = 2 * longest_label(tuple(map(read_size, targets.shape)), batch) + 1
     kept = [(*log_probs.shape[:-1], int(states))] if isinstance(states, int) else []
-    plan = Plan(recorder, read_size, "ctc_loss", count, backward, [shape], kept)
+    plan = Plan(recorder, read_size, "ctc_loss", count, backward, [shape], kept=kept)
     return Whole.apply(plan, log_probs)  # type: ignore[no-untyped-call]

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 _LIMIT = 1 << 20
 _ATTRIBUTE = "_known_value"
 _INDEXED = frozenset({"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index", "_unsafe_index_put"})
+_BAGS = frozenset({"_embedding_bag", "_embedding_bag_forward_only"})
 _VALUE_DEPENDENT = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 
 
@@ -91,7 +92,28 @@ class KnownValues:
             self._forget(written)
         elif values is not None:
             self._follow(func, values, outputs)
+        elif func._opname in _BAGS:
+            self._follow_bags(func, args, outputs)
         return outputs
+
+    def _follow_bags(self, func: Any, args: Any, outputs: Any) -> None:
+        """Which bag a row of a table goes to, and how many each bag has: ids and offsets tell, whatever the rows hold.
+
+        The kernel itself says so, of a table of one zero for all its rows.
+        """
+        table, given = args[0], args[1:3]
+        values = [known_value(tensor) for tensor in given]
+        if any(value is None or _storage(value) in self._stale for value in values):
+            return
+        options = [None if isinstance(option, torch.Tensor) else option for option in args[3:]]
+        with _disable_current_modes(), torch.no_grad():
+            try:
+                results = func(torch.zeros(1, 1).expand(table.shape[0], 1), *values, *options)
+            except RuntimeError:
+                return
+        for fake, real in list(zip(outputs, results, strict=True))[1:3]:
+            if fake.shape == real.shape:
+                self.learn(fake, real)
 
     def _with_places(self, args: Any) -> Any:
         """Known boolean indices as the integer ones they stand for, so that the number of elements is known too."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -27,5 +29,23 @@ def with_output_mask(call: Call) -> Call:
     node = torch._C._current_autograd_node() if expected is not None else None
     if node is None or node.name() != expected:
         return call
-    mask = tuple(following is not None for following, _ in node.next_functions)
+    mask = tuple(_is_reached(following) for following, _ in node.next_functions)
     return replace(call, arguments={**call.arguments, "output_mask": mask})
+
+
+def needed_by_engine(node: Any, arguments: Sequence[torch.Tensor | None]) -> tuple[bool, ...]:
+    """Of a node in Python, while it runs: for each argument of its function, whether its gradient is used."""
+    following = iter(node.next_functions)
+    # Only tensors have a place in the graph.
+    return tuple(tensor is not None and _is_reached(next(following)[0]) for tensor in arguments)
+
+
+def _is_reached(node: Any) -> bool:
+    """Whether the running backward pass goes on to a node: `torch.autograd.grad` goes to what it is asked for only."""
+    if node is None:
+        return False
+    try:
+        return torch._C._will_engine_execute_node(node)
+    except RuntimeError:
+        # A leaf whose gradient `torch.autograd.grad` returns, of which torch does not answer.
+        return True

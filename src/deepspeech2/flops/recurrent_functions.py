@@ -17,10 +17,11 @@ from deepspeech2.flops.formulas.recurrences import (
     needed_cell_gradient,
     torch_cell,
 )
-from deepspeech2.flops.functions import FunctionRule, Plan, SizeOf, Whole, register_function
+from deepspeech2.flops.functions import FunctionRule, register_function
 from deepspeech2.flops.known_values import known_integers
 from deepspeech2.flops.operations import NOTHING, Number, OperationCount
 from deepspeech2.flops.recorder import Recorder, call_site
+from deepspeech2.flops.whole import Plan, SizeOf, Whole
 
 
 def _recurrent(kind: str) -> FunctionRule:
@@ -81,15 +82,16 @@ def _count_recurrent(kind: str, recorder: Recorder, read_size: SizeOf, args: tup
     state_shapes = [(layers * directions, batch, width)]
     if kind == "lstm":
         state_shapes.append((layers * directions, batch, size))
-    plan = Plan(recorder, read_size, kind, forward, backward, [output, *state_shapes], kept)
+    plan = Plan(recorder, read_size, kind, forward, backward, [output, *state_shapes], kept=kept)
     return Whole.apply(plan, data, *flat_states, *weights)  # type: ignore[no-untyped-call]
 
 
 for _kind in ("rnn_tanh", "rnn_relu", "gru", "lstm"):
-    register_function(getattr(torch._C._VariableFunctions, _kind), getattr(torch, _kind))(_recurrent(_kind))
+    _callable_as = getattr(torch._C._VariableFunctions, _kind), getattr(torch, _kind)
+    register_function(*_callable_as, transformable=True)(_recurrent(_kind))
 
 
-@register_function(torch._C._VariableFunctions._pack_padded_sequence)
+@register_function(torch._C._VariableFunctions._pack_padded_sequence, transformable=True)
 def _pack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     data, lengths, batch_first = args[:3]
     values = known_integers(lengths)
@@ -120,7 +122,7 @@ def _refuse_packing(lengths: Sequence[int], batch: Number, steps: Number) -> Non
         raise RuntimeError(f"packing needs the longest sequence first, or enforce_sorted=False; found {list(lengths)}")
 
 
-@register_function(torch._C._VariableFunctions._pad_packed_sequence)
+@register_function(torch._C._VariableFunctions._pad_packed_sequence, transformable=True)
 def _unpack(recorder: Recorder, read_size: SizeOf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     data, batch_sizes, batch_first, _value, total = args[:5]
     sizes = known_integers(batch_sizes)

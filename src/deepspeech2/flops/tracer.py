@@ -20,7 +20,6 @@ from typing import Any
 import torch
 import torch._dynamo.config  # FakeTensorMode imports it on first use; here, so that no count pays for it
 from torch._subclasses.fake_tensor import FakeTensor
-from torch.autograd import forward_ad
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
@@ -33,10 +32,9 @@ import deepspeech2.flops.value_checks  # noqa: F401  (registers its rules)
 from deepspeech2.flops.decompositions import DECOMPOSITIONS, reference_decomposition
 from deepspeech2.flops.expressions import SizeReader
 from deepspeech2.flops.fakes import FakeWorld, fake_state
-from deepspeech2.flops.functions import find_function_rule
+from deepspeech2.flops.functions import find_function_rule, multi_head_attention
 from deepspeech2.flops.higher_order import HIGHER_ORDER, WITH_GRADIENT
 from deepspeech2.flops.live_memory import LiveMemory
-from deepspeech2.flops.mapped_attention import is_mapped_attention, of_all_samples
 from deepspeech2.flops.met_modules import MetModules
 from deepspeech2.flops.program_numbers import own_numbers
 from deepspeech2.flops.quantised_tensors import stands_for_quantised
@@ -45,6 +43,7 @@ from deepspeech2.flops.refusals import refuse_two_types
 from deepspeech2.flops.registry import Call, find_rule, operator_name
 from deepspeech2.flops.results import own_result
 from deepspeech2.flops.training_step import Training, backward
+from deepspeech2.flops.transforms import counted_below, is_mapped_attention, is_transformed, of_all_samples
 from deepspeech2.flops.updates import plan_update, record_update
 
 # One count at a time: while a module is counted, fakes stand in for its weights.
@@ -86,11 +85,15 @@ class _FunctionLevel(TorchFunctionMode):
         recorder = self.recorder
         if not recorder.paused and is_mapped_attention(func):
             return of_all_samples(partial(self._called, func), args, kwargs)
-        # Under a transform (vmap, grad) a function sees one sample; the dispatcher sees them all. Of dual numbers it
-        # sees the numbers, the dispatcher their derivatives too.
-        transformed = torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+        if not recorder.paused and func is torch.nn.functional.multi_head_attention_forward:
+            with recorder.silence():
+                args, kwargs = self.world.fake_tree((args, kwargs))
+            return multi_head_attention(self._called, *args, **kwargs)
+        transformed = is_transformed()
         whole = not (recorder.paused or transformed)
-        rule = find_function_rule(func) if whole else None
+        rule = find_function_rule(func, transformed=transformed) if not recorder.paused else None
+        if rule is not None and transformed:
+            return counted_below(self.world, recorder, rule, func, args, kwargs)
         if whole and isinstance(func, torch._ops.HigherOrderOperator) and func in WITH_GRADIENT:
             with recorder.silence():
                 args, kwargs = self.world.fake_tree((args, kwargs))
@@ -253,7 +256,8 @@ def _fakes_in(values: Any) -> Iterator[FakeTensor]:
 def _quiet_torch() -> Iterator[None]:
     """Keep torch from logging a traceback for shapes that do not fit, and from warning of our hooks on modules.
 
-    The error itself says in one line what does not fit; and that a hook runs twice for a compiled module costs nothing.
+    The error itself says in one line what does not fit; a hook that runs twice for a compiled module costs nothing, nor
+    does what torch does in place of a rule for a vmap: it runs on fakes.
     """
     log = logging.getLogger("torch._subclasses.fake_tensor")
     before, log.disabled = log.disabled, True
@@ -261,6 +265,7 @@ def _quiet_torch() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Using `torch.compile")
             warnings.filterwarnings("ignore", message="flex_attention called without")
+            warnings.filterwarnings("ignore", message="There is a performance drop")
             yield
     finally:
         log.disabled = before

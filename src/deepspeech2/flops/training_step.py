@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.autograd.graph import _engine_run_backward
 
 from deepspeech2.errors import CountingError
 from deepspeech2.flops.fakes import tensors_within
@@ -42,4 +43,5 @@ def backward(recorder: Recorder, results: Any, training: Training) -> None:
         seeds = [torch.empty_like(root) for root in roots]
     if recorder.live is not None:
         recorder.live.give("seeds", seeds)
-    torch.autograd.backward(roots, seeds)
+    # As `torch.autograd.backward` does it, which would take functions a checkpoint runs again out of our sight.
+    _engine_run_backward(tuple(roots), tuple(seeds), False, False, (), allow_unreachable=True, accumulate_grad=True)

@@ -15,11 +15,12 @@ import torch
 from torch.nn import functional
 
 from deepspeech2.errors import DataDependentError
-from deepspeech2.flops.functions import SizeOf, register_function
+from deepspeech2.flops.functions import register_function
 from deepspeech2.flops.known_values import known_integers
 from deepspeech2.flops.operators.linear_algebra import least_squares
 from deepspeech2.flops.recorder import Recorder, call_site, specification
 from deepspeech2.flops.registry import Call
+from deepspeech2.flops.whole import SizeOf
 
 
 def _named(example: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> SimpleNamespace:

@@ -159,6 +159,39 @@ def attention_gradient(
     return count
 
 
+def attention_tangent(
+    sizes: Attention, given: tuple[bool, bool, bool] = (True, True, True), *, of_mask: bool = False
+) -> OperationCount:
+    """Derivative of `attention` in the direction of dq, dk and dv, beside its result: probabilities P are there.
+
+    Algorithm, over allowed pairs: dS = (dq k + q dk) * scale + dmask, dP = P * dS - P * rowsum(P * dS), then
+    dO = dP V + P dV. With dropout, dP is multiplied by the scaled mask that the forward pass drew.
+
+    Args:
+        sizes: those of the attention.
+        given: whether queries, keys and values have a direction; what only others would need is not computed.
+        of_mask: whether a mask has one.
+    """
+    of_query, of_key, of_value = given
+    pairs, rows = sizes.all_pairs, sizes.rows
+    scores, mixing = pairs * sizes.key_size, pairs * sizes.value_size
+    outputs = rows * sizes.value_size
+    products = OperationCount(multiply=scores, add=_merged(scores, pairs), macs=scores)
+    mixed = OperationCount(multiply=mixing, add=_merged(mixing, outputs), macs=mixing)
+    count = products * (of_query + of_key)
+    if of_query or of_key:
+        # The two added to each other, the scale, the direction of a mask.
+        count = count + OperationCount(add=pairs * (of_query and of_key) + pairs * of_mask, multiply=pairs)
+    of_scores = of_query or of_key or of_mask
+    if of_scores:
+        dropped = pairs if sizes.dropped else 0
+        softmax = OperationCount(multiply=2 * pairs + dropped, add=_merged(pairs, rows) + pairs)
+        count = count + softmax + mixed
+    if of_value:
+        count = count + mixed + OperationCount(add=outputs if of_scores and pairs != 0 else 0)
+    return count
+
+
 def mask_gradient(sizes: Attention, mask_elements: Number) -> OperationCount:
     """Gradient of a learned mask: dS before the scale, summed over the axes along which the mask was repeated."""
     return OperationCount(add=_merged(sizes.all_pairs, mask_elements))

@@ -140,7 +140,8 @@ def torch_cell_gradient(
     """Backward of `torch_cell` through time, with the forward activations kept.
 
     Algorithm: per step the gate derivatives (sigmoid: y * (1 - y), tanh: 1 - y * y, each times the incoming
-    gradient), dh += d W_hh, dx = d W_ih; then dW_ih, dW_hh as one product over all rows, and one sum of d per bias.
+    gradient), dh += d W_hh, dx = d W_ih, the last cells of an LSTM with a gradient of their own; then dW_ih, dW_hh as
+    one product over all rows, and one sum of d per bias.
     """
     gates = {"gru": 3, "lstm": 4}.get(kind, 1)
     cells = rows * size
@@ -207,6 +208,9 @@ def needed_cell_gradient(cell: Cell, batch: Number, needed: tuple[bool, bool, bo
         count = count + cell_state_gradient(kind, batch, size, projection=projection) * -1
     if not of_weights:
         count = count + cell_weight_gradient(kind, rows, inputs, size, bias=bias, projection=projection) * -1
+    if kind == "gru" and not of_states and not of_weights:
+        # dh_n = r * d at the first step is for the state and the weights only.
+        count = count + OperationCount(multiply=batch * size) * -1
     return count
 
 

@@ -80,17 +80,26 @@ def _bag_sizes(call: Call) -> list[int] | None:
 def _embedding_bag_gradient(call: Call) -> OperationCount:
     """Every row of a bag receives the bag's gradient (mode 1: divided by the bag's size, mode 2: only the largest do).
 
-    No bag is taken to be empty: what tells so is computed from weights.
+    Empty bags have no row that could.
     """
     if call.get("sparse"):
         raise NotImplementedError("a sparse gradient")
-    grad = call["grad"].elements
+    bags = _filled(call) * call["grad"].last
     if call["mode"] == 2:
-        return OperationCount(add=grad)
+        return OperationCount(add=bags)
     used, width = _used(call), call["grad"].shape[1]
     weighted = OperationCount(multiply=used * width) if call.get("per_sample_weights") is not None else NOTHING
     count = _scaled_rows(used, width, by_frequency=bool(call.get("scale_grad_by_freq")))
-    return count + weighted + OperationCount(divide=grad if call["mode"] == 1 else 0)
+    return count + weighted + OperationCount(divide=bags if call["mode"] == 1 else 0)
+
+
+def _filled(call: Call) -> Number:
+    """Bags that have rows; all of them where the trace does not know."""
+    sizes: TensorSpec = call["bag_size"]
+    if sizes.value is None:
+        return call["grad"].shape[0]
+    with _disable_current_modes():
+        return int((sizes.value > 0).sum())
 
 
 @register_formula("aten::_embedding_bag_per_sample_weights_backward")
