@@ -1,14 +1,12 @@
 # `make` alone lists the commands. Everything runs in .venv, which the first command makes.
 PYTHON ?= python3
 BIN := .venv/bin
-.DEFAULT_GOAL := help
 .PHONY: help setup demo test sanitize bench-flops bench-decode bench-inference
 
 help: ## list the commands
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 setup: .venv/installed ## make the virtual environment and install the package into it
-
 .venv/installed: pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/* native/*/*)
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
@@ -21,8 +19,7 @@ demo: setup ## recognise ten seconds of real speech, and count what that and the
 	$(BIN)/ds2 flops librispeech examples/clip_10s.flac
 
 test: setup ## every check: lint, format, types, tests
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
 

@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
+
     from deepspeech2.errors import DeepSpeech2Error as DeepSpeech2Error
     from deepspeech2.flops.counting import count as count
     from deepspeech2.flops.counting import count_training as count_training
@@ -75,6 +77,10 @@ __all__ = sorted(_HOMES)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("deepspeech2")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'deepspeech2' has no attribute {name!r}")
@@ -84,4 +90,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_HOMES, "__version__"})

@@ -81,11 +81,22 @@ def test_a_bad_utterance_is_named_and_the_others_go_on(capsys, tmp_path: Path) -
     np.savez(path, a=spoken("a"), nan=np.full((3, 29), np.nan), wide=spoken("b")[:, :20], z=spoken("z"))
     status, out, err = run(capsys, path, "--beam-size", 4, "--threads", 2)
     assert (status, out) == (1, "set/a\ta\nset/z\tz\n")
-    first, second = err.splitlines()
-    assert first.startswith("ds2: error: set/nan:")
+    first, second, summary = err.splitlines()
+    assert first.startswith("ds2: set/nan: Expected log-probabilities")
     assert "nan in column 0" in first
-    assert second.startswith("ds2: error: set/wide:")
+    assert second.startswith("ds2: set/wide: ")
     assert "--labels" in second
+    assert summary == "ds2: 2 of 4 utterances could not be decoded"
+
+
+def test_labels_are_named_only_where_they_explain_what_is_wrong(capsys, tmp_path: Path) -> None:
+    good = spoken("a")
+    wrong = {"whole": good.astype(np.int64), "empty": good[:0], "cube": good[None], "nan": good * np.nan}
+    np.savez(tmp_path / "set.npz", columns=good[:, :20], **wrong)
+    _, _, err = run(capsys, tmp_path / "set.npz")
+    lines = dict(line.removeprefix("ds2: set/").split(": ", 1) for line in err.splitlines()[:-1])
+    assert set(lines) == {"columns", *wrong}
+    assert [name for name, line in lines.items() if "The labels are the default" in line] == ["columns"]
 
 
 def test_output_is_written_whole(capsys, several: Path, tmp_path: Path) -> None:

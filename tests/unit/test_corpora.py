@@ -205,6 +205,22 @@ def test_nothing_found_is_said(tmp_path: Path) -> None:
         scan_corpus(tmp_path / "nowhere")
 
 
+def test_audio_without_transcripts_is_said_and_the_manifest_beside_it_named(tmp_path: Path) -> None:
+    for name in ("a.mp3", "inner/b.WAV", "notes.pdf"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(ManifestError) as caught:
+        scan_corpus(tmp_path)
+    said = f"{tmp_path}: no transcripts found: 2 audio files without a .txt of the same name"
+    assert str(caught.value) == f"{said}; beside those, corpora may be librispeech, ljspeech, an4, commonvoice"
+    (tmp_path / "manifest.jsonl").touch()
+    with pytest.raises(ManifestError) as caught:
+        scan_corpus(tmp_path)
+    assert str(caught.value) == f"{said}; give {tmp_path / 'manifest.jsonl'} if it is their manifest"
+    with pytest.raises(ManifestError, match=r"no speech found as layout an4; expected"):
+        scan_corpus(tmp_path, "an4")
+
+
 def test_prepare_writes_a_checked_data_set(tmp_path: Path, clip: Path) -> None:
     root = tmp_path / "corpus"
     put(clip, root / "1.wav", root / "2.wav")

@@ -79,7 +79,7 @@ def test_markers_of_wav2vec2_vocabularies_are_no_text(tmp_path: Path) -> None:
     ("labels", "blank", "words"),
     [
         ([], None, ["at least one label"]),
-        (["a", ""], None, ["Label 1", "''"]),
+        (["a", ""], None, ["Label 1 is empty", "leave it out of the labels", "blank=1"]),
         (["a", 3], None, ["Label 1", "3"]),
         (["a", "b", "a"], None, ["'a'", "0 and 2"]),
         (["a"], 2, ["0..1", "2"]),

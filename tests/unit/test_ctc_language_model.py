@@ -5,6 +5,7 @@ import math
 import os
 import pickle
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from ctc_cases import ArpaOracle, random_posteriors, write_arpa
-from deepspeech2.ctc import Alphabet, BeamDecoder, BeamOptions, ReferenceDecoder, load_language_model
+from deepspeech2.ctc import Alphabet, BeamDecoder, BeamOptions, ReferenceDecoder, load_language_model, ngram_model
 from deepspeech2.ctc.kenlm_model import KenlmModel
 from deepspeech2.ctc.ngram_model import NgramModel, cache_path
 from deepspeech2.errors import LanguageModelError, OptionError
@@ -117,6 +118,48 @@ def test_the_cache_is_used_and_renewed(tmp_path: Path, monkeypatch: pytest.Monke
     write_arpa(tmp_path / "other.arpa", ["tea"], 2, np.random.default_rng(0))
     path.write_bytes(gzip.compress((tmp_path / "other.arpa").read_bytes()))
     assert NgramModel(path).words() == ("tea",)
+
+
+def test_copies_share_a_cache_file_and_what_is_unused_for_30_days_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("DEEPSPEECH2_CACHE", str(folder))
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / f"{place}.arpa").write_text(TEXT)
+        os.utime(tmp_path / place / f"{place}.arpa", (len(place), len(place)))
+        assert NgramModel(tmp_path / place / f"{place}.arpa").words() == ("a",)
+    (cached,) = folder.iterdir()
+
+    day, now = 24 * 3600, time.time()
+    ages = {"old.arpa.0123.ngram": 31, "recent.ngram": 29, "mine.txt": 31}
+    for name, age in ages.items():
+        (folder / name).write_bytes(b"of a run")
+        os.utime(folder / name, (now - age * day,) * 2)
+    os.utime(cached, (now - 31 * day,) * 2)
+    NgramModel(tmp_path / "here" / "here.arpa")  # is used: its 30 days begin
+    other = tmp_path / "other.arpa"
+    other.write_text(TEXT.replace("-0.5\ta", "-0.6\ta"))
+    assert scored(NgramModel(other), ["a"])[0] == scored(NgramModel(other, cache=False), ["a"])[0]
+    left = {cached.name, cache_path(other).name, "recent.ngram", "mine.txt"}
+    assert {file.name for file in folder.iterdir()} == left
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPSPEECH2_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "lm.arpa"
+    path.write_text(TEXT)
+
+    def written_over(path: Path) -> object:
+        return parse(write_arpa(path, ["bb"], 2, np.random.default_rng(0)))
+
+    parse = ngram_model._parse
+    monkeypatch.setattr(ngram_model, "_parse", written_over)
+    assert NgramModel(path).words() == ("bb",)
+    monkeypatch.setattr(ngram_model, "_parse", parse)
+    path.write_text(TEXT)
+    assert NgramModel(path).words() == ("a",)
 
 
 def test_where_no_cache_can_be_written_none_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

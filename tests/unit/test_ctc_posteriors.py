@@ -19,6 +19,13 @@ def changed(row: int, column: int, value: float) -> np.ndarray:
     return matrix
 
 
+@pytest.mark.parametrize("decoder", DECODERS, ids=lambda d: type(d).__name__)
+@pytest.mark.parametrize("columns", [2, 5])
+def test_the_blank_is_blamed_for_one_column_too_few_alone(decoder: Any, columns: int) -> None:
+    with pytest.raises(PosteriorsError, match=rf"4 columns.* is 3x{columns}\.$"):
+        decoder.decode(np.zeros((3, columns)))
+
+
 def all_minus_infinity() -> np.ndarray:
     matrix = GOOD.copy()
     matrix[2] = -np.inf
@@ -30,6 +37,7 @@ def all_minus_infinity() -> np.ndarray:
     ("matrix", "words"),
     [
         (GOOD[:, :3], ["4 columns", "3x3"]),
+        (GOOD[:, :3], ["If the blank is one of the labels, leave it out of them."]),
         (GOOD[:0], ["at least one frame", "0x4"]),
         (GOOD[None], ["1x3x4", "decode_batch"]),
         (GOOD[0], ["(time, 4)", "is 4"]),

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from deepspeech2.cli.main import COMMANDS, main
 from deepspeech2.speech.scoring import count_character_errors
 from recipes.baseline import tabulate as baseline
 from recipes.small import tabulate as small
@@ -27,6 +28,30 @@ def load(name: str) -> ModuleType:
 
 def test_the_notebook_page_is_current() -> None:
     assert (DOCS / "notebook.md").read_text() == load("notebook").page()
+
+
+def test_the_page_of_the_command_line_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (DOCS / "command-line.md").read_text()
+    for variables in ({"COLUMNS": "40", "NO_COLOR": "1"}, {"COLUMNS": "300", "FORCE_COLOR": "1"}):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        assert load("command_line").page() == text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_page_of_the_command_line_has_every_option_of_the_help(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")  # each on a line of its own
+    main([command, "--help"])
+    (section,) = re.findall(
+        rf"^## ds2 {command}$(.*?)(?=^## |\Z)", (DOCS / "command-line.md").read_text(), flags=re.MULTILINE | re.DOTALL
+    )
+    rows = [row.replace(r"\|", "|") for row in re.findall(r"^\| `(.*) \|$", section, flags=re.MULTILINE)]
+    shown = [line.strip("│ ") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    said = [re.sub(r"[ ,`*|]+", " ", line).strip() for line in shown]
+    assert [re.sub(r"[ ,`*|]+", " ", row).strip() for row in rows] == said
+    assert len(said) > 1
 
 
 def test_the_page_of_large_models_is_current() -> None:

@@ -59,6 +59,14 @@ def test_a_name_comes_before_a_folder_of_that_name(tmp_path: Path, monkeypatch: 
         choose_pretrained("smal")
 
 
+@pytest.mark.parametrize("nothing", [None, 3, b"small"])
+def test_a_model_that_is_neither_a_name_nor_a_path_is_refused(nothing: object) -> None:
+    with pytest.raises(OptionError, match=rf"^expected a name or a path as the model, found {nothing!r}$"):
+        Recognizer.from_pretrained(nothing)
+    with pytest.raises(CheckpointError, match=r"expected a checkpoint, or a model of the package: small$"):
+        load_model(nothing)
+
+
 def test_recognising_does_not_import_the_compiler() -> None:
     # torch._dynamo takes longer to import than ten seconds of speech to be recognised.
     code = (

@@ -67,13 +67,25 @@ def test_an_empty_recipe_is_the_published_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[trainning]", r"expected tables of .*training, found 'trainning'"),
-        ("[training]\nepoch = 3", r"expected training of .*epochs.*, found 'epoch'"),
-        ("[training.schedule]\npeek = 3", r"expected training\.schedule of .*peak.*, found 'peek'"),
-        ("[[network.convolutions]]\nchanels = 3", r"network\.convolutions of .*channels.*, found 'chanels'"),
-        ("[augmentation.spec_augment]\nwidth = 3", r"augmentation\.spec_augment of .*, found 'width'"),
-        ("[augmentation]\nconfi = 3", r"expected augmentation of config, first_epoch, .*speeds, found 'confi'"),
-        ("[augmentation]\nsteps = []", r"expected augmentation of config, first_epoch, .*speeds, found 'steps'"),
+        (
+            "[trainning]",
+            r"the tables \[augmentation\], \[network\], \[training\], found 'trainning'; did you mean 'training'\?$",
+        ),
+        ("[training]\nepoch = 3", r"expected in \[training\] only .*epochs.*, found 'epoch'; did you mean 'epochs'\?$"),
+        (
+            "[training.schedule]\npeek = 3",
+            r"in \[training\.schedule\] only .*peak.*, found 'peek'; did you mean 'peak'\?$",
+        ),
+        (
+            "[[network.convolutions]]\nchanels = 3",
+            r"in \[network\.convolutions\] only channels, kernel, stride, found 'chanels'; did you mean 'channels'\?$",
+        ),
+        ("[augmentation.spec_augment]\nwidth = 3", r"in \[augmentation\.spec_augment\] only .*, found 'width'"),
+        (
+            "[augmentation]\nconfi = 3",
+            r"in \[augmentation\] only config, .*speeds, found 'confi'; did you mean 'config'\?$",
+        ),
+        ("[augmentation]\nsteps = []", r"in \[augmentation\] only config, first_epoch, .*speeds, found 'steps'"),
         ("[augmentation]\nconfig = 3", r"r\.toml: expected augmentation\.config as the path of a JSON file, found 3"),
         ("[augmentation]\nspeeds = []", r"r\.toml: augmentation: expected speeds of at least one, found \(\)"),
         ("augmentation = 3", r"r\.toml: .*got `int`"),

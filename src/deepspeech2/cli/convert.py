@@ -23,9 +23,10 @@ def convert(
     from the content. OUT appears complete or not at all.
 
     Examples:
-        ds2 convert params.tar.gz en.safetensors --normalizer mean_std.npz
-
-        ds2 convert aishell/params.pdparams zh.safetensors --labels vocab.txt
+    ```
+    ds2 convert params.tar.gz en.safetensors --normalizer mean_std.npz
+    ds2 convert aishell/params.pdparams zh.safetensors --labels vocab.txt
+    ```
 
     Parameters
     ----------

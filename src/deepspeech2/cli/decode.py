@@ -211,7 +211,7 @@ def _write(
             if isinstance(hypotheses, PosteriorsError):
                 failed += 1
                 bar.console.print(
-                    printable(f"ds2: error: {utterance.name}: {' '.join(str(hypotheses).split())}"),
+                    printable(f"ds2: {utterance.name}: {' '.join(str(hypotheses).split())}"),
                     markup=False, highlight=False, soft_wrap=True,
                 )  # fmt: skip
             else:
@@ -223,6 +223,8 @@ def _write(
                 )  # fmt: skip
                 file.flush()
             bar.advance(task)
+    if failed:
+        print(f"ds2: {failed} of {total} utterances could not be decoded", file=sys.stderr)
     return done, failed
 
 

@@ -22,9 +22,10 @@ def export(
     frames. Batch and time stay free. OUT appears complete or not at all.
 
     Examples:
-        ds2 export model.safetensors model.onnx
-
-        ds2 export params.tar.gz model.pt2
+    ```
+    ds2 export model.safetensors model.onnx
+    ds2 export params.tar.gz model.pt2
+    ```
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ def flops(
     batch_seconds: float | None = None,
     teraflops: float | None = None,
     formula: Literal["text", "latex", "python"] | None = None,
-    shape: Annotated[tuple[str, ...], Parameter(name="--shape", negative=())] = (),
+    shape: Annotated[tuple[str, ...], Parameter(name="--shape", negative=(), show_default=False)] = (),
     peak: float | None = None,
     bandwidth: float | None = None,
     strict: bool = False,

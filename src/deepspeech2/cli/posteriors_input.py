@@ -43,13 +43,16 @@ class PosteriorsInput:
         """
         from deepspeech2.ctc.posteriors import as_matrix
 
+        array, columns = utterance.load(), self.alphabet.columns
         try:
-            return as_matrix(utterance.load(), self.alphabet.columns)
+            return as_matrix(array, columns)
         except PosteriorsError as error:
-            hint = (
-                " The labels are the default, a-z ' and space; name others with --labels FILE." if self.is_guess else ""
-            )
-            raise PosteriorsError(f"{error}{hint}") from None
+            # Other labels make another number of columns right, and nothing else.
+            is_count_wrong = array.dtype.kind == "f" and array.ndim == 2 and array.shape[1] != columns
+            if not (self.is_guess and is_count_wrong):
+                raise
+            hint = "The labels are the default, a-z ' and space; name others with --labels FILE."
+            raise PosteriorsError(f"{error} {hint}") from None
 
 
 def open_posteriors(paths: Sequence[Path], labels: Path | None) -> PosteriorsInput:

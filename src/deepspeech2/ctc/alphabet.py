@@ -65,7 +65,11 @@ class Alphabet:
             raise VocabularyError("An alphabet needs at least one label besides the blank, but none was given.")
         seen: dict[str, int] = {}
         for column, label in enumerate(labels):
-            if not isinstance(label, str) or not label:
+            if label == "":
+                raise VocabularyError(
+                    f"Label {column} is empty; if that is the blank, leave it out of the labels and say blank={column}."
+                )
+            if not isinstance(label, str):
                 raise VocabularyError(f"Label {column} should be a non-empty string, but is {label!r}.")
             if label in seen:
                 raise VocabularyError(

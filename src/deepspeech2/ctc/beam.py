@@ -189,7 +189,19 @@ class BeamDecoder:
 
 
 class BeamStream:
-    """One utterance in pieces: the same result as decoding it whole, in memory that does not grow with the audio."""
+    """One utterance in pieces: the same result as decoding it whole, in memory that does not grow with the audio.
+
+    Example:
+        >>> import numpy as np
+        >>> log_probs = np.log([[0.6, 0.2, 0.2], [0.1, 0.2, 0.7], [0.1, 0.7, 0.2]])
+        >>> stream = BeamDecoder(Alphabet("ab")).stream()
+        >>> stream.push(log_probs[:2])
+        >>> stream.best()[0].text  # so far
+        'a'
+        >>> stream.push(log_probs[2:])
+        >>> stream.finish()[0].text
+        'ab'
+    """
 
     def __init__(self, decoder: BeamDecoder) -> None:
         """Begin an utterance; `BeamDecoder.stream` does."""

@@ -18,6 +18,14 @@ class Hypothesis:
         acoustic_score: ln of the probability of all alignments of the text that the beam followed.
         language_model_score: Everything the language model, beta and hot words added.
         transcript: The labels behind `words` and `characters`.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepspeech2.ctc import Alphabet, BeamDecoder
+        >>> log_probs = np.log([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.8, 0.1, 0.1]])  # columns a, space, blank
+        >>> best = BeamDecoder(Alphabet("a ")).decode(log_probs)[0]
+        >>> best.text, [(word.text, word.start, word.end) for word in best.words]
+        ('a a', [('a', 0, 1), ('a', 2, 3)])
     """
 
     text: str

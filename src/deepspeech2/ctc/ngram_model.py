@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import stat
+import time
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,13 +19,16 @@ from deepspeech2.errors import LanguageModelError, OptionError
 from deepspeech2.files import replacement
 
 PIECE = 1 << 20
+UNUSED_DAYS = 30
+"""How long a file of the cache is kept that no run has opened."""
 
 
 class NgramModel:
     """A backoff n-gram model of any order in a flat hash: some ten nanoseconds a query, equal to KenLM.
 
-    The parsed model is kept in a cache file that later runs map into memory. It is built anew when the ARPA file has
-    changed or the cache is damaged. Where no cache can be written, none is. Pickles by path.
+    The parsed model is kept in a cache file that later runs map into memory: one for each content, wherever the ARPA
+    file lies and however often it is copied. It is built anew when the ARPA file has changed or the cache is damaged.
+    Where no cache can be written, none is. Pickles by path.
 
     Attributes:
         path: The ARPA file.
@@ -51,18 +56,22 @@ class NgramModel:
             status = self.path.stat()
         except OSError as error:
             raise LanguageModelError(f"{self.path}: cannot read the language model: {error.strerror}.") from None
-        target = cache_path(self.path) if cache else None
+        # What can be read only once (a pipe) is not read for its checksum first.
+        target = cache_path(self.path) if cache and stat.S_ISREG(status.st_mode) else None
         if target is not None:
-            model = _core.Ngram.from_file(os.fsencode(target), *_source(status))
+            model = _core.Ngram.from_file(os.fsencode(target), *_source(target, status))
             if model is not None:
+                with suppress(OSError):
+                    os.utime(target)  # when it was last used, whatever the file system keeps of that
                 return model
         model = _parse(self.path)
         if target is not None:
             # A cache is a convenience: a read-only or full disk must not stop the decoding.
             with suppress(OSError, RuntimeError, OptionError):
-                _save(model, target, status)
-                # From now on share the pages of the file with other processes instead of holding a copy.
-                model = _core.Ngram.from_file(os.fsencode(target), *_source(status)) or model
+                if _changes(self.path.stat()) == _changes(status):  # else the name may be that of another content
+                    _save(model, target, status)
+                    # From now on share the pages of the file with other processes instead of holding a copy.
+                    model = _core.Ngram.from_file(os.fsencode(target), *_source(target, status)) or model
         return model
 
     @cached_property
@@ -106,14 +115,17 @@ class NgramModel:
 def cache_path(path: Path) -> Path | None:
     """Where the parsed form of an ARPA file is kept.
 
-    In ``$DEEPSPEECH2_CACHE``, otherwise ``deepspeech2`` in ``$XDG_CACHE_HOME`` or ``~/.cache``, named for the file and
-    its full path.
+    In ``$DEEPSPEECH2_CACHE``, otherwise ``deepspeech2`` in ``$XDG_CACHE_HOME`` or ``~/.cache``, named for what the file
+    holds: copies of it and checkouts of a repository share one. The whole file is read for that.
 
     Args:
         path: The ARPA file.
 
     Returns:
         The cache file, which need not exist; None where there is no home directory to keep it in.
+
+    Raises:
+        LanguageModelError: The ARPA file cannot be read.
     """
     root = os.environ.get("DEEPSPEECH2_CACHE")
     if not root:
@@ -122,13 +134,21 @@ def cache_path(path: Path) -> Path | None:
             root = str((Path(base) if base else Path("~/.cache").expanduser()) / "deepspeech2")
         except RuntimeError:  # neither HOME nor an entry for this user
             return None
-    digest = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
-    return Path(root) / f"{path.name}.{digest}.ngram"
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
+    except OSError as error:
+        raise LanguageModelError(f"{path}: cannot read the language model: {error.strerror}.") from None
+    return Path(root) / f"{digest}.ngram"
 
 
-def _source(status: os.stat_result) -> tuple[int, int]:
-    """Size and time of the ARPA file as the cache records them: unsigned, whatever year it is."""
-    return status.st_size, status.st_mtime_ns & 0xFFFF_FFFF_FFFF_FFFF
+def _source(target: Path, status: os.stat_result) -> tuple[int, int]:
+    """The two numbers by which the cache knows its ARPA file: its size, and its checksum as far as 64 bits hold it."""
+    return status.st_size, int(target.name[:16], 16)
+
+
+def _changes(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
 
 
 def _parse(path: Path) -> _core.Ngram:
@@ -151,5 +171,15 @@ def _parse(path: Path) -> _core.Ngram:
 
 def _save(model: _core.Ngram, target: Path, status: os.stat_result) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_unused(target.parent)
     with replacement(target) as temporary:  # a reader sees a whole file or none
-        model.save(os.fsencode(temporary), *_source(status))
+        model.save(os.fsencode(temporary), *_source(target, status))
+
+
+def _remove_unused(folder: Path) -> None:
+    """Take out what nobody opened for `UNUSED_DAYS`: a process that has such a file mapped keeps its pages."""
+    oldest = time.time() - UNUSED_DAYS * 24 * 3600
+    for file in folder.glob("*.ngram"):
+        with suppress(OSError):  # another process was faster, or may and this one may not
+            if file.is_file() and file.stat().st_mtime < oldest:
+                file.unlink()

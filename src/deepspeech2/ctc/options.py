@@ -87,6 +87,14 @@ class BeamOptions:
             only.
         compat: Score as an original did, so that published weights carry over. ``"python"``: P_LM^alpha * (words so
             far)^beta, any word allowed; ``"baidu"``: alpha * log10 P_LM + beta, -1000 for an unknown word.
+
+    Raises:
+        OptionError: A value no search can be run with; the message names the option.
+
+    Example:
+        >>> options = BeamOptions(alpha=0.8, hotwords={"kronstadt": 4.0})
+        >>> options.beam_size, options.alpha, options.beta
+        (500, 0.8, 2.0)
     """
 
     beam_size: int = 500

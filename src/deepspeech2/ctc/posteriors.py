@@ -52,9 +52,11 @@ def as_matrix(log_probs: Any, columns: int) -> Matrix:
             "decode a batch with decode_batch, cut to each utterance's valid frames."
         )
     if array.shape[1] != columns:
+        # Elsewhere the blank is a label like the others, and then there is one column for each label.
+        hint = " If the blank is one of the labels, leave it out of them." if array.shape[1] == columns - 1 else ""
         raise PosteriorsError(
             f"Posteriors must have {columns} columns, one for each of {columns - 1} labels and the blank, "
-            f"but the array is {shape}."
+            f"but the array is {shape}.{hint}"
         )
     if not array.shape[0]:
         raise PosteriorsError(f"Posteriors must have at least one frame, but the array is {shape}.")

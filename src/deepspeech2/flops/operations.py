@@ -41,6 +41,12 @@ class OperationCount:
         modelled: the part of the nine kinds that a stated model gives, not an algorithm (FFT, sorting).
         integer: operations on integers (index arithmetic, quantised products); no floating point.
         notebook: what the `notebook` convention charges for the same computation.
+
+    Example:
+        >>> product = OperationCount(multiply=6, add=4, macs=6)  # of six numbers, two sums of three
+        >>> whole = 10 * product + OperationCount(exp=3)
+        >>> whole.total, whole.kinds["multiply"], whole.macs
+        (103, 60, 60)
     """
 
     multiply: Number = 0

@@ -92,6 +92,15 @@ class Tally:
         unknown: operators that could not be counted; with any, every total is a lower bound.
         memory: bytes of the program's tensors and the most alive at once; None where sizes are symbols and for graphs
             that are not run (ONNX).
+
+    Example:
+        >>> import torch
+        >>> from deepspeech2 import count
+        >>> tally = count(torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.ReLU()), torch.zeros(2, 8))
+        >>> tally.macs, tally.flops, tally.complete
+        (64, 136, True)
+        >>> [(layer.name, layer.flops) for layer in tally.layers]
+        [('0', 128), ('1', 8)]
     """
 
     layers: tuple[Layer, ...]

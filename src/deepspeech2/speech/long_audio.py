@@ -91,7 +91,7 @@ def plan_windows(frames: int, stride: int, options: WindowOptions) -> list[Windo
 
     Example:
         >>> [(window.start, window.keep) for window in plan_windows(1000, 3, WindowOptions(4.0, 0.5))]
-        [(0, 116), (297, 99), (594, 119)]
+        [(0, 116), (297, 99), (594, 99), (891, 20)]
     """
     outputs = (frames - 1) // stride + 1
     size, margin = window_sizes(stride, options)

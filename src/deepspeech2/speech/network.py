@@ -126,6 +126,13 @@ class DeepSpeech2(AcousticNetwork):
 
     Raises:
         VocabularyError: The labels do not fit ``options.vocab_size``.
+
+    Example:
+        >>> from deepspeech2 import NetworkOptions
+        >>> model = DeepSpeech2(NetworkOptions(vocab_size=3, recurrent_size=8)).eval()
+        >>> log_probs, frames = model(torch.zeros(2, 161, 40), torch.tensor([40, 25]))
+        >>> log_probs.shape, frames
+        (torch.Size([2, 14, 4]), tensor([14,  9]))
     """
 
     output: Affine

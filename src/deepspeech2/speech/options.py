@@ -66,6 +66,14 @@ class NetworkOptions:
         shared: Both directions of a simple layer share projection and batch norm. A GRU never shares them: for
             `cell="gru"` this is always False.
         frequencies: Bins of a feature frame.
+
+    Raises:
+        OptionError: A size is not at least 1, or the cell is not known.
+
+    Example:
+        >>> options = NetworkOptions(recurrent_layers=2, recurrent_size=512, cell="gru")
+        >>> options.shared, options.sequence_size, options.output_frames(999)
+        (False, 1312, 333)
     """
 
     vocab_size: int = len(ENGLISH_LABELS)

@@ -44,8 +44,10 @@ def choose_pretrained(model: str | os.PathLike[str]) -> Pretrained | None:
     A name comes before whatever the current folder holds under it: a checkpoint called so is ``./small``.
 
     Raises:
-        OptionError: It is neither; the message names the nearest.
+        OptionError: It is neither; the message names the nearest. Or it is no text at all.
     """
+    if not isinstance(model, (str, os.PathLike)):
+        raise OptionError(f"expected a name or a path as the model, found {model!r}")
     if isinstance(model, str) and model in PRETRAINED:
         return PRETRAINED[model]
     try:

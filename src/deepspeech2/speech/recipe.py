@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -77,9 +78,20 @@ def _check_keys(value: Any, kind: Any, source: str, place: str) -> None:
     names = {_NAMED_FILES.get(item.name, item.name) for item in fields(kind)}
     for key, inner in value.items():
         if key not in names:
-            raise OptionError(f"{source}: expected {place or 'tables'} of {', '.join(sorted(names))}, found {key!r}")
+            raise OptionError(f"{source}: expected {_known_keys(names, place)}, found {key!r}{_nearest(key, names)}")
         hint = known.get(key)
         for option in [hint, *get_args(hint)]:
             if isinstance(option, type) and is_dataclass(option):
                 for item in inner if isinstance(inner, list) else [inner]:
                     _check_keys(item, option, source, f"{place}.{key}" if place else key)
+
+
+def _known_keys(names: set[str], place: str) -> str:
+    if place:
+        return f"in [{place}] only {', '.join(sorted(names))}"
+    return f"the tables {', '.join(f'[{name}]' for name in sorted(names))}"
+
+
+def _nearest(key: str, names: set[str]) -> str:
+    near = difflib.get_close_matches(key, sorted(names), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -54,6 +54,11 @@ class Trainer:
         options: How to train.
         folder: Where everything is written.
         world: The processes that train together; see `join_world`.
+
+    Raises:
+        InputError: The network has no labels.
+
+    ``docs/training.md`` shows a training from Python, in which `set_up_training` makes the batches and the trainer.
     """
 
     def __init__(

@@ -57,10 +57,21 @@ def scan_corpus(folder: Path, layout: str = "auto") -> list[FoundFile]:
     found = sorted(_LAYOUTS[layout_of(folder, layout)][1](folder), key=lambda item: str(item.audio_path))
     if found:
         return found
-    raise ManifestError(
-        f"{folder}: no speech found as layout {layout}; expected the layout of {', '.join(_LAYOUTS)} "
-        f"with audio in {', '.join(AUDIO_SUFFIXES)}"
-    )
+    raise ManifestError(_nothing_found(folder, layout))
+
+
+def _nothing_found(folder: Path, layout: str) -> str:
+    audio = sum(path.suffix.lower() in AUDIO_SUFFIXES for path in folder.rglob("*"))
+    if not audio or layout_of(folder, layout) != "folder":
+        return (
+            f"{folder}: no speech found as layout {layout}; expected the layout of {', '.join(_LAYOUTS)} "
+            f"with audio in {', '.join(AUDIO_SUFFIXES)}"
+        )
+    files = "1 audio file" if audio == 1 else f"{audio} audio files"
+    manifest = next(iter(sorted(folder.glob("*.jsonl"))), None)
+    hint = f"give {manifest} if it is their manifest"
+    others = f"beside those, corpora may be {', '.join(name for name in _LAYOUTS if name != 'folder')}"
+    return f"{folder}: no transcripts found: {files} without a .txt of the same name; {hint if manifest else others}"
 
 
 def layout_of(folder: Path, layout: str = "auto") -> str:
