@@ -75,6 +75,7 @@ class BeamOptions:
         beam_threshold: Prefixes that score this much less than the best one are dropped, however short the beam.
             Values above 600 act as 600: beyond that, prefixes are out of the range of the arithmetic.
         lexicon: Allow only words of the language model; None: yes for a word model, except in `compat="python"`.
+            Delimiters that end no word are then part of one pause, and written once.
         unknown_penalty: Subtracted for a word (or label) the language model does not know, on top of its own
             probability for unknown words.
         score_end: Also score the end of the sentence, ``</s>``.
