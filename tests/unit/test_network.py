@@ -139,7 +139,7 @@ def test_labels_are_those_of_the_english_models() -> None:
 
 @pytest.mark.parametrize(
     ("labels", "message"),
-    [(("a", "b"), "expected 3 symbols"), (("a", "a", "b"), "must be unique"), (("a", "", "b"), "Label 1 should")],
+    [(("a", "b"), "expected 3 symbols"), (("a", "a", "b"), "must be unique"), (("a", "", "b"), "Label 1 is empty")],
 )
 def test_labels_that_do_not_fit_are_refused(labels, message) -> None:
     with pytest.raises(VocabularyError, match=message):

@@ -122,8 +122,8 @@ class ReferenceDecoder:
         after: dict[Prefix, Entry] = {}
         for prefix, entry in beam.items():
             repeated = entry.label + probability[prefix[-1]] if prefix else -math.inf
-            if self._scorer.pauses and not entry.language.partial:
-                repeated = entry.acoustic + probability[self.alphabet.delimiter_column]
+            if (pause := self._scorer.pause(entry.language)) is not None:
+                repeated = entry.acoustic + probability[pause]
             after[prefix] = replace(entry, blank=entry.acoustic + probability[self.alphabet.blank], label=repeated)
         for column in kept_symbols:
             if column == self.alphabet.blank or column in self.alphabet.silent_columns:

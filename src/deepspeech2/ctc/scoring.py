@@ -53,10 +53,10 @@ class Scorer:
         del column
         return prefix
 
-    @property
-    def pauses(self) -> bool:
-        """Whether delimiters where no word is unfinished belong to the prefix as it is: between words is one pause."""
-        return False
+    def pause(self, prefix: PrefixScore) -> int | None:
+        """The column that leaves the prefix as it is, whatever came before: the delimiter where a pause goes on."""
+        del prefix
+        return None
 
     def future(self, prefix: PrefixScore) -> object:
         """Equal for prefixes that any continuation scores alike."""
@@ -221,10 +221,10 @@ class WordScorer(Scorer):
         ahead = self._ahead(prefix.state, partial)
         return replace(prefix, partial=partial, words=max(prefix.words, 1), lookahead=ahead)
 
-    @property
-    def pauses(self) -> bool:
-        """With a closed lexicon, which has no empty word; Baidu's has no place for pauses at all."""
-        return self.closed and self._options.compat != "baidu"
+    def pause(self, prefix: PrefixScore) -> int | None:
+        """Where no word is unfinished, in a closed lexicon, which has no empty word; Baidu's has no place for pauses."""
+        pauses = self.closed and self._options.compat != "baidu" and not prefix.partial
+        return self._delimiter if pauses else None
 
     def future(self, prefix: PrefixScore) -> object:
         """The state and the unfinished word; beginnings of no word of the list are never alike."""
