@@ -12,6 +12,7 @@ from deepspeech2.cli.training_cost import TrainingPlan, cost_of_training
 from deepspeech2.errors import ClosedFormError
 from deepspeech2.flops.training_runs import bilinear_form, hours_at
 from deepspeech2.speech.data.batching import BatchingOptions, plan_batches
+from deepspeech2.speech.options import NetworkOptions
 
 DURATIONS = [1.0, 1.31, 0.52, 2.2, 0.4]
 TEXTS = ["one", "three words here", "a", "twelve characters and more", "b"]
@@ -45,8 +46,11 @@ def batch_by_itself(network, seconds, texts):
     return count_training(network, (features, frames), loss=loss, optimiser="adamw")
 
 
-def test_the_sum_is_that_of_all_batches(manifest) -> None:
-    network = build_model("default", device="meta")
+@pytest.mark.parametrize(
+    "architecture", ["default", NetworkOptions(recurrent_size=8, cell="gru")], ids=["simple", "gru"]
+)
+def test_the_sum_is_that_of_all_batches(manifest, architecture) -> None:
+    network = build_model(architecture, device="meta")
     batching = BatchingOptions(batch_seconds=3.5)
     cost = cost_of_training(network, TrainingPlan("default", manifest, 2, batching, "adamw"))
     assert [one.duration for one in read_manifest(manifest)] == DURATIONS

@@ -189,7 +189,7 @@ def test_convolution_with_and_without_its_padding(binary, channels, outputs, siz
 @pytest.mark.parametrize(("batch", "steps", "size"), [(1, 1, 4), (2, 6, 7)])
 def test_simple_recurrence(binary, batch, steps, size) -> None:
     """Without its clipping, whose comparisons are other instructions."""
-    formula = clipped_recurrence(batch, steps, size)
+    formula = clipped_recurrence(batch, batch * steps, size)
     executed = binary.run("recurrence", batch, steps, size)
     assert executed["multiply"] == formula.multiply == formula.macs
     assert executed["add"] == formula.add

@@ -3,12 +3,15 @@
 import itertools
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import deepspeech2.speech.operation_counts  # noqa: F401  (the counter learns the operators)
+from deepspeech2 import count
 from deepspeech2.flops.formulas import recurrences
 from deepspeech2.flops.formulas.recurrences import (
     cell_input_gradient,
@@ -23,7 +26,12 @@ from deepspeech2.flops.formulas.recurrences import (
     torch_cell,
     torch_cell_gradient,
 )
-from deepspeech2.speech.recurrence import gru_recurrence, simple_recurrence
+from deepspeech2.speech.recurrence import (
+    gru_recurrence,
+    gru_recurrence_backward,
+    simple_recurrence,
+    simple_recurrence_backward,
+)
 
 deterministic = settings(max_examples=20, deadline=None, derandomize=True)
 sizes = st.integers(1, 4)
@@ -47,16 +55,20 @@ def sigmoid(scalars, value):
     return scalars.constant(1) / (scalars.constant(1) + math.exp(-value))
 
 
-def whole(batch, steps):
-    return torch.full((batch,), steps)
+# Lengths of the utterances of a batch; the longest fills it, and one without a frame is nothing but padding.
+lengths_of_batches = st.lists(st.integers(0, 4), min_size=1, max_size=3).filter(any)
 
 
 # DeepSpeech2's recurrences ---------------------------------------------------------------------------------------
 
 
-def loop_clipped(scalars, x, weight, bias):
-    states = np.empty(x.shape, object)
-    for n, t, j in np.ndindex(x.shape):
+def valid_places(lengths, size):
+    return [(n, t, j) for n, length in enumerate(lengths) for t in range(length) for j in range(size)]
+
+
+def loop_clipped(scalars, x, weight, bias, *, lengths):
+    states = np.full(x.shape, 0.0, object)
+    for n, t, j in valid_places(lengths, x.shape[2]):
         total = x[n, t, j] + bias[j]
         if t:
             total = add_product(scalars, total, states[n, t - 1], weight, j)
@@ -64,40 +76,54 @@ def loop_clipped(scalars, x, weight, bias):
     return states
 
 
-def loop_clipped_gradient(scalars, states, grad, weight):
-    batch, steps, size = states.shape
-    delta = np.empty(states.shape, object)
-    for n in range(batch):
-        for t in range(steps - 1, -1, -1):
+def loop_clipped_gradient(scalars, states, grad, weight, *, lengths):
+    size = states.shape[2]
+    delta = np.full(states.shape, 0.0, object)
+    for n, length in enumerate(lengths):
+        for t in range(length - 1, -1, -1):
             for j in range(size):
                 total = grad[n, t, j]
-                if t + 1 < steps:
+                if t + 1 < length:
                     total = scalars.accumulate(total, list(zip(delta[n, t + 1], weight[j], strict=True)))
                 above, below = states[n, t, j] > scalars.constant(0), states[n, t, j] < scalars.constant(LIMIT)
                 delta[n, t, j] = total if above and below else scalars.constant(0)
     of_weight = np.full((size, size), 0.0, object)
+    later = [(n, t) for n, length in enumerate(lengths) for t in range(1, length)]
     for i, j in np.ndindex(size, size):
-        pairs = [(states[n, t - 1, i], delta[n, t, j]) for n in range(batch) for t in range(1, steps)]
-        if pairs:
-            of_weight[i, j] = scalars.accumulate(None, pairs)
-    of_bias = [scalars.add_up(delta[:, :, j].flatten()) for j in range(size)]
-    return delta, of_weight, of_bias
+        if later:
+            of_weight[i, j] = scalars.accumulate(None, [(states[n, t - 1, i], delta[n, t, j]) for n, t in later])
+    return delta, of_weight, sums_of_frames(scalars, delta, lengths)
+
+
+def sums_of_frames(scalars, delta, lengths):
+    return [
+        scalars.add_up([delta[n, t, j] for n, length in enumerate(lengths) for t in range(length)])
+        for j in range(delta.shape[2])
+    ]
 
 
 @deterministic
-@given(batch=sizes, steps=sizes, size=sizes)
-def test_clipped_recurrence_and_its_gradient(proves, batch, steps, size) -> None:
+@given(lengths=lengths_of_batches, size=sizes)
+def test_clipped_recurrence_and_its_gradient(proves, lengths, size) -> None:
+    batch, steps, frames = len(lengths), max(lengths), sum(lengths)
     x, weight, bias = (random(i, *shape).requires_grad_() for i, shape in enumerate(_simple(batch, steps, size)))
-    states = simple_recurrence(x, weight, bias, whole(batch, steps), False, LIMIT)
+    states = simple_recurrence(x, weight, bias, torch.tensor(lengths), False, LIMIT)
     grad = random(9, *states.shape)
     gradients = torch.autograd.grad(states, (x, weight, bias), grad)
     plain = [tensor.detach() for tensor in (x, weight, bias, states)]
-    formula = clipped_recurrence(batch, steps, size)
-    proves(formula, loop_clipped, *plain[:3], equals=plain[3])
+    utterances = sum(length > 0 for length in lengths)
+    formula = clipped_recurrence(utterances, frames, size)
+    proves(formula, partial(loop_clipped, lengths=lengths), *plain[:3], equals=plain[3])
     # The notebook: a fully connected layer with a bias at every step.
-    assert formula.notebook == batch * steps * ((2 * size - 1) * size + size)
-    arrays = (plain[3], grad, plain[1])
-    proves(clipped_recurrence_gradient(batch, steps, size), loop_clipped_gradient, *arrays, equals=gradients)
+    assert formula.notebook == frames * ((2 * size - 1) * size + size)
+    arrays, loop = (plain[3], grad, plain[1]), partial(loop_clipped_gradient, lengths=lengths)
+    gradient = clipped_recurrence_gradient(utterances, frames, size)
+    proves(gradient, loop, *arrays, equals=gradients)
+    rest = (torch.tensor(lengths), False, LIMIT)
+    assert count(simple_recurrence, (*plain[:3], *rest)).count == formula
+    called = count(simple_recurrence_backward, (grad, plain[3], plain[1], *rest))
+    assert called.count == gradient
+    assert not called.notes
 
 
 def _simple(batch, steps, size):
@@ -118,18 +144,18 @@ def test_recurrent_product(proves, batch, steps, size, outputs) -> None:
     x, states, weight = random(0, batch, steps, outputs), random(1, batch, steps, size), random(2, size, outputs)
     expected = x.clone()
     expected[:, 1:] += states[:, :-1] @ weight
-    formula = recurrent_product(batch, steps, size, outputs)
+    formula = recurrent_product(batch * (steps - 1), size, outputs)
     proves(formula, loop_recurrent_product, x, states, weight, equals=expected)
 
 
-def loop_gated(scalars, x, gate_weight, candidate_weight, bias):
+def loop_gated(scalars, x, gate_weight, candidate_weight, bias, *, lengths):
     batch, steps, width = x.shape
     size = width // 3
     one = scalars.constant(1)
-    states = np.empty((batch, steps, size), object)
-    for n in range(batch):
+    states = np.full((batch, steps, size), 0.0, object)
+    for n, length in enumerate(lengths):
         h = None
-        for t in range(steps):
+        for t in range(length):
             z, r, c = [], [], []
             for j in range(size):
                 total = x[n, t, j] + bias[j]
@@ -152,21 +178,21 @@ def loop_gated(scalars, x, gate_weight, candidate_weight, bias):
     return states
 
 
-def loop_gated_gradient(scalars, states, gates, grad, gate_weight, candidate_weight):
-    batch, steps, size = states.shape
+def loop_gated_gradient(scalars, states, gates, grad, gate_weight, candidate_weight, *, lengths):
+    size = states.shape[2]
     zero, one = scalars.constant(0), scalars.constant(1)
     z, r, c = gates[..., :size], gates[..., size : 2 * size], gates[..., 2 * size :]
     before = scalars.array(np.zeros(states.shape))
     before[:, 1:] = states[:, :-1]
     slope_z, slope_r, slope_c = (np.empty(states.shape, object) for _ in range(3))
-    for place in np.ndindex(states.shape):
+    for place in valid_places(lengths, size):
         slope_z[place] = (c[place] - before[place]) * z[place] * (one - z[place])
         slope_r[place] = before[place] * r[place] * (one - r[place])
         slope_c[place] = z[place] if c[place] > zero else zero
     delta = scalars.array(np.zeros(gates.shape))
     error = np.array(grad, object)
-    for n in range(batch):
-        for t in range(steps - 1, -1, -1):
+    for n, length in enumerate(lengths):
+        for t in range(length - 1, -1, -1):
             for j in range(size):
                 delta[n, t, j] = error[n, t, j] * slope_z[n, t, j]
                 delta[n, t, 2 * size + j] = error[n, t, j] * slope_c[n, t, j]
@@ -183,7 +209,7 @@ def loop_gated_gradient(scalars, states, gates, grad, gate_weight, candidate_wei
                 pairs = list(zip(delta[n, t, : 2 * size], gate_weight[j], strict=True))
                 error[n, t - 1, j] = scalars.accumulate(total, pairs)
     of_gates, of_candidate = np.full((size, 2 * size), 0.0, object), np.full((size, size), 0.0, object)
-    later = [(n, t) for n in range(batch) for t in range(1, steps)]
+    later = [(n, t) for n, length in enumerate(lengths) for t in range(1, length)]
     gated = {(n, t, i): r[n, t, i] * before[n, t, i] for n, t in later for i in range(size)}
     for i, j in np.ndindex(size, 3 * size):
         if later and j < 2 * size:
@@ -191,25 +217,33 @@ def loop_gated_gradient(scalars, states, gates, grad, gate_weight, candidate_wei
         elif later:
             pairs = [(gated[n, t, i], delta[n, t, j]) for n, t in later]
             of_candidate[i, j - 2 * size] = scalars.accumulate(None, pairs)
-    of_bias = [scalars.add_up(delta[:, :, j].flatten()) for j in range(3 * size)]
-    return delta, of_gates, of_candidate, of_bias
+    return delta, of_gates, of_candidate, sums_of_frames(scalars, delta, lengths)
 
 
 @deterministic
-@given(batch=sizes, steps=sizes, size=sizes)
-def test_gated_recurrence_and_its_gradient(proves, batch, steps, size) -> None:
+@given(lengths=lengths_of_batches, size=sizes)
+def test_gated_recurrence_and_its_gradient(proves, lengths, size) -> None:
+    batch, steps, frames = len(lengths), max(lengths), sum(lengths)
     shapes = (batch, steps, 3 * size), (size, 2 * size), (size, size), (3 * size,)
     leaves = [random(i, *shape).requires_grad_() for i, shape in enumerate(shapes)]
-    states, gates = gru_recurrence(*leaves, whole(batch, steps), False)
+    states, gates = gru_recurrence(*leaves, torch.tensor(lengths), False)
     grad = random(9, *states.shape)
     gradients = torch.autograd.grad(states, leaves, grad)
     plain = [tensor.detach() for tensor in leaves]
-    formula = gated_recurrence(batch, steps, size)
-    proves(formula, loop_gated, *plain, equals=states.detach())
+    utterances = sum(length > 0 for length in lengths)
+    formula = gated_recurrence(utterances, frames, size)
+    proves(formula, partial(loop_gated, lengths=lengths), *plain, equals=states.detach())
     # The notebook: 2n per output element of each recurrent product, the first step included.
-    assert formula.notebook == batch * steps * 3 * size * 2 * size
+    assert formula.notebook == frames * 3 * size * 2 * size
     arrays = (states.detach(), gates.detach(), grad, plain[1], plain[2])
-    proves(gated_recurrence_gradient(batch, steps, size), loop_gated_gradient, *arrays, equals=gradients)
+    loop = partial(loop_gated_gradient, lengths=lengths)
+    gradient = gated_recurrence_gradient(utterances, frames, size)
+    proves(gradient, loop, *arrays, equals=gradients)
+    rest = (torch.tensor(lengths), False)
+    assert count(gru_recurrence, (*plain, *rest)).count == formula
+    called = count(gru_recurrence_backward, (grad, *arrays[:2], *plain[1:3], *rest))
+    assert called.count == gradient
+    assert not called.notes
 
 
 # torch's recurrent layers ----------------------------------------------------------------------------------------

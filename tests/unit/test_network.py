@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch._subclasses import FakeTensorMode
 
 from deepspeech2.errors import InputError, OptionError, VocabularyError
 from deepspeech2.speech.build import build_model
+from deepspeech2.speech.inference import optimize_for_inference
 from deepspeech2.speech.options import ENGLISH_LABELS, ConvolutionOptions, NetworkOptions, published_convolutions
 
 KINDS = {
@@ -163,11 +165,44 @@ def test_unknown_preset_names_the_nearest() -> None:
         (torch.zeros(1, 161, 0), None, "at least one frame"),
         (torch.zeros(2, 161, 7), torch.tensor([7, 8]), r"frames from 0 to the 7 of the features, found 7 to 8"),
         (torch.zeros(2, 161, 7), torch.tensor([-2, 7]), r"found -2 to 7"),
+        (torch.zeros(2, 161, 7), [7, 5], "frames as a torch tensor of 2 integers.* found list; wrap it with"),
+        (torch.zeros(1, 161, 7), 7, "frames as a torch tensor of 1 integers.* found int"),
+        (torch.zeros(2, 161, 7), np.array([7, 5]), "frames as a torch tensor of 2 integers.* found ndarray"),
+        (torch.zeros(1, 161, 7), torch.tensor([True]), "one integer for each of the 1 utterances.* torch.bool"),
+        (np.zeros((2, 161, 7), np.float32), None, r"features as a torch tensor .* found ndarray; wrap an array with"),
+        (None, None, "features as a torch tensor .* found NoneType"),
+        (
+            torch.zeros(1, 161, 7).double(),
+            None,
+            r"of torch.float32, as the weights are, found torch.float64; give",
+        ),
+        (torch.zeros(1, 161, 7).half(), torch.tensor([7]), r"found torch.float16; give features.to\(torch.float32\)"),
     ],
 )
 def test_inputs_that_do_not_fit_are_named(features, frames, message) -> None:
-    with pytest.raises(InputError, match=message):
-        build_model(NetworkOptions(recurrent_size=4), seed=0)(features, frames)
+    network = build_model(NetworkOptions(recurrent_size=4), seed=0)
+    for each in (network, optimize_for_inference(network)):
+        with pytest.raises(InputError, match=message):
+            each(features, frames)
+
+
+def test_features_of_other_types_go_with_weights_of_theirs_and_with_autocast() -> None:
+    network, features = build_model(NetworkOptions(recurrent_size=4), seed=0), torch.randn(1, 161, 7)
+    single = network(features)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(network(features.bfloat16())[0].float(), single, rtol=0, atol=0.1)
+    torch.testing.assert_close(network.double()(features.double())[0].float(), single)
+    with pytest.raises(InputError, match=r"features of torch\.float64, as the weights are"):
+        network(features)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8])
+def test_frames_may_be_any_integers(dtype) -> None:
+    network, features = build_model(NetworkOptions(recurrent_size=4), seed=0), torch.randn(2, 161, 7)
+    expected = network(features, torch.tensor([7, 4]))
+    found = network(features, torch.tensor([7, 4], dtype=dtype))
+    torch.testing.assert_close(found[0], expected[0], rtol=0, atol=0)
+    assert found[1].tolist() == expected[1].tolist() == [3, 2]
 
 
 @pytest.mark.parametrize(

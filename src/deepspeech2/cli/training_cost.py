@@ -85,6 +85,7 @@ class TrainingCost:
 def cost_of_training(network: DeepSpeech2, plan: TrainingPlan) -> TrainingCost:
     """Sum the closed formula of a step over every batch of every epoch, and the CTC loss of every utterance.
 
+    The recurrences compute the valid frames of each utterance, everything else the padding of its batch, too.
     Counted are the forward pass, the CTC loss at each utterance's own lengths, the backward pass and the optimiser.
     Not counted: features, augmentation, clipping of gradients, evaluation.
 
@@ -94,7 +95,8 @@ def cost_of_training(network: DeepSpeech2, plan: TrainingPlan) -> TrainingCost:
     utterances = read_manifest(plan.manifest, texts=plan.label_length is None)
     frames = [_frames(one) for one in utterances]
     labels = [plan.label_length or max(1, len(one.text)) for one in utterances]
-    step = bilinear_form(partial(_step, network, plan.optimiser), ("batch", "steps"))
+    step = bilinear_form(partial(_whole_step, network, plan.optimiser), ("batch", "steps"))
+    saved = _saved_by_padding(network, plan.optimiser)
     vocabulary = network.output.weight.shape[0]
     outputs = [network.options.output_frames(length) for length in frames]
     losses = total_of(ctc_loss(1, length, size) for length, size in zip(outputs, labels, strict=True))
@@ -109,7 +111,9 @@ def cost_of_training(network: DeepSpeech2, plan: TrainingPlan) -> TrainingCost:
         padded += sum(len(batch) * max(durations[index] for index in batch) for batch in batches)
         # The losses of a batch are added up.
         sums = OperationCount(add=len(utterances) - len(batches))
-        batched = _without_remainders(sum_steps(step, sizes))
+        empty = sum(size["batch"] * size["steps"] for size in sizes) - sum(outputs)
+        savings = TrainingRun(0, {phase: count * -empty for phase, count in saved.items()})
+        batched = _without_remainders(sum_steps(step, sizes) + savings)
         epochs.append(batched + TrainingRun(0, {"forward": losses + sums, "backward": gradients}))
     return TrainingCost(plan, tuple(epochs), len(utterances), sum(durations), padded)
 
@@ -120,11 +124,31 @@ def _without_remainders(run: TrainingRun) -> TrainingRun:
     return replace(run, phases=phases)
 
 
-def _step(network: DeepSpeech2, optimiser: str, batch: int, steps: int) -> Tally:
-    """A step without its loss, on a batch with so many output frames."""
-    frames = next(length for length in range(steps, 64 * steps) if network.options.output_frames(length) == steps)
-    inputs = (torch.empty((batch, 161, frames), device="meta"), torch.full((batch,), frames))
+def _whole_step(network: DeepSpeech2, optimiser: str, batch: int, steps: int) -> Tally:
+    """A step without its loss, on a batch of utterances that all have so many output frames."""
+    return _step(network, optimiser, [steps] * batch)
+
+
+def _saved_by_padding(network: DeepSpeech2, optimiser: str) -> dict[str, OperationCount]:
+    """What an output frame of padding saves, by phase: every number of a recurrence is linear in its valid frames.
+
+    But for batches of which no utterance is longer than one output frame: the gradient of a weight is no sum there, and
+    comes out one addition an element too small.
+    """
+    whole, padded = (_step(network, optimiser, steps) for steps in ([3, 3], [3, 2]))
+    return {phase: whole.phase(phase) + padded.phase(phase) * -1 for phase in ("forward", "backward")}
+
+
+def _step(network: DeepSpeech2, optimiser: str, steps: Sequence[int]) -> Tally:
+    """A step without its loss, on a batch of utterances with so many output frames each."""
+    frames = [_input_frames(network, one) for one in steps]
+    inputs = (torch.empty((len(frames), 161, max(frames)), device="meta"), torch.tensor(frames))
     return count_training(network, inputs, optimiser=optimiser)
+
+
+def _input_frames(network: DeepSpeech2, steps: int) -> int:
+    """Frames of features that become so many output frames."""
+    return next(length for length in range(steps, 64 * steps) if network.options.output_frames(length) == steps)
 
 
 def _frames(utterance: Utterance) -> int:

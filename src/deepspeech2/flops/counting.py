@@ -51,10 +51,10 @@ def count(
 ) -> Tally | ClosedForm:
     """Count every operation of one forward pass, exactly, without computing it.
 
-    The program runs on fake tensors: no memory is allocated for activations, values of the inputs are never read, the
-    module is left as it was (its mode, train or eval, is respected). Taps on padding count as computed and are also
-    reported as `padding_macs`. Operators without a formula make every total a lower bound and are listed in
-    `unknown` with the line that called them.
+    The program runs on fake tensors: no memory is allocated for activations, of values of the inputs only lengths
+    and masks are read, the module is left as it was (its mode, train or eval, is respected). Taps on padding count as
+    computed and are also reported as `padding_macs`. Operators without a formula make every total a lower bound and are
+    listed in `unknown` with the line that called them.
 
     Does not cover what a vendor kernel really executes (Winograd or FFT convolutions, masked work that is computed and
     thrown away), nor control flow that depends on values.

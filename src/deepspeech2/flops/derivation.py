@@ -8,6 +8,8 @@ from functools import partial
 from typing import Any
 
 import sympy
+import torch
+from torch.utils._pytree import tree_map_only
 
 from deepspeech2.errors import ClosedFormError, CountingError, InputError
 from deepspeech2.flops.closed_form import ClosedForm
@@ -55,7 +57,7 @@ def _formula(
         # What the program asked at a short length it would have been answered at the example's: one trace for both.
         fits = short is not None and short.holds(dimensions.sizes)
         formula = short if short is not None and fits else _traced(count, args, kwargs, dimensions, dimensions.sizes)
-        _verify(count, args, kwargs, dimensions, formula)
+        _verify(count, *_known_inputs(formula.tally, args, kwargs), dimensions, formula)
     except (CountingError, InputError) as error:
         return _from_integers(at_sizes, dimensions, error, pieces)
     return formula
@@ -64,14 +66,15 @@ def _formula(
 def _noting_values(
     formula: ClosedForm, count: Counter, args: tuple[Any, ...], kwargs: Mapping[str, Any], dimensions: SymbolicInputs
 ) -> ClosedForm:
-    """The same formula; with a note where the values of lengths or masks among the inputs make the example cheaper.
+    """The same formula with the notes of its tally, and one where values (lengths, masks) make the example cheaper.
 
     Inputs of other sizes have no values, so that a formula counts every pair that a mask might have left out. An
     example that is longer than what was compared with counts takes too many operators to be looked at here.
     """
+    formula = replace(formula, notes=(*formula.notes, *formula.tally.notes))
     inputs: dict[int | str, Any] = dict(enumerate(args))
     inputs.update(kwargs)
-    resized = [inputs[key] for key in dimensions.axes]
+    resized = [inputs[key] for key in (inputs if formula.tally.notes else dimensions.axes)]
     too_long = any(dimensions.sizes[name] > longest for name, longest in formula.longest_checked.items())
     if too_long or not any(map(is_read, resized)):
         return formula
@@ -188,10 +191,30 @@ def _traced(
     _refuse_fixed(world)
     conditions, doubts = _conditions(world)
 
+    known = _known_inputs(tally, args, kwargs)
+
     def recount(sizes: Mapping[str, int]) -> Tally:
-        return count(FakeWorld.create(), *dimensions.resized(args, kwargs, sizes))
+        return count(FakeWorld.create(), *dimensions.resized(*known, sizes))
 
     return ClosedForm(tally, dimensions.names, conditions, doubts=doubts, recount=recount)
+
+
+def _known_inputs(
+    tally: Tally, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """The inputs a formula is compared with: without the values of lengths, where the tally notes that it lacks some.
+
+    Lengths of an example say nothing of other sizes, also where their own number stays (`time` alone is a symbol).
+    """
+    if not tally.notes:
+        return args, kwargs
+
+    def without_values(tensor: torch.Tensor) -> torch.Tensor:
+        is_lengths = is_read(tensor) and tensor.dim() == 1 and not tensor.is_floating_point()
+        return tensor.to("meta") if is_lengths else tensor
+
+    known: tuple[tuple[Any, ...], Mapping[str, Any]] = tree_map_only(torch.Tensor, without_values, (args, kwargs))
+    return known
 
 
 def _refuse_fixed(world: FakeWorld) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from deepspeech2.errors import CountingError
+from deepspeech2.errors import CountingError, InputError
 from deepspeech2.flops.index_patterns import allowed_band
 from deepspeech2.flops.known_values import known_value
 from deepspeech2.flops.live_memory import LiveMemory
@@ -51,6 +51,7 @@ class Recorder:
         self._times = 1
         self._measured: list[OperationCount] | None = None
         self._unknown: dict[tuple[str, str], tuple[int, dict[str, None]]] = {}
+        self._notes: dict[str, None] = {}
         # Autograd numbers its nodes in order of creation: the module that was running when a number was reached
         # owns the backward computation of the nodes that follow.
         self._sequence: list[int] = []
@@ -208,11 +209,15 @@ class Recorder:
         except NotImplementedError as error:
             self.record_unknown(call.operator, str(error))
             return NOTHING
+        except InputError:
+            # What the operator itself refuses: an InputError is a ValueError too.
+            raise
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError) as error:
             if is_empty and isinstance(error, ZeroDivisionError):
                 # A quotient of sizes, of which one is zero: there is nothing to do.
                 return NOTHING
             raise CountingError(f"the formula of {call.operator} failed on this call: {error!r}") from error
+        self._notes.update(dict.fromkeys(call.notes))
         # "n - 1 additions" of a formula is meant for n of at least one.
         return count.map(at_least_zero) if is_empty else count
 
@@ -259,12 +264,12 @@ class Recorder:
             UnknownOperator(operator, calls, tuple(sites), reason)
             for (operator, reason), (calls, sites) in self._unknown.items()
         )
-        root = self.root
+        root, notes = self.root, tuple(self._notes)
         if root.kind and not root.children:
             root.name = root.kind
-            return Tally(tuple(module_layers(root)), unknown, self.memory)
+            return Tally(tuple(module_layers(root)), unknown, self.memory, notes)
         held = (Layer(root.kind, root.kind, parameters=root.parameters),) if root.parameters else ()
-        return Tally((*held, *layers_of(root)), unknown, self.memory)
+        return Tally((*held, *layers_of(root)), unknown, self.memory, notes)
 
 
 def _refuse_negative(call: Call, count: OperationCount) -> None:

@@ -12,6 +12,7 @@ from math import prod
 from typing import Any, TypeAlias
 
 import torch
+from torch.utils._python_dispatch import _disable_current_modes
 
 from deepspeech2.errors import CountingError
 from deepspeech2.flops.formulas.bands import Band
@@ -52,6 +53,14 @@ class TensorSpec:
         return self.dtype.is_floating_point or self.dtype.is_complex
 
     @property
+    def integers(self) -> list[int] | None:
+        """The values of lengths, in order; None where they are not known."""
+        if self.value is None:
+            return None
+        with _disable_current_modes():
+            return [int(value) for value in self.value.flatten().tolist()]
+
+    @property
     def last(self) -> Number:
         """Size of the last axis; one for a scalar."""
         return self.shape[-1] if self.shape else 1
@@ -65,15 +74,21 @@ class Call:
         operator: qualified name, `aten::addmm`.
         arguments: by the parameter names of the operator's schema, defaults filled in.
         outputs: specifications of the tensors it returned, in order.
+        notes: what a reader of the count has to know of this call, in sentences; see `note`.
     """
 
     operator: str
     arguments: Mapping[str, Any]
     outputs: tuple[TensorSpec, ...] = field(default=())
+    notes: list[str] = field(default_factory=list, compare=False, repr=False)
 
     def __getitem__(self, name: str) -> Any:
         """The argument of this name."""
         return self.arguments[name]
+
+    def note(self, sentence: str) -> None:
+        """Have the tally say once what a formula assumes where it is not told."""
+        self.notes.append(sentence)
 
     def get(self, name: str, default: Any = None) -> Any:
         """The argument of this name, or the default where the operator has none."""

@@ -92,6 +92,7 @@ class Tally:
         unknown: operators that could not be counted; with any, every total is a lower bound.
         memory: bytes of the program's tensors and the most alive at once; None where sizes are symbols and for graphs
             that are not run (ONNX).
+        notes: what else a reader has to know, in sentences.
 
     Example:
         >>> import torch
@@ -106,6 +107,7 @@ class Tally:
     layers: tuple[Layer, ...]
     unknown: tuple[UnknownOperator, ...] = ()
     memory: Memory | None = None
+    notes: tuple[str, ...] = ()
     _total: OperationCount = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -198,7 +200,7 @@ class Tally:
 
     def map(self, function: Callable[[Number], Number]) -> Tally:
         """The same tally with a function applied to every number that may be symbolic."""
-        return Tally(tuple(_map_layer(layer, function) for layer in self.layers), self.unknown, self.memory)
+        return replace(self, layers=tuple(_map_layer(layer, function) for layer in self.layers))
 
     def combine(self, others: Sequence[Tally], function: Callable[[Sequence[Number]], Number]) -> Tally:
         """The tally whose every number is a function of the corresponding numbers of several tallies.
@@ -208,7 +210,8 @@ class Tally:
         """
         if any(one.unknown != self.unknown and len(one.unknown) != len(self.unknown) for one in others):
             raise ValueError("operators without a formula differ")
-        return Tally(_combine_layers([self.layers, *(one.layers for one in others)], function), self.unknown)
+        layers = _combine_layers([self.layers, *(one.layers for one in others)], function)
+        return Tally(layers, self.unknown, notes=self.notes)
 
     def to_json(self) -> str:
         """The whole tally as JSON text; expressions become strings."""
@@ -221,6 +224,7 @@ class Tally:
                 for one in self.unknown
             ],
             "memory": None if self.memory is None else self.memory.to_dict(),
+            "notes": list(self.notes),
         }
         return json.dumps(document)
 
@@ -241,11 +245,12 @@ class Tally:
                 for one in document["unknown"]
             )
             memory = None if document.get("memory") is None else Memory.from_dict(document["memory"])
+            notes = tuple(map(str, document.get("notes", ())))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(
                 f"expected the JSON of a tally, version {_VERSION}; found something else ({error!r})"
             ) from error
-        return cls(layers, unknown, memory)
+        return cls(layers, unknown, memory, notes)
 
 
 def _flatten(layer: Layer, depth: int | None) -> Iterator[Layer]:

@@ -46,6 +46,7 @@ def to_document(report: Report) -> dict[str, Any]:
             {"operator": one.operator, "calls": one.calls, "sites": list(one.sites), "reason": one.reason}
             for one in report.tally.unknown
         ],
+        "notes": list(report.tally.notes),
     }
 
 

@@ -33,6 +33,7 @@ def summary_lines(report: Report) -> list[tuple[str, str]]:
         *_peak(report),
         *_least_time(report),
         *_unknown(report),
+        *(("note", note) for note in report.tally.notes),
     ]
 
 

@@ -1,7 +1,7 @@
 """Recurrent layers: DeepSpeech2's two recurrences, and torch's RNN, GRU and LSTM.
 
-A recurrence sees inputs that are already projected. `steps` is the number of time steps of one direction; counts are
-for every sample in the batch being that long.
+A recurrence sees inputs that are already projected. Of DeepSpeech2's, `utterances` is the number of those that have a
+frame at all, `frames` the sum of their lengths: padding is no part of it.
 """
 
 from __future__ import annotations
@@ -13,56 +13,55 @@ from deepspeech2.flops.formulas.products import dot_products
 from deepspeech2.flops.operations import Number, OperationCount, at_least_zero
 
 
-def clipped_recurrence(batch: Number, steps: Number, size: Number) -> OperationCount:
+def clipped_recurrence(utterances: Number, frames: Number, size: Number) -> OperationCount:
     """One direction of the simple recurrence with clipped ReLU.
 
-    Algorithm: h = clip(x + b) at the first step, which has no product; h = clip((x + b) + h_previous W) afterwards.
-    A clip is two comparisons. Notebook: a fully connected layer with bias at every step, the first included.
+    Algorithm: h = clip(x + b) at an utterance's first step, which has no product; h = clip((x + b) + h_previous W)
+    afterwards. A clip is two comparisons. Notebook: a fully connected layer with bias at every step, also the first.
     """
-    cells = batch * steps * size
-    count = recurrent_product(batch, steps, size, size)
+    cells = frames * size
+    count = recurrent_product(frames - utterances, size, size)
     clips = OperationCount(add=cells, compare=2 * cells)
     return count + clips + OperationCount(notebook=2 * size * cells)
 
 
-def gated_recurrence(batch: Number, steps: Number, size: Number) -> OperationCount:
+def gated_recurrence(utterances: Number, frames: Number, size: Number) -> OperationCount:
     """One direction of DeepSpeech2's GRU (sigmoid gates, ReLU candidate, reset before the product).
 
     Algorithm: z = sigmoid((x_z + b_z) + h U_z), r = sigmoid((x_r + b_r) + h U_r),
-    c = relu((x_c + b_c) + (r * h) U_c), h = (1 - z) * h + z * c. At the first step h is zero: r is not computed,
-    no product is, and h = z * c. Notebook: 2 * size per output element of each recurrent product.
+    c = relu((x_c + b_c) + (r * h) U_c), h = (1 - z) * h + z * c. At an utterance's first step h is zero: r is not
+    computed, no product is, and h = z * c. Notebook: 2 * size per output element of each recurrent product.
     """
-    first = batch * size
-    later = batch * (steps - 1) * size
-    count = recurrent_product(batch, steps, size, 3 * size)
+    first = utterances * size
+    later = (frames - utterances) * size
+    count = recurrent_product(frames - utterances, size, 3 * size)
     # First step: two biases, one gate, one ReLU, z * c.
     count = count + OperationCount(add=2 * first, multiply=first, compare=first) + sigmoid(first)
     # Later steps: three biases, two gates, r * h, a ReLU, 1 - z, two products and their sum.
     count = count + OperationCount(add=(3 + 2) * later, multiply=3 * later, compare=later) + sigmoid(2 * later)
-    return count + OperationCount(notebook=2 * size * 3 * size * batch * steps)
+    return count + OperationCount(notebook=2 * size * 3 * size * frames)
 
 
-def recurrent_product(batch: Number, steps: Number, size: Number, outputs: Number) -> OperationCount:
-    """H W at every step but the first, each added to what the step already has."""
-    elements = batch * (steps - 1) * outputs
-    count = dot_products(elements, size, bias=True)
+def recurrent_product(steps: Number, size: Number, outputs: Number) -> OperationCount:
+    """H W at so many steps, each added to what the step already has."""
+    count = dot_products(steps * outputs, size, bias=True)
     return OperationCount(multiply=count.multiply, add=count.add, macs=count.macs)
 
 
-def clipped_recurrence_gradient(batch: Number, steps: Number, size: Number) -> OperationCount:
+def clipped_recurrence_gradient(utterances: Number, frames: Number, size: Number) -> OperationCount:
     """Gradient of one direction of the simple recurrence with respect to input, weight and bias.
 
-    Algorithm, from the last step to the first: d = (g + d_next Wt) where 0 < h < 24, two comparisons an element, the
-    last step without product; then dW as one product over all pairs of steps, of which a single step has none, and
-    db as one sum over all steps.
+    Algorithm, from an utterance's last step to its first: d = (g + d_next Wt) where 0 < h < 24, two comparisons an
+    element, the last step without product; then dW as one product over all pairs of steps, of which a single step has
+    none, and db as one sum over all steps of all utterances.
     """
-    cells = batch * steps * size
-    pairs = batch * (steps - 1)
-    count = recurrent_product(batch, steps, size, size) + OperationCount(compare=2 * cells)
+    cells = frames * size
+    pairs = frames - utterances
+    count = recurrent_product(pairs, size, size) + OperationCount(compare=2 * cells)
     weight = OperationCount(
         multiply=pairs * size * size, add=at_least_zero(pairs - 1) * size * size, macs=pairs * size * size
     )
-    return count + weight + OperationCount(add=(batch * steps - 1) * size)
+    return count + weight + OperationCount(add=(frames - 1) * size)
 
 
 _GATES = {"gru": 3, "lstm": 4}
@@ -214,17 +213,17 @@ def needed_cell_gradient(cell: Cell, batch: Number, needed: tuple[bool, bool, bo
     return count
 
 
-def gated_recurrence_gradient(batch: Number, steps: Number, size: Number) -> OperationCount:
+def gated_recurrence_gradient(utterances: Number, frames: Number, size: Number) -> OperationCount:
     """Gradient of one direction of DeepSpeech2's GRU with respect to input, weights and bias.
 
     Algorithm, once per state, h being the state before: slopes (c - h) * z * (1 - z), h * r * (1 - r) and z where
-    c > 0. From the last step to the first, with e the gradient of the state: d_z = e * slope_z, d_c = e * slope_c;
-    except at the first step q = d_c U_c^t, d_r = q * slope_r, and the step before receives
+    c > 0. From an utterance's last step to its first, with e the gradient of the state: d_z = e * slope_z,
+    d_c = e * slope_c; except at the first step q = d_c U_c^t, d_r = q * slope_r, and the step before receives
     e * (1 - z) + q * r + [d_z d_r] [U_z U_r]^t. Then the weights as two products over all steps but the first, with
     r * h formed for the second, and the bias as a sum over all steps.
     """
-    cells = batch * steps * size
-    later = batch * (steps - 1)
+    cells = frames * size
+    later = frames - utterances
     products = later * 3 * size * size
     slopes = OperationCount(add=3 * cells, multiply=4 * cells, compare=cells)
     states = OperationCount(
@@ -235,4 +234,4 @@ def gated_recurrence_gradient(batch: Number, steps: Number, size: Number) -> Ope
     )
     additions = at_least_zero(later - 1) * 3 * size * size
     weights = OperationCount(multiply=later * size + products, add=additions, macs=products)
-    return slopes + states + weights + OperationCount(add=(batch * steps - 1) * 3 * size)
+    return slopes + states + weights + OperationCount(add=(frames - 1) * 3 * size)
