@@ -222,7 +222,7 @@ class WordScorer(Scorer):
         return replace(prefix, partial=partial, words=max(prefix.words, 1), lookahead=ahead)
 
     def pause(self, prefix: PrefixScore) -> int | None:
-        """Where no word is unfinished, in a closed lexicon, which has no empty word; Baidu's has no place for pauses."""
+        """Where no word is unfinished, in a closed lexicon: it has no empty word, and Baidu's has no pauses either."""
         pauses = self.closed and self._options.compat != "baidu" and not prefix.partial
         return self._delimiter if pauses else None
 
