@@ -96,8 +96,8 @@ class Recorder:
     def leave(self, shape: tuple[Number, ...] | None = None) -> None:
         """The module that was entered last ends its forward, with a result of this shape."""
         if len(self._stack) > 1:
-            node = self._stack.pop()
-            node.shape = node.shape if shape is None else shape
+            # What a checkpoint runs again in the backward pass is no further result.
+            self._stack.pop().see(shape, self._times if self.phase == "forward" else 0)
         self._mark()
 
     def _clock(self) -> int:
@@ -232,24 +232,30 @@ class Recorder:
         node = self._owner()
         if is_view and count is NOTHING:
             return
-        row = node.rows.get((self.phase, name))
-        if row is None:
-            row = node.rows[self.phase, name] = Row(name, self._clock())
+        row = self._row(node, name)
         times = self._times
         row.calls += times
         if call.outputs:
-            row.shape = call.outputs[0].shape
+            row.see(call.outputs[0].shape)
         if count is not NOTHING:
             row.own = row.own + (count if times == 1 else count * times)
         read, written = traffic(call)
         row.read, row.written = row.read + read * times, row.written + written * times
 
+    def _row(self, node: Node, name: str) -> Row:
+        """The row of an operator in a module, in the present phase."""
+        row = node.rows.get((self.phase, name))
+        if row is None:
+            row = node.rows[self.phase, name] = Row(name, self._clock())
+        return row
+
     def record_unknown(self, operator: str, reason: str) -> None:
         """Note an operator that cannot be counted, with the line of the program that called it."""
+        self._row(self._owner(), self.named(operator.rpartition("::")[2])).unknown_calls += self._times
         calls, sites = self._unknown.setdefault((operator, reason), (0, {}))
         if len(sites) < _MAX_SITES:
             sites[call_site()] = None
-        self._unknown[operator, reason] = (calls + 1, sites)
+        self._unknown[operator, reason] = (calls + self._times, sites)
 
     # Result --------------------------------------------------------------------------------------------------
 

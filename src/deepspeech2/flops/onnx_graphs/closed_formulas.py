@@ -113,4 +113,4 @@ def derive_formula(
 
 def _computing(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     kept = [replace(layer, children=_computing(layer.children)) for layer in layers]
-    return tuple(layer for layer in kept if layer.own or layer.parameters or layer.children)
+    return tuple(layer for layer in kept if layer.own or layer.parameters or layer.children or layer.unknown_calls)
