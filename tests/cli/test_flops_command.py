@@ -197,6 +197,7 @@ def test_output_is_written_whole_or_not_at_all(tmp_path: Path, capsys: pytest.Ca
         (["default", "--seconds", "0"], ["--seconds must be positive", "0"]),
         (["default", "--seconds", "-3"], ["--seconds must be positive", "-3"]),
         (["default", "--seconds", "nan"], ["--seconds"]),
+        (["default", "--seconds", "inf"], ["--seconds must be positive and finite, found inf"]),
         (["default", "--seconds", "0.01"], ["160 samples", "shorter than one window of 320"]),
         (["default", "--frames", "0"], ["--frames must be at least 1"]),
         (["default", str(CLIP), "--frames", "9"], ["AUDIO and --frames"]),

@@ -104,7 +104,7 @@ def derive_formula(
     for start in _STARTS:
         try:
             found = interpolate(computing_at, dimensions, dimensions.names, start=start)
-            return replace(found, recount=count_at)
+            return replace(found, recount=count_at, axes=str(dimensions))
         except (ClosedFormError, InputError) as error:
             problem = problem or error
     assert problem is not None
