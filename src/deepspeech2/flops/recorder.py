@@ -44,6 +44,8 @@ class Recorder:
         self.memory: Memory | None = None
         self.phase = "forward"
         self.label: str | None = None
+        # Counts the functions the program called, and how often the present one is meant to run.
+        self._function, self._function_times = 0, 1
         self.paused = False
         self._stack: list[Node] = [self.root]
         self._nodes = {"": self.root}
@@ -116,6 +118,10 @@ class Recorder:
                 index = bisect_right(self._sequence, node._sequence_nr()) - 1
                 return self._owners[max(index, 0)] if index < len(self._owners) else self.root
         return self._stack[-1]
+
+    def begin_function(self, label: str | None) -> None:
+        """The program calls a function of this name, until `label` is taken away; what it runs goes by that name."""
+        self.label, self._function, self._function_times = label, self._function + 1, self._times
 
     def named(self, operator: str) -> str:
         """What the program calls an operator: by the function it asked for."""
@@ -234,9 +240,13 @@ class Recorder:
             return
         row = self._row(node, name)
         times = self._times
+        if self.label is None or self.phase != "forward":
+            row.begin_call(None, times)
+        else:
+            row.begin_call(self._function, self._function_times)
         row.calls += times
         if call.outputs:
-            row.see(call.outputs[0].shape)
+            row.shape = call.outputs[0].shape
         if count is not NOTHING:
             row.own = row.own + (count if times == 1 else count * times)
         read, written = traffic(call)

@@ -17,9 +17,9 @@ class Row:
         operator: its name.
         first: when it was first called.
         shape: of the last result; None before there is one.
-        shapes_differ: whether there were results of several shapes.
         calls: how many there were.
-        unknown_calls: how many of them have no formula.
+        times: how many functions the program called by this name, each of which may be several calls.
+        unknown_calls: how many of the calls have no formula.
         own: what they computed.
         read: bytes read.
         written: bytes written.
@@ -28,17 +28,28 @@ class Row:
     operator: str
     first: int = 0
     shape: tuple[Number, ...] | None = None
-    shapes_differ: bool = False
     calls: int = 0
+    times: int = 0
     unknown_calls: int = 0
     own: OperationCount = NOTHING
     read: Number = 0
     written: Number = 0
 
-    def see(self, shape: tuple[Number, ...]) -> None:
-        """A result of this shape was made."""
-        self.shapes_differ = self.shapes_differ or self.shape not in (None, shape)
-        self.shape = shape
+    _function: int | None = None
+    _before: tuple[Number, ...] | None = None
+    _differ: bool = False
+
+    @property
+    def shapes_differ(self) -> bool:
+        """Whether functions had results of several shapes; what is made on the way to one does not matter."""
+        return self._differ or self._before not in (None, self.shape)
+
+    def begin_call(self, function: int | None, times: int) -> None:
+        """A call, of the function of this number; what is part of none is a function of its own."""
+        if function is not None and function == self._function:
+            return
+        self._differ, self._before = self.shapes_differ, self.shape
+        self._function, self.times = function, self.times + times
 
 
 @dataclass(slots=True)
@@ -95,7 +106,7 @@ def _operator_layer(node: Node, phase: str, row: Row) -> Layer:
         row.read,
         row.written,
         # An optimiser updates all parameters of a row at once.
-        times=1 if phase == "optimiser" else max(row.calls, 1),
+        times=1 if phase == "optimiser" else max(row.times, 1),
         shapes_differ=row.shapes_differ,
         unknown_calls=row.unknown_calls,
     )
@@ -137,7 +148,7 @@ def _merged_layer(node: Node, phase: str, rows: list[Row], parameters: int) -> L
         unknown += row.unknown_calls
     forward = phase == "forward"
     differ = node.shapes_differ if forward else len({row.shape for row in rows if row.shape is not None}) > 1
-    times = node.times if forward and len(rows) > 1 else busiest.calls
+    times = node.times if forward and len(rows) > 1 else busiest.times
     return Layer(
         node.name,
         busiest.operator,

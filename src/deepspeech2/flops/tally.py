@@ -11,6 +11,7 @@ from deepspeech2.errors import InputError, OptionError
 from deepspeech2.flops.conventions import headline
 from deepspeech2.flops.memory import Memory
 from deepspeech2.flops.operations import NOTHING, Number, OperationCount, total_of
+from deepspeech2.units import format_count
 
 _FORMAT = "deepspeech2-tally"
 _VERSION = 1
@@ -121,6 +122,19 @@ class Tally:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_total", total_of(layer.total for layer in self.layers))
+
+    def __str__(self) -> str:
+        """The headline in one line, whether it is all, and how to see the layers."""
+        bound = "" if self.complete else ">= "
+        amounts = []
+        for amount, unit in ((self.flops, "FLOP"), (self.macs, "MAC")):
+            exact = isinstance(amount, int)
+            amounts.append(
+                f"{bound}{format_count(float(amount), unit)} ({amount:,})" if exact else f"{bound}{amount} {unit}"
+            )
+        names = dict.fromkeys(one.operator for one in self.unknown)
+        rest = f"not counted: {', '.join(names)}" if names else "every operator counted"
+        return f"{', '.join(amounts)}; {rest}; deepspeech2.render_table(tally) shows the layers"
 
     @property
     def complete(self) -> bool:

@@ -8,7 +8,7 @@ from deepspeech2.units import format_bytes, format_count, format_duration, forma
 
 
 def title(report: Report) -> str:
-    """One line: the model and what it was counted for."""
+    """One line: the model and what it was counted for; empty where nobody said."""
     given = report.input
     parts = []
     if given.seconds is not None:
@@ -19,7 +19,7 @@ def title(report: Report) -> str:
         parts.append("inputs " + ", ".join("x".join(map(str, shape)) or "scalar" for shape in given.shapes))
     if given.batch is not None:
         parts.append(f"batch {given.batch}")
-    return f"{report.model}: {', '.join(parts)}"
+    return ": ".join(part for part in (report.model, ", ".join(parts)) if part)
 
 
 def summary_lines(report: Report) -> list[tuple[str, str]]:

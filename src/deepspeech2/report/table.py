@@ -9,10 +9,12 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from deepspeech2.errors import InputError, OptionError
+from deepspeech2.flops.conventions import known_convention
 from deepspeech2.flops.operations import Number
-from deepspeech2.flops.tally import Layer
+from deepspeech2.flops.tally import Layer, Tally
 from deepspeech2.report.cells import is_unknown, shape_cell
-from deepspeech2.report.document import Report
+from deepspeech2.report.document import CountedInput, Report
 from deepspeech2.report.hardware import LeastTime
 from deepspeech2.report.summary import summary_lines, title
 from deepspeech2.units import format_count, format_duration, format_share
@@ -23,8 +25,50 @@ _UNBOUNDED = 10_000
 _LEAST_TIME_SHOWN = 0.0005
 
 
-def render_table(report: Report, *, colour: bool = False, width: int | None = None) -> str:
-    """The table as text, rows without arithmetic and parameters left out and mentioned.
+def render_table(
+    tally: Tally,
+    *,
+    convention: str = "standard",
+    depth: int | None = None,
+    colour: bool = False,
+    width: int | None = None,
+) -> str:
+    """A tally as the table `ds2 flops` prints: a row for each layer, the totals, and what is not counted.
+
+    Args:
+        tally: what `count` or `count_training` returned, or a formula's `tally_at`.
+        convention: of the headline: `standard`, `gemm`, `mac` or `notebook`.
+        depth: rows below this depth are summed into their parent; None shows all.
+        colour: emphasise with terminal colours.
+        width: columns to use; None for the terminal's, and more where the table takes more.
+
+    Raises:
+        InputError: it is no tally, or one in symbols.
+        OptionError: there is no such convention, or no such depth.
+
+    Example:
+        >>> import torch
+        >>> from deepspeech2 import count, render_table
+        >>> tally = count(torch.nn.Linear(10, 3), torch.empty(2, 10))
+        >>> for line in render_table(tally).splitlines()[:3]:
+        ...     print(line)
+        layer   operator  output shape  parameters  MACs  FLOP    share
+        Linear  linear    2x3                   33    60   120  100.00%
+        total                                   33    60   120  100.00%
+    """
+    if not isinstance(tally, Tally):
+        raise InputError(f"expected a tally, as count returns it, found {type(tally).__name__}")
+    if not all(isinstance(amount, int) for amount in tally.count):
+        raise InputError("this tally is a formula; a table has numbers: formula.tally_at gives those of a size")
+    if depth is not None and depth < 1:
+        raise OptionError(f"a table has a depth of at least 1, found {depth}")
+    known_convention(convention)
+    report = Report("", CountedInput(None, None, None), tally, convention=convention, depth=depth)
+    return render_report(report, colour=colour, width=width)
+
+
+def render_report(report: Report, *, colour: bool = False, width: int | None = None) -> str:
+    """The table of a report as text, rows without arithmetic and parameters left out and mentioned.
 
     What is not counted is a `?`, and a sum it belongs to a lower bound, `>=`. `x7` behind an operator is seven calls.
 
@@ -65,7 +109,7 @@ def render_table(report: Report, *, colour: bool = False, width: int | None = No
 
 
 def _table(report: Report, rows: list[tuple[Layer, LeastTime | None]]) -> Table:
-    table = Table(title=title(report), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(title=title(report) or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
     phases = len({row.phase for row, _ in rows}) > 1
     table.add_column("layer", no_wrap=True)
     if phases:
