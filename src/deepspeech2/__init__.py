@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deepspeech2.flops.registry import register_formula as register_formula
     from deepspeech2.flops.tally import Tally as Tally
     from deepspeech2.flops.training_runs import sum_steps as sum_steps
+    from deepspeech2.report.table import render_table as render_table
     from deepspeech2.speech.audio import load_audio as load_audio
     from deepspeech2.speech.build import build_model as build_model
     from deepspeech2.speech.checkpoints import load_model as load_model
@@ -51,6 +52,7 @@ _HOMES = {
     "Tally": "deepspeech2.flops.tally",
     "register_formula": "deepspeech2.flops.registry",
     "sum_steps": "deepspeech2.flops.training_runs",
+    "render_table": "deepspeech2.report.table",
     "load_audio": "deepspeech2.speech.audio",
     "build_model": "deepspeech2.speech.build",
     "load_model": "deepspeech2.speech.checkpoints",

@@ -67,7 +67,10 @@ def test_the_formula_of_any_program_has_its_first_and_longest_axes(tmp_path, cap
     scripted = torch.jit.script(torch.nn.Conv1d(4, 6, 3))
     scripted.save(tmp_path / "model.pt")
     main(["flops", str(tmp_path / "model.pt"), "--shape", "1,4,50", "--formula", "text", "--convention", "mac"])
-    assert capsys.readouterr().out == "mac: 72*batch*time - 144*batch\nwhere time >= 3\n"
+    assert capsys.readouterr().out == (
+        "mac: 72*batch*time - 144*batch\nwhere time >= 3\n"
+        "batch is axis 0 of input 0, time is axis 2 of input 0; other sizes as in the example\n"
+    )
 
 
 def test_what_cannot_be_done_is_said_in_one_line(checkpoint, tmp_path, capsys) -> None:

@@ -197,6 +197,7 @@ def test_output_is_written_whole_or_not_at_all(tmp_path: Path, capsys: pytest.Ca
         (["default", "--seconds", "0"], ["--seconds must be positive", "0"]),
         (["default", "--seconds", "-3"], ["--seconds must be positive", "-3"]),
         (["default", "--seconds", "nan"], ["--seconds"]),
+        (["default", "--seconds", "inf"], ["--seconds must be positive and finite, found inf"]),
         (["default", "--seconds", "0.01"], ["160 samples", "shorter than one window of 320"]),
         (["default", "--frames", "0"], ["--frames must be at least 1"]),
         (["default", str(CLIP), "--frames", "9"], ["AUDIO and --frames"]),
@@ -284,3 +285,15 @@ def test_options_that_would_do_nothing_or_too_much(
 def test_the_formula_does_not_depend_on_the_example(capsys: pytest.CaptureFixture[str]) -> None:
     short = run(capsys, "default", "--frames", 1, "--formula", "text")
     assert short == run(capsys, "default", "--frames", 3000, "--batch", 4, "--formula", "text")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_person_is_told_that_a_formula_takes_a_while(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    main(["flops", "torch.nn:Linear(4,3)", "--shape", "2,4", "--formula", "text", "--convention", "mac"])
+    captured = capsys.readouterr()
+    assert captured.out.startswith("mac: 12*batch\n")
+    assert captured.err.startswith("ds2: deriving the formula") == terminal
+    assert (captured.err == "") != terminal

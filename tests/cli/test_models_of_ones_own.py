@@ -88,7 +88,8 @@ def test_inputs_by_name_a_training_step_and_a_formula(capsys) -> None:
     assert step["total"]["macs"] == 10 * (2 * 80 * 64 + 3 * 64 * 64)
     main(["flops", "own_models:large", "--shape", "2,10,80", "--formula", "text", "--convention", "mac"])
     # The longest axis, of the 80 mels, is fixed by the first layer: time is the next one.
-    assert capsys.readouterr().out == "mac: 9216*batch*time\n"
+    where = "batch is axis 0 of input 0, time is axis 1 of input 0; other sizes as in the example"
+    assert capsys.readouterr().out == f"mac: 9216*batch*time\n{where}\n"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from deepspeech2.report.csv import render_csv
 from deepspeech2.report.document import CountedInput, Report
 from deepspeech2.report.hardware import Hardware, LeastTime, least_times, total_time
 from deepspeech2.report.json import to_document
-from deepspeech2.report.table import render_table
+from deepspeech2.report.table import render_report
 
 
 def layers():
@@ -85,10 +85,10 @@ def test_every_form_says_the_same_and_nothing_without_a_hardware() -> None:
     assert float(rows[-1]["least_seconds"]) == pytest.approx(whole["least_seconds"])
     assert int(rows[-1]["bytes"]) == sum(BYTES)
     assert "bytes" not in csv.DictReader(io.StringIO(render_csv(report(None)))).fieldnames
-    table = render_table(report(hardware))
+    table = render_report(report(hardware))
     assert "bound" in table.splitlines()[1]
     assert "(below 8.0 FLOP per byte)" in " ".join(table.split())
-    assert "bound" not in render_table(report(None))
+    assert "bound" not in render_report(report(None))
 
 
 def test_the_command_bounds_the_real_time_factor_of_the_published_model(capsys) -> None:

@@ -174,7 +174,7 @@ def test_scan_is_counted_once_for_each_slice(counted) -> None:
         model([scan, neg], {"x": [6, 4]}, outputs=["z"], weights=[weight("s0", 4), weight("two", value=2.0)])
     )
     assert kinds(tally) == {"multiply": 24, "add": 24 + 24}
-    assert [layer.calls for _, layer in tally.walk() if layer.operator == "Mul"] == [6]
+    assert [(layer.calls, layer.times) for _, layer in tally.walk() if layer.operator == "Mul"] == [(6, 6)]
 
 
 def loop(condition, body_nodes, **options):
@@ -214,6 +214,7 @@ def test_loop_that_stops_by_a_value_is_a_lower_bound(counted) -> None:
     proto.graph.initializer.append(weight("limit", value=1.0))
     tally = counted(proto)
     assert [(one.operator, one.sites) for one in tally.unknown] == [("onnx::Loop", ("loop",))]
+    assert {row.name: row.unknown_calls for row in tally.rows() if row.unknown_calls} == {"loop": 1}
     assert kinds(tally) == {"add": 4, "compare": 3 + 1}
 
 
@@ -306,6 +307,7 @@ def test_unknown_operators_are_named_and_strict_refuses_them(counted) -> None:
     proto = model(nodes, {"x": [3]}, outputs=["h", "y"], domains=["elsewhere"])
     tally = counted(proto)
     assert [(one.operator, one.sites, one.calls) for one in tally.unknown] == [("elsewhere::Magic", ("trick",), 1)]
+    assert {row.name: row.unknown_calls for row in tally.rows() if row.unknown_calls} == {"trick": 1}
     assert kinds(tally) == {"compare": 3}
     with pytest.raises(UncountedOperatorError, match=r"elsewhere::Magic.*'trick'"):
         counted(proto, strict=True)

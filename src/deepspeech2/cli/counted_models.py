@@ -269,17 +269,15 @@ def count_formula(request: Request) -> ClosedForm:
 
 
 def _formula_of_shapes(program: Callable[..., Any], request: Request) -> ClosedForm:
-    """In the first axis, `batch`, and the longest other one that the program leaves free, `time`; or in the first."""
+    """In the first axis, `batch`, and the longest other one that gives a formula, `time`; or in the first alone."""
     inputs = request.inputs
     first = next(iter(inputs.values())) if isinstance(inputs, dict) else inputs[0]
-    axes = sorted(range(1, first.dim()), key=lambda axis: -first.shape[axis])
-    # `...` is the longest axis too, unless the module itself says which it is.
-    choices: list[dict[str, Any]] = [{"batch": ..., "time": ...}] if axes else []
-    choices += [{"batch": ..., "time": axis} for axis in axes[1:]]
-    refusals = []
-    for symbolic in [*choices, {"batch": ...}]:
+    if first.dim() > 1:
         try:
-            return count(program, inputs, symbolic=symbolic, strict=request.strict)
+            return count(program, inputs, symbolic={"batch": ..., "time": ...}, strict=request.strict)
         except (ClosedFormError, InputError) as error:
-            refusals.append(error)
-    raise refusals[0]
+            try:
+                return count(program, inputs, symbolic={"batch": ...}, strict=request.strict)
+            except (ClosedFormError, InputError):
+                raise error from None
+    return count(program, inputs, symbolic={"batch": ...}, strict=request.strict)

@@ -142,6 +142,8 @@ def flops(
 
     request = make_request(model, choice, strict=strict)
     if formula is not None:
+        if sys.stderr.isatty():
+            print("ds2: deriving the formula, which takes many counts", file=sys.stderr)
         _emit(_formula_text(count_formula(request), convention, formula), output)
         return
     report = count_model(request, view, (optimiser or "adam", label_length) if training else None)
@@ -200,9 +202,9 @@ def _rendered(report: Report, format: str, *, colour: bool) -> str:  # noqa: A00
         from deepspeech2.report.markdown import render_markdown
 
         return render_markdown(report)
-    from deepspeech2.report.table import render_table
+    from deepspeech2.report.table import render_report
 
-    return render_table(report, colour=colour)
+    return render_report(report, colour=colour)
 
 
 def _formula_text(formula: ClosedForm, convention: str, form: str) -> str:

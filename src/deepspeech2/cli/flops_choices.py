@@ -43,7 +43,7 @@ class InputChoice:
         if self.frames is not None and self.frames < 1:
             raise OptionError(f"--frames must be at least 1, found {self.frames}")
         if self.seconds is not None and not 0 < self.seconds < float("inf"):
-            raise OptionError(f"--seconds must be positive, found {self.seconds:g}")
+            raise OptionError(f"--seconds must be positive and finite, found {self.seconds:g}")
         if self.shapes and self.batch is not None:
             raise OptionError("--batch goes with spectrograms; with --shape, write the batch into the sizes")
         if self.audio is not None and not self.audio.exists():

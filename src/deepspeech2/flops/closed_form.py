@@ -34,6 +34,7 @@ class ClosedForm:
             with a count; beyond it the formula goes on as before, which a program may not do. An example as long
             as what is asked for is compared itself.
         notes: what else a reader has to know, in sentences.
+        axes: which axes of the inputs the dimensions are, in words.
     """
 
     tally: Tally
@@ -44,6 +45,7 @@ class ClosedForm:
     recount: Callable[[Mapping[str, int]], Tally] | None = field(default=None, repr=False, compare=False)
     longest_checked: Mapping[str, int] = field(default_factory=dict, compare=False)
     notes: tuple[str, ...] = ()
+    axes: str = field(default="", compare=False)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -132,9 +134,10 @@ class ClosedForm:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """The notes, and `longest_checked` in words."""
+        """Which axes the dimensions are, the notes, and `longest_checked` in words."""
         sizes = ", ".join(f"{name} = {size:,}" for name, size in self.longest_checked.items())
-        return (*self.notes, *([f"interpolated; compared with counts up to {sizes}"] if sizes else []))
+        axes = [f"{self.axes}; other sizes as in the example"] if self.axes else []
+        return (*axes, *self.notes, *([f"interpolated; compared with counts up to {sizes}"] if sizes else []))
 
     def least_sizes(self) -> tuple[sympy.Basic, ...]:
         """From which size on the formula is what counting gives, for every dimension where that is not one.

@@ -14,7 +14,6 @@ from torch.utils._pytree import tree_flatten
 
 from deepspeech2.errors import CountingError, DataDependentError, InputError, UncountedOperatorError
 from deepspeech2.flops.closed_form import ClosedForm
-from deepspeech2.flops.dimensions import resolve_dimensions
 from deepspeech2.flops.fakes import FakeWorld
 from deepspeech2.flops.refusals import failing_line, message_of, needed_value, shape_text, way_out
 from deepspeech2.flops.tally import Tally
@@ -67,7 +66,8 @@ def count(
         symbolic: dimensions to keep as symbols, giving a closed formula instead of a tally. Maps a name to the axis
             of the inputs it stands for (the same axis of every input that has that size there), to a list of
             (input, axis) pairs, or to `...` to take it from the module's `symbolic_axes` or, failing that, axis 0
-            for `"batch"` and the longest remaining axis of the first input for any other name.
+            for `"batch"` and, for any other name, the longest remaining axis of the first input that gives a formula;
+            `axes` of the formula says which it is.
 
     Returns:
         A `Tally`; with `symbolic`, a `ClosedForm`, whose `at(batch=1, time=999)` is an integer.
@@ -89,10 +89,12 @@ def count(
     _refuse_arrays(args, kwargs)
     if symbolic is None:
         return _checked(_run(program, args, kwargs, FakeWorld.create()), strict)
-    from deepspeech2.flops.derivation import derive
+    from deepspeech2.flops.axis_search import derive_along
 
-    dimensions = resolve_dimensions(program, args, kwargs, symbolic)
-    return derive(lambda world, a, k: _checked(_run(program, a, k, world), strict), args, kwargs, dimensions)
+    def pass_in(world: FakeWorld, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tally:
+        return _checked(_run(program, args, kwargs, world), strict)
+
+    return derive_along(pass_in, program, args, kwargs, symbolic)
 
 
 @overload
@@ -174,9 +176,9 @@ def count_training(  # noqa: PLR0913  (each is a part of what a step is)
 
     if symbolic is None:
         return step(FakeWorld.create(), args, kwargs)
-    from deepspeech2.flops.derivation import derive
+    from deepspeech2.flops.axis_search import derive_along
 
-    return derive(step, args, kwargs, resolve_dimensions(module, args, kwargs, symbolic))
+    return derive_along(step, module, args, kwargs, symbolic)
 
 
 @contextmanager

@@ -39,7 +39,8 @@ def derive(count: Counter, args: tuple[Any, ...], kwargs: Mapping[str, Any], dim
     Raises:
         ClosedFormError: the count is not a formula in these dimensions, or the check fails.
     """
-    return _noting_values(_formula(count, args, kwargs, dimensions), count, args, kwargs, dimensions)
+    formula = replace(_formula(count, args, kwargs, dimensions), axes=str(dimensions))
+    return _noting_values(formula, count, args, kwargs, dimensions)
 
 
 def _formula(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
+from keyword import iskeyword
 from typing import Any
 
 import torch
@@ -14,6 +16,8 @@ from deepspeech2.errors import OptionError
 @dataclass(frozen=True)
 class SymbolicInputs:
     """Named axes of the inputs.
+
+    `str` gives them in words.
 
     Attributes:
         axes: input (position or keyword) -> axis -> name.
@@ -27,6 +31,19 @@ class SymbolicInputs:
     def names(self) -> tuple[str, ...]:
         """Names of the dimensions, in the order they were asked for."""
         return tuple(self.sizes)
+
+    def __str__(self) -> str:
+        """`batch is axis 0 of inputs 0 and 1, time is axis 2 of input 0`."""
+        return ", ".join(f"{name} is {self.place(name)}" for name in self.names)
+
+    def place(self, name: str) -> str:
+        """The axes of a name in words: `axis 0 of inputs 0 and 1`."""
+        inputs: dict[int, list[str]] = {}
+        for key, named in self.axes.items():
+            for axis in (axis for axis, other in named.items() if other == name):
+                inputs.setdefault(axis, []).append(str(key))
+        words = {axis: f"input{'s' if len(keys) > 1 else ''} {' and '.join(keys)}" for axis, keys in inputs.items()}
+        return " and ".join(f"axis {axis} of {keys}" for axis, keys in words.items())
 
     def without(self, names: Collection[str]) -> SymbolicInputs:
         """The same axes, but for some names."""
@@ -52,6 +69,37 @@ class SymbolicInputs:
         return torch.empty(shape, dtype=value.dtype, device="meta").requires_grad_(value.requires_grad)
 
 
+def possible_dimensions(
+    program: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], symbolic: Mapping[str, Any]
+) -> Iterator[SymbolicInputs]:
+    """What the symbolic names may stand for: `...` is each free axis of the first input in turn, the longest first.
+
+    A name the program itself declares in `symbolic_axes` is that alone, and `batch` is axis 0.
+
+    Raises:
+        OptionError: as `resolve_dimensions`.
+    """
+    yield resolve_dimensions(program, args, kwargs, symbolic)
+    open_names = [name for name, wanted in symbolic.items() if _is_open(program, name, wanted)]
+    named = {name: wanted for name, wanted in symbolic.items() if name not in open_names}
+    key, first = next((key, value) for key, value in _keyed(args, kwargs) if isinstance(value, torch.Tensor))
+    taken = resolve_dimensions(program, args, kwargs, named).axes.get(key, {})
+    free = sorted((axis for axis in range(1, first.dim()) if axis not in taken), key=lambda axis: -first.shape[axis])
+    # The first of them is what was resolved already.
+    for axes in list(permutations(free, len(open_names)))[1:]:
+        yield resolve_dimensions(program, args, kwargs, {**symbolic, **dict(zip(open_names, axes, strict=True))})
+
+
+def _is_open(program: Any, name: str, wanted: Any) -> bool:
+    """Whether no one says which axis a name stands for."""
+    return (wanted is Ellipsis or wanted is None) and name != "batch" and _declared(program, name) is None
+
+
+def _declared(program: Any, name: str) -> list[tuple[int | str, int]] | None:
+    """The axes the program itself says a name stands for."""
+    return getattr(program, "symbolic_axes", {}).get(name)
+
+
 def resolve_dimensions(
     program: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], symbolic: Mapping[str, Any]
 ) -> SymbolicInputs:
@@ -69,8 +117,10 @@ def resolve_dimensions(
         raise OptionError("symbolic dimensions need at least one tensor among the inputs")
     found = SymbolicInputs()
     for name, wanted in symbolic.items():
-        if not name.isidentifier():
-            raise OptionError(f"a symbolic dimension's name must be an identifier, found {name!r}")
+        if not isinstance(name, str) or not name.isidentifier() or iskeyword(name):
+            raise OptionError(
+                f"a symbolic dimension needs a name that Python takes for an argument, as in 'time'; found {name!r}"
+            )
         for key, axis in _places(program, inputs, name, wanted, found):
             _claim(found, inputs, name, key, axis)
     return found
@@ -86,7 +136,7 @@ def _places(
     program: Any, inputs: Mapping[int | str, torch.Tensor], name: str, wanted: Any, found: SymbolicInputs
 ) -> list[tuple[int | str, int]]:
     if wanted is Ellipsis or wanted is None:
-        declared = getattr(program, "symbolic_axes", {}).get(name)
+        declared = _declared(program, name)
         if declared is not None:
             return [(key, axis) for key, axis in declared if key in inputs]
         wanted = 0 if name == "batch" else _longest_axis(inputs, name, found)

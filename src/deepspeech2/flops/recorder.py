@@ -44,6 +44,8 @@ class Recorder:
         self.memory: Memory | None = None
         self.phase = "forward"
         self.label: str | None = None
+        # Counts the functions the program called, and how often the present one is meant to run.
+        self._function, self._function_times = 0, 1
         self.paused = False
         self._stack: list[Node] = [self.root]
         self._nodes = {"": self.root}
@@ -97,8 +99,8 @@ class Recorder:
     def leave(self, shape: tuple[Number, ...] | None = None) -> None:
         """The module that was entered last ends its forward, with a result of this shape."""
         if len(self._stack) > 1:
-            node = self._stack.pop()
-            node.shape = node.shape if shape is None else shape
+            # What a checkpoint runs again in the backward pass is no further result.
+            self._stack.pop().see(shape, self._times if self.phase == "forward" else 0)
         self._mark()
 
     def _clock(self) -> int:
@@ -117,6 +119,10 @@ class Recorder:
                 index = bisect_right(self._sequence, node._sequence_nr()) - 1
                 return self._owners[max(index, 0)] if index < len(self._owners) else self.root
         return self._stack[-1]
+
+    def begin_function(self, label: str | None) -> None:
+        """The program calls a function of this name, until `label` is taken away; what it runs goes by that name."""
+        self.label, self._function, self._function_times = label, self._function + 1, self._times
 
     def named(self, operator: str) -> str:
         """What the program calls an operator: by the function it asked for."""
@@ -237,10 +243,12 @@ class Recorder:
         node = self._owner()
         if is_view and count is NOTHING:
             return
-        row = node.rows.get((self.phase, name))
-        if row is None:
-            row = node.rows[self.phase, name] = Row(name, self._clock())
+        row = self._row(node, name)
         times = self._times
+        if self.label is None or self.phase != "forward":
+            row.begin_call(None, times)
+        else:
+            row.begin_call(self._function, self._function_times)
         row.calls += times
         if call.outputs:
             row.shape = call.outputs[0].shape
@@ -249,12 +257,20 @@ class Recorder:
         read, written = traffic(call)
         row.read, row.written = row.read + read * times, row.written + written * times
 
+    def _row(self, node: Node, name: str) -> Row:
+        """The row of an operator in a module, in the present phase."""
+        row = node.rows.get((self.phase, name))
+        if row is None:
+            row = node.rows[self.phase, name] = Row(name, self._clock())
+        return row
+
     def record_unknown(self, operator: str, reason: str) -> None:
         """Note an operator that cannot be counted, with the line of the program that called it."""
+        self._row(self._owner(), self.named(operator.rpartition("::")[2])).unknown_calls += self._times
         calls, sites = self._unknown.setdefault((operator, reason), (0, {}))
         if len(sites) < _MAX_SITES:
             sites[call_site()] = None
-        self._unknown[operator, reason] = (calls + 1, sites)
+        self._unknown[operator, reason] = (calls + self._times, sites)
 
     # Result --------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from deepspeech2.errors import InputError, OptionError
 from deepspeech2.flops.conventions import headline
 from deepspeech2.flops.memory import Memory
 from deepspeech2.flops.operations import NOTHING, Number, OperationCount, total_of
+from deepspeech2.units import format_count
 
 _FORMAT = "deepspeech2-tally"
 _VERSION = 1
@@ -31,6 +32,9 @@ class Layer:
         bytes_read: size of the tensors its operators read, each call anew (no cache is assumed).
         bytes_written: size of the tensors its operators write.
         children: rows inside this one, in order of execution.
+        times: how often the module ran, or the operator that names the row; 0 where that depends on a size.
+        shapes_differ: whether the results were of several shapes.
+        unknown_calls: how many of the calls, those of rows inside not among them, have no formula.
     """
 
     name: str
@@ -43,6 +47,9 @@ class Layer:
     bytes_read: Number = 0
     bytes_written: Number = 0
     children: tuple[Layer, ...] = ()
+    times: int = 1
+    shapes_differ: bool = False
+    unknown_calls: int = 0
 
     def walk(self, depth: int = 0) -> Iterator[tuple[int, Layer]]:
         """This row and all below it, parents first, with their depth."""
@@ -54,6 +61,11 @@ class Layer:
     def total(self) -> OperationCount:
         """Operations of this row and everything below it."""
         return total_of(layer.own for _, layer in self.walk())
+
+    @property
+    def holds_itself(self) -> bool:
+        """Whether it is a row of its own, not only the sum of those inside it."""
+        return bool(not self.children or self.own or self.parameters or self.unknown_calls)
 
     @property
     def macs(self) -> Number:
@@ -112,6 +124,19 @@ class Tally:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_total", total_of(layer.total for layer in self.layers))
+
+    def __str__(self) -> str:
+        """The headline in one line, whether it is all, and how to see the layers."""
+        bound = "" if self.complete else ">= "
+        amounts = []
+        for amount, unit in ((self.flops, "FLOP"), (self.macs, "MAC")):
+            exact = isinstance(amount, int)
+            amounts.append(
+                f"{bound}{format_count(float(amount), unit)} ({amount:,})" if exact else f"{bound}{amount} {unit}"
+            )
+        names = dict.fromkeys(one.operator for one in self.unknown)
+        rest = f"not counted: {', '.join(names)}" if names else "every operator counted"
+        return f"{', '.join(amounts)}; {rest}; deepspeech2.render_table(tally) shows the layers"
 
     @property
     def complete(self) -> bool:
@@ -266,10 +291,11 @@ def _flatten(layer: Layer, depth: int | None) -> Iterator[Layer]:
                 own=total_of(row.own for row in rows),
                 bytes_read=sum(row.bytes_read for row in rows),
                 bytes_written=sum(row.bytes_written for row in rows),
+                unknown_calls=sum(row.unknown_calls for row in rows),
                 children=(),
             )
         return
-    if not layer.children or layer.own or layer.parameters:
+    if layer.holds_itself:
         yield replace(layer, children=())
     for child in layer.children:
         yield from _flatten(child, None if depth is None else depth - 1)
@@ -302,6 +328,8 @@ def _combine_layer(layers: Sequence[Layer], function: Callable[[Sequence[Number]
         own=OperationCount(*[function(amounts) for amounts in zip(*(one.own for one in layers), strict=True)]),
         bytes_read=function([one.bytes_read for one in layers]),
         bytes_written=function([one.bytes_written for one in layers]),
+        times=first.times if all(one.times == first.times for one in layers) else 0,
+        shapes_differ=any(one.shapes_differ for one in layers),
         children=_combine_layers([one.children for one in layers], function),
     )
 
@@ -337,6 +365,9 @@ def _layer_to_dict(layer: Layer) -> dict[str, Any]:
         "own": {name: _number_to_json(amount) for name, amount in layer.own.to_dict().items() if amount != 0},
         "bytes_read": _number_to_json(layer.bytes_read),
         "bytes_written": _number_to_json(layer.bytes_written),
+        "times": layer.times,
+        "shapes_differ": layer.shapes_differ,
+        "unknown_calls": layer.unknown_calls,
         "children": [_layer_to_dict(child) for child in layer.children],
     }
 
@@ -353,4 +384,7 @@ def _layer_from_dict(document: Mapping[str, Any]) -> Layer:
         bytes_read=_number_from_json(document["bytes_read"]),
         bytes_written=_number_from_json(document["bytes_written"]),
         children=tuple(_layer_from_dict(child) for child in document["children"]),
+        times=_integer(document.get("times", 1)),
+        shapes_differ=bool(document.get("shapes_differ", False)),
+        unknown_calls=_integer(document.get("unknown_calls", 0)),
     )

@@ -74,7 +74,7 @@ class _FunctionLevel(TorchFunctionMode):
         recorder = self.recorder
         outermost = recorder.label is None
         if outermost:
-            recorder.label = _function_label(func)
+            recorder.begin_function(_function_label(func))
         try:
             return self._called(func, *args, **kwargs)
         finally:

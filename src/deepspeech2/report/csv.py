@@ -10,7 +10,10 @@ from deepspeech2.report.document import Report
 
 
 def render_csv(report: Report) -> str:
-    """The report as CSV text; `operations` is in the report's convention, the kinds follow one by one."""
+    """The report as CSV text; `operations` is in the report's convention, the kinds follow one by one.
+
+    Numbers of a row with `unknown_calls` are lower bounds, empty where nothing of it is known; so are the total's.
+    """
     text = io.StringIO()
     columns = ALL_COLUMNS if report.hardware is None else (*ALL_COLUMNS, *TIME_COLUMNS)
     writer = csv.DictWriter(text, columns, lineterminator="\n")

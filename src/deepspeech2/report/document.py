@@ -93,6 +93,10 @@ class Report:
             return None
         return self.least_time.seconds / (self.input.seconds * (self.input.batch or 1))
 
+    def bound(self, text: str) -> str:
+        """A figure as text, with `>=` where it is a lower bound since operators are unknown."""
+        return text if self.tally.complete else f">= {text}"
+
     def headline(self, count: OperationCount) -> int:
         """A count in the chosen convention."""
         number = headline(count, self.convention)

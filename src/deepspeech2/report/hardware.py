@@ -87,7 +87,7 @@ def _times(layer: Layer, hardware: Hardware, depth: int | None) -> Iterator[Leas
         for phase in dict.fromkeys(row.phase for row in below):
             yield total_time(least_time(row, hardware) for row in below if row.phase == phase)
         return
-    if not layer.children or layer.own or layer.parameters:
+    if layer.holds_itself:
         yield least_time(layer, hardware)
     for child in layer.children:
         yield from _times(child, hardware, None if depth is None else depth - 1)

@@ -8,7 +8,7 @@ from deepspeech2.units import format_bytes, format_count, format_duration, forma
 
 
 def title(report: Report) -> str:
-    """One line: the model and what it was counted for."""
+    """One line: the model and what it was counted for; empty where nobody said."""
     given = report.input
     parts = []
     if given.seconds is not None:
@@ -19,7 +19,7 @@ def title(report: Report) -> str:
         parts.append("inputs " + ", ".join("x".join(map(str, shape)) or "scalar" for shape in given.shapes))
     if given.batch is not None:
         parts.append(f"batch {given.batch}")
-    return f"{report.model}: {', '.join(parts)}"
+    return ": ".join(part for part in (report.model, ", ".join(parts)) if part)
 
 
 def summary_lines(report: Report) -> list[tuple[str, str]]:
@@ -37,24 +37,23 @@ def summary_lines(report: Report) -> list[tuple[str, str]]:
     ]
 
 
-def _bound(report: Report) -> str:
-    return "" if report.tally.complete else ">= "
-
-
 def _totals(report: Report) -> list[tuple[str, str]]:
     head = report.headline(report.total)
-    lines = [("total", f"{_bound(report)}{format_count(head, report.unit)} ({head:,}), convention {report.convention}")]
+    lines = [("total", report.bound(f"{format_count(head, report.unit)} ({head:,}), convention {report.convention}"))]
     if report.input.seconds:
         per_second = head / (report.input.seconds * (report.input.batch or 1))
-        lines.append(("per second of audio", format_count(per_second, report.unit)))
+        lines.append(("per second of audio", report.bound(format_count(per_second, report.unit))))
     others = [name for name in CONVENTIONS if name != report.convention]
-    figures = [f"{name} {format_count(float(headline(report.total, name)), UNITS[name])}" for name in others]
+    amounts = {name: format_count(float(headline(report.total, name)), UNITS[name]) for name in others}
+    figures = [f"{name} {report.bound(amount)}" for name, amount in amounts.items()]
     lines.append(("other conventions", ", ".join(figures)))
-    kinds = [f"{name} {format_count(float(amount))}" for name, amount in report.total.kinds.items() if amount]
+    counted = {name: format_count(float(amount)) for name, amount in report.total.kinds.items() if amount}
+    kinds = [f"{name} {report.bound(amount)}" for name, amount in counted.items()]
     lines.append(("kinds", ", ".join(kinds) or "none"))
     phases = dict.fromkeys(row.phase for row in report.rows)
     if len(phases) > 1:
-        figures = [f"{name} {format_count(report.headline(report.tally.phase(name)), report.unit)}" for name in phases]
+        sums = {name: format_count(report.headline(report.tally.phase(name)), report.unit) for name in phases}
+        figures = [f"{name} {report.bound(amount)}" for name, amount in sums.items()]
         lines.append(("phases", ", ".join(figures)))
     return lines
 
@@ -64,7 +63,7 @@ def _padding(report: Report) -> list[tuple[str, str]]:
     if not padding:
         return []
     share = format_share(float(padding), float(macs))
-    dense, inside = format_count(float(macs), "MAC"), format_count(float(macs - padding), "MAC")
+    dense, inside = (report.bound(format_count(float(amount), "MAC")) for amount in (macs, macs - padding))
     return [
         ("zero padding", f"{dense} with taps on padding ({macs:,}), {inside} without ({macs - padding:,}): {share}")
     ]
@@ -79,7 +78,7 @@ def _stages(report: Report) -> list[tuple[str, str]]:
     for name, count in stages.items():
         modelled = f", {format_count(float(count.modelled))} of it a model of the FFT" if count.modelled else ""
         share = format_share(float(count.total), whole)
-        parts.append(f"{name} {share} ({format_count(float(count.total), 'FLOP')}{modelled})")
+        parts.append(f"{name} {share} ({report.bound(format_count(float(count.total), 'FLOP'))}{modelled})")
     label = "stages" if "features" not in stages else "stages, features included"
     return [(label, "; ".join(parts))]
 
@@ -87,7 +86,7 @@ def _stages(report: Report) -> list[tuple[str, str]]:
 def _traffic(report: Report) -> str:
     read, written = float(report.tally.bytes_read), float(report.tally.bytes_written)
     moved = read + written
-    intensity = f", {float(report.total.total) / moved:.1f} FLOP per byte" if moved else ""
+    intensity = f", {report.bound(f'{float(report.total.total) / moved:.1f}')} FLOP per byte" if moved else ""
     return (
         f"{format_bytes(read)} read, {format_bytes(written)} written, operator by operator without a cache{intensity}"
     )
@@ -124,7 +123,7 @@ def _least_time(report: Report) -> list[tuple[str, str]]:
     lines = [
         (
             "least time",
-            f"{format_duration(time.seconds)} at {rates}, row after row: {parts} (below "
+            f"{report.bound(format_duration(time.seconds))} at {rates}, row after row: {parts} (below "
             f"{hardware.ridge:.1f} FLOP per byte); a recurrence reads its weights once",
         )
     ]
@@ -135,6 +134,10 @@ def _least_time(report: Report) -> list[tuple[str, str]]:
 
 def _unknown(report: Report) -> list[tuple[str, str]]:
     return [
-        ("not counted", f"{one.operator} ({one.reason}), {one.calls} calls, at {', '.join(one.sites[:3])}")
+        ("not counted", f"{one.operator} ({one.reason}), {_calls(one.calls)}, at {', '.join(one.sites[:3])}")
         for one in report.tally.unknown
     ]
+
+
+def _calls(number: int) -> str:
+    return "1 call" if number == 1 else f"{number:,} calls"

@@ -104,7 +104,7 @@ def derive_formula(
     for start in _STARTS:
         try:
             found = interpolate(computing_at, dimensions, dimensions.names, start=start)
-            return replace(found, recount=count_at)
+            return replace(found, recount=count_at, axes=str(dimensions))
         except (ClosedFormError, InputError) as error:
             problem = problem or error
     assert problem is not None
@@ -113,4 +113,4 @@ def derive_formula(
 
 def _computing(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     kept = [replace(layer, children=_computing(layer.children)) for layer in layers]
-    return tuple(layer for layer in kept if layer.own or layer.parameters or layer.children)
+    return tuple(layer for layer in kept if layer.own or layer.parameters or layer.children or layer.unknown_calls)

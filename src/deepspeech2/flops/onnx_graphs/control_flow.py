@@ -152,6 +152,8 @@ def _repeated(layer: Layer, times: int) -> Layer:
     return replace(
         layer,
         calls=layer.calls * times,
+        times=layer.times * times,
+        unknown_calls=layer.unknown_calls * times,
         own=layer.own * times,
         bytes_read=layer.bytes_read * times,
         bytes_written=layer.bytes_written * times,
@@ -170,6 +172,9 @@ def _sum(one: Layer, other: Layer) -> Layer:
         other,
         parameters=one.parameters + other.parameters,
         calls=one.calls + other.calls,
+        times=one.times + other.times,
+        shapes_differ=one.shapes_differ or other.shapes_differ or one.output_shape != other.output_shape,
+        unknown_calls=one.unknown_calls + other.unknown_calls,
         own=one.own + other.own,
         bytes_read=one.bytes_read + other.bytes_read,
         bytes_written=one.bytes_written + other.bytes_written,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
+from collections import ChainMap, Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -70,6 +70,7 @@ class Walker:
         self._weights: dict[tuple[str, str, str], Value] = {}
         self._parameters_seen: set[int] = set()
         self._unknown: dict[tuple[str, str], tuple[int, dict[str, None]]] = {}
+        self._unknown_at: Counter[str] = Counter()
 
     @property
     def unknown(self) -> tuple[UnknownOperator, ...]:
@@ -85,6 +86,7 @@ class Walker:
         if len(sites) < _MOST_SITES:
             sites[site] = None
         self._unknown[operator, reason] = (calls + 1, sites)
+        self._unknown_at[site] += 1
 
     def walk_graph(self, graph: Any, scope: Scope, place: Place) -> list[Layer]:
         """Count a graph whose inputs are in the innermost dictionary of `scope`; results are added there.
@@ -147,13 +149,15 @@ class Walker:
     ) -> tuple[list[Value], list[Layer]]:
         function = self.functions.get((node.domain, node.op_type))
         control = _control_rule(node)
+        noted = self._unknown_at[name]
         if function is not None:
             return self._call_function(node, function, name, inputs, place)
         if control is not None:
             parameters = self._parameters(node, inputs)
             results, children = control(self, node, inputs, scope, place.inside(name))
             shape = next((one.shape for one in results if one.shape is not None), ())
-            return results, [Layer(name, node.op_type, "forward", shape, parameters, children=tuple(children))]
+            layer = Layer(name, node.op_type, "forward", shape, parameters, children=tuple(children))
+            return results, [replace(layer, unknown_calls=self._unknown_at[name] - noted)]
         results = self.inference.results(node, inputs)
         if node.domain in ("", "ai.onnx") and find_rule(f"onnx::{node.op_type}") is None:
             body = self._definition(node, inputs)
@@ -161,8 +165,9 @@ class Walker:
                 _, layers = self._call_function(node, body, name, inputs, place)
                 return results, layers
         count, parameters = self._counted(node, name, inputs, results), self._parameters(node, inputs)
-        free = count is NOTHING and node.op_type in _VIEWS
-        if not parameters and (free or (count is NOTHING and all(one.fixed for one in results))):
+        unknown = self._unknown_at[name] - noted
+        free = count is NOTHING and (node.op_type in _VIEWS or all(one.fixed for one in results))
+        if free and not parameters and not unknown:
             return results, []
         sized = [one for one in inputs if one is not None and one.shape is not None]
         made = [one for one in results if one.shape is not None]
@@ -175,6 +180,7 @@ class Walker:
             own=count,
             bytes_read=sum(one.spec.bytes for one in sized),
             bytes_written=sum(one.spec.bytes for one in made),
+            unknown_calls=unknown,
         )
         return results, [layer]
 
