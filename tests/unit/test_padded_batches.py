@@ -12,7 +12,7 @@ from deepspeech2.flops.operations import OperationCount, total_of
 from deepspeech2.flops.tally import Tally
 from deepspeech2.report.document import CountedInput, Report
 from deepspeech2.report.json import to_document
-from deepspeech2.report.table import render_table
+from deepspeech2.report.table import render_report
 from deepspeech2.speech.onnx_export import export_onnx, export_program
 from deepspeech2.speech.options import NetworkOptions, published_convolutions
 
@@ -139,7 +139,7 @@ def test_lengths_that_are_not_known_count_every_frame_and_say_so() -> None:
     assert "lengths of utterances are not known" in note
     assert Tally.from_json(unknown.to_json()) == unknown
     report = Report("network", CountedInput(None, None, None), unknown)
-    assert note in " ".join(render_table(report).split())
+    assert note in " ".join(render_report(report).split())
     assert to_document(report)["notes"] == [note]
     assert not count(network("shared"), features).notes
 
