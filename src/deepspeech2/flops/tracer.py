@@ -338,7 +338,7 @@ def trace(
         if isinstance(program, torch.nn.Module):
             stack.enter_context(fake_state(program, world))
         if live is not None:
-            _give(live, program, (args, kwargs), training)
+            _give(live, world, program, (args, kwargs), training)
         modules = MetModules(program, stack)
         stack.enter_context(_module_hooks(recorder, modules, world.read_size))
         stack.enter_context(world.mode)
@@ -359,11 +359,12 @@ def trace(
     return recorder
 
 
-def _give(live: LiveMemory, program: Any, inputs: Any, training: Training | None) -> None:
+def _give(live: LiveMemory, world: FakeWorld, program: Any, inputs: Any, training: Training | None) -> None:
     """What exists before the program runs."""
     if isinstance(program, torch.nn.Module):
-        live.give("parameters", program.parameters())
-        live.give("buffers", program.buffers())
+        # TorchScript keeps its real tensors: its operators will be given these fakes of them.
+        live.give("parameters", map(world.fake, program.parameters()))
+        live.give("buffers", map(world.fake, program.buffers()))
         if training is not None:
             live.watch_gradients(program.parameters())
     live.give("inputs", tree_flatten(inputs)[0])
