@@ -1,6 +1,7 @@
 """Peak of live tensors: equal to what the same program holds when it really runs, followed storage by storage."""
 
 import gc
+import warnings
 import weakref
 
 import pytest
@@ -186,6 +187,42 @@ def test_given_tensors_are_apart_and_shared_ones_once() -> None:
     # Embedded, times the scale; the first dies when the product has been made, the result joins the second.
     assert memory.peak == max(2 * (2 * 5 * 4 * 4), 2 * 5 * 4 * 4 + 2 * 5 * 11 * 4)
     assert memory.total == memory.parameters + memory.buffers + memory.inputs + memory.peak
+
+
+def as_script(module, x, how, folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        script = torch.jit.script(module) if how == "script" else torch.jit.trace(module, x)
+        if how == "file":
+            script.save(folder / "program.pt")
+            script = torch.jit.load(folder / "program.pt")
+    return script
+
+
+@pytest.mark.parametrize("how", ["script", "trace", "file"])
+@pytest.mark.parametrize("name", ["perceptron", "residual"])
+def test_a_script_holds_its_weights_once_and_no_more_than_its_module(name, how, tmp_path) -> None:
+    program, shape = PROGRAMS[name]
+    program.eval()
+    x = example(program, shape)
+    script = as_script(program, x, how, tmp_path)
+    memory = count(script, x).memory
+    assert memory.parameters == sum(one.numel() * one.element_size() for one in program.parameters())
+    assert memory.buffers == sum(one.numel() * one.element_size() for one in program.buffers())
+    assert memory.peak == held(script, (x,), training=False)[0]
+
+
+def test_a_tied_parameter_of_a_script_is_there_once(tmp_path) -> None:
+    ids = torch.zeros(2, 5, dtype=torch.int64)
+    for how in ("script", "trace", "file"):
+        memory = count(as_script(Tied(), ids, how, tmp_path), ids).memory
+        assert (memory.parameters, memory.buffers, memory.inputs) == (11 * 4 * 4, 4 * 4, 2 * 5 * 8)
+
+
+def test_a_script_in_training_holds_its_weights_and_their_gradients_once() -> None:
+    x = torch.empty(4, 3)
+    memory = count_training(as_script(nn.Linear(3, 2, bias=False), x, "script", None), x).memory
+    assert (memory.parameters, memory.buffers, memory.gradients, memory.optimiser) == (24, 0, 24, 48)
 
 
 def test_a_training_step_by_hand() -> None:

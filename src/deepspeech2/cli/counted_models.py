@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -15,7 +16,7 @@ import torch
 from deepspeech2.cli.configured_models import build_configured, configuration_of
 from deepspeech2.cli.flops_choices import InputChoice, View, check_model_name
 from deepspeech2.cli.model_factories import make_model
-from deepspeech2.errors import CheckpointError, ClosedFormError, InputError, OptionError
+from deepspeech2.errors import CheckpointError, ClosedFormError, DataDependentError, InputError, OptionError
 from deepspeech2.flops.closed_form import ClosedForm
 from deepspeech2.flops.counting import count, count_training
 from deepspeech2.flops.onnx_graphs.counting import OnnxFile
@@ -35,7 +36,9 @@ _LABELS_PER_SECOND = 14
 _FORMULA_FRAMES = 999
 # Sizes are 64-bit integers in torch, and the activations are some hundred times the input.
 _MOST_ELEMENTS = 2**52
-_SHAPE = re.compile(r"^(?:([A-Za-z_]\w*)=)?(\d+(?:,\d+)*)?(?::(\w+))?$")
+_SHAPE = re.compile(r"^(?:([A-Za-z_]\w*)=)?(\d+(?:,\d+)*)?(?::(\w+)(?:=(-?\d+))?)?$")
+# Counting reads masks up to this size, and integers of fewer; with a value, a tensor takes memory.
+_MOST_VALUES = 1 << 20
 _PROGRAM_SUFFIXES = (".pt2", ".pt", ".pth", ".ts", ".torchscript")
 _OUTPUT_LAYERS = ("output", "log_softmax")
 
@@ -48,7 +51,7 @@ class Request:
         name: what the user typed.
         program: the model.
         samples: samples of audio, None for models with explicit shapes.
-        inputs: example tensors on the meta device, positional or by name.
+        inputs: example tensors, positional or by name; on the meta device, those with values on the CPU.
         input: the same for the report.
         strict: raise on operators without a formula.
     """
@@ -121,18 +124,32 @@ def _inputs(shapes: tuple[str, ...]) -> tuple[torch.Tensor, ...] | dict[str, tor
 
 
 def _tensor(text: str) -> tuple[str | None, torch.Tensor]:
-    """Name and tensor of `[name=]sizes[:dtype]`."""
+    """Name and tensor of `[name=]sizes[:dtype[=value]]`; on the CPU and of that value, or on the meta device."""
     match = _SHAPE.match(text.strip())
     dtype = getattr(torch, match[3] or "float32", None) if match else None
     if match is None or not isinstance(dtype, torch.dtype):
         raise OptionError(
-            "--shape: expected sizes, with a dtype and a name where needed, as in 1,80,3000 or 4:int64 or "
+            "--shape: expected sizes, with a dtype, a value and a name where needed, as in 1,80,3000 or 4:int64=300 or "
             f"input_ids=1,40:int64; found {text!r}"
         )
     sizes = [int(size) for size in match[2].split(",")] if match[2] else []
     if prod(sizes) > _MOST_ELEMENTS:
         raise OptionError(f"--shape: {text} is more than a tensor can hold")
-    return match[1], torch.empty(sizes, dtype=dtype, device="meta")
+    if match[4] is None:
+        return match[1], torch.empty(sizes, dtype=dtype, device="meta")
+    return match[1], _filled(text, sizes, dtype, int(match[4]))
+
+
+def _filled(text: str, sizes: list[int], dtype: torch.dtype, value: int) -> torch.Tensor:
+    """A tensor of one value: lengths, positions or a mask that decide what a program computes."""
+    if dtype.is_floating_point or dtype.is_complex:
+        raise OptionError(f"--shape: a value is for integers and bool, and that of {text} decides no count")
+    if prod(sizes) > _MOST_VALUES:
+        raise OptionError(f"--shape: values of at most {_MOST_VALUES:,} elements are read; leave out that of {text}")
+    least, most = (0, 1) if dtype == torch.bool else (torch.iinfo(dtype).min, torch.iinfo(dtype).max)
+    if not least <= value <= most:
+        raise OptionError(f"--shape: expected a value from {least} to {most} in {text}")
+    return torch.full(sizes, value, dtype=dtype)
 
 
 def find_model(name: str) -> Callable[..., Any] | OnnxFile:
@@ -189,7 +206,8 @@ def count_model(request: Request, view: View, training: tuple[str, int | None] |
         counting = partial(OnnxFile.count, strict=request.strict)
     if training is not None:
         counting = _training_counter(request, *training)
-    tally, shapes = _with_fitting_inputs(request, counting)
+    with _values_explained(request):
+        tally, shapes = _with_fitting_inputs(request, counting)
     is_speech = isinstance(request.program, DeepSpeech2)
     features = {}
     if is_speech and request.samples is not None:
@@ -205,6 +223,21 @@ def count_model(request: Request, view: View, training: tuple[str, int | None] |
         features=features,
         output_layers=_OUTPUT_LAYERS if is_speech else (),
     )
+
+
+@contextmanager
+def _values_explained(request: Request) -> Iterator[None]:
+    """Say how an input gets a value at the command line, where a program asked for one and an input has none."""
+    try:
+        yield
+    except DataDependentError as error:
+        named = request.inputs.items() if isinstance(request.inputs, dict) else ((None, one) for one in request.inputs)
+        for name, tensor in named:
+            if tensor.is_meta and not (tensor.is_floating_point() or tensor.is_complex()):
+                sizes = ",".join(map(str, tensor.shape))
+                shape = f"{f'{name}=' if name else ''}{sizes}:{str(tensor.dtype).removeprefix('torch.')}"
+                raise DataDependentError(f"{error}; here, give the input a value: --shape {shape}=VALUE") from error
+        raise
 
 
 def _training_counter(request: Request, optimiser: str, label_length: int | None) -> Callable[..., Any]:
@@ -258,7 +291,8 @@ def count_formula(request: Request) -> ClosedForm:
         return request.program.formula(request.inputs if request.samples is None else None, strict=request.strict)
     inputs = request.inputs
     if request.samples is None:
-        return _formula_of_shapes(request.program, request)
+        with _values_explained(request):
+            return _formula_of_shapes(request.program, request)
     if isinstance(request.program, DeepSpeech2):
         # The formula is the same whatever the example; one that is short would hide the time axis among small sizes.
         frames = max(_FORMULA_FRAMES, request.input.frames or 0)

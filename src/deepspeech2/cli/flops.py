@@ -56,7 +56,7 @@ def flops(
     ds2 flops librispeech --formula python
     ds2 flops default --training --batch 16 --seconds 15
     ds2 flops small --training --manifest train.jsonl --epochs 12 --teraflops 120
-    ds2 flops conformer.pt2 --shape 1,80,3000 --shape 1:int64
+    ds2 flops conformer.pt2 --shape 1,80,3000 --shape 1:int64=3000
     ds2 flops "mypackage.models:Encoder(256, layers=12)" --shape 1,3000,80
     ds2 flops llama/config.json --shape input_ids=1,2048:int64 --depth 3
     ds2 flops librispeech --peak 150e9 --bandwidth 26e9
@@ -106,7 +106,8 @@ def flops(
         Print the operations as a closed formula in batch and time (frames) instead.
     shape:
         Input of a model that is not a DeepSpeech2: sizes, and optionally a dtype and a name, as in 1,80,3000 or
-        1,40:int64 or input_ids=1,40:int64. Repeat for each input.
+        1,40:int64 or input_ids=1,40:int64. Repeat for each input. Lengths and masks that decide what is computed need
+        a value, which all elements have: 4:int64=300 or 50,50:bool=0.
     peak:
         With --bandwidth: operations a second the device computes at best. Adds the least time of each row, and
         whether computing or memory bounds it.

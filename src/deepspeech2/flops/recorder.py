@@ -49,6 +49,7 @@ class Recorder:
         self.paused = False
         self._stack: list[Node] = [self.root]
         self._nodes = {"": self.root}
+        self._kinds: dict[str, str] = {}
         self._time = 0
         self._times = 1
         self._measured: list[OperationCount] | None = None
@@ -61,18 +62,23 @@ class Recorder:
 
     # Modules -------------------------------------------------------------------------------------------------
 
-    def enter(self, path: str, module: torch.nn.Module) -> None:
-        """A module begins its forward."""
+    def enter(self, path: str, kind: str) -> None:
+        """A module begins its forward; its class is named with the package it is from."""
         parent = self._stack[-1]
         node = parent.children.get(path) if path else self.root
         if node is None:
             node = parent.children[path] = self._nodes[path] = Node(path, self._clock())
         if not node.kind:
-            node.kind = type(module).__name__
+            kind = self._kinds.get(path, kind)
+            node.kind = kind.rpartition(".")[2]
             # torch's own layers are one row each; a module of the user's keeps a row per operator.
-            node.merged = type(module).__module__.startswith("torch.nn.")
+            node.merged = kind.startswith("torch.nn.")
         self._stack.append(node)
         self._mark()
+
+    def describe(self, path: str, kind: str) -> None:
+        """A module that will begin stands for one of this class."""
+        self._kinds[path] = kind
 
     def assign_parameters(self, named: Iterable[tuple[str, torch.nn.Parameter]]) -> None:
         """Give every parameter, once, to the module that holds it, or to the nearest one around it that ran."""

@@ -12,7 +12,7 @@ import inspect
 import logging
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -30,6 +30,7 @@ import deepspeech2.flops.operators
 import deepspeech2.flops.recurrent_functions
 import deepspeech2.flops.value_checks  # noqa: F401  (registers its rules)
 from deepspeech2.flops.decompositions import DECOMPOSITIONS, reference_decomposition
+from deepspeech2.flops.exported_layers import restore_layers
 from deepspeech2.flops.expressions import SizeReader
 from deepspeech2.flops.fakes import FakeWorld, fake_state
 from deepspeech2.flops.functions import find_function_rule, multi_head_attention
@@ -279,15 +280,19 @@ def _is_view(func: Any) -> bool:
 
 
 @contextmanager
-def _module_hooks(recorder: Recorder, modules: MetModules, read_size: SizeReader) -> Iterator[None]:
+def _module_hooks(
+    recorder: Recorder, modules: MetModules, regions: Collection[torch.nn.Module], read_size: SizeReader
+) -> Iterator[None]:
+    """Tell the recorder of modules that begin and end; `regions` are no layers, though they are modules."""
     thread = threading.get_ident()
 
     def before(module: torch.nn.Module, _: Any) -> None:
-        if threading.get_ident() == thread:
-            recorder.enter(modules.name(module), module)
+        if threading.get_ident() == thread and module not in regions:
+            kind = type(module)
+            recorder.enter(modules.name(module), f"{kind.__module__}.{kind.__name__}")
 
-    def after(_module: torch.nn.Module, _args: Any, output: Any) -> None:
-        if threading.get_ident() == thread:
+    def after(module: torch.nn.Module, _args: Any, output: Any) -> None:
+        if threading.get_ident() == thread and module not in regions:
             results = [value for value in tree_flatten(output)[0] if isinstance(value, torch.Tensor)]
             recorder.leave(tuple(map(read_size, results[0].shape)) if results else None)
 
@@ -335,12 +340,14 @@ def trace(
         # A script that has run is rewritten by its executor for the types it saw: it would count as another program.
         stack.enter_context(torch.jit.optimized_execution(False))  # type: ignore[attr-defined]
         stack.enter_context(torch.set_grad_enabled(training is not None))
+        regions: frozenset[torch.nn.Module] = frozenset()
         if isinstance(program, torch.nn.Module):
             stack.enter_context(fake_state(program, world))
+            regions = restore_layers(program, recorder, world.read_size)
         if live is not None:
-            _give(live, program, (args, kwargs), training)
+            _give(live, world, program, (args, kwargs), training)
         modules = MetModules(program, stack)
-        stack.enter_context(_module_hooks(recorder, modules, world.read_size))
+        stack.enter_context(_module_hooks(recorder, modules, regions, world.read_size))
         stack.enter_context(world.mode)
         stack.enter_context(_DispatchLevel(recorder, world))
         stack.enter_context(_FunctionLevel(recorder, world))
@@ -359,11 +366,12 @@ def trace(
     return recorder
 
 
-def _give(live: LiveMemory, program: Any, inputs: Any, training: Training | None) -> None:
+def _give(live: LiveMemory, world: FakeWorld, program: Any, inputs: Any, training: Training | None) -> None:
     """What exists before the program runs."""
     if isinstance(program, torch.nn.Module):
-        live.give("parameters", program.parameters())
-        live.give("buffers", program.buffers())
+        # TorchScript keeps its real tensors: its operators will be given these fakes of them.
+        live.give("parameters", map(world.fake, program.parameters()))
+        live.give("buffers", map(world.fake, program.buffers()))
         if training is not None:
             live.watch_gradients(program.parameters())
     live.give("inputs", tree_flatten(inputs)[0])
