@@ -371,7 +371,8 @@ def _give(live: LiveMemory, world: FakeWorld, program: Any, inputs: Any, trainin
     if isinstance(program, torch.nn.Module):
         # TorchScript keeps its real tensors: its operators will be given these fakes of them.
         live.give("parameters", map(world.fake, program.parameters()))
-        live.give("buffers", map(world.fake, program.buffers()))
+        # Of quantised layers, `fake_state` has numbers in the place of some.
+        live.give("buffers", (world.fake(one) for one in program.buffers() if isinstance(one, torch.Tensor)))
         if training is not None:
             live.watch_gradients(program.parameters())
     live.give("inputs", tree_flatten(inputs)[0])
