@@ -153,6 +153,7 @@ NB_MODULE(_core, m) {
       .def_rw("unit", &Task::unit)
       .def_rw("has_model", &Task::has_model)
       .def_rw("closed", &Task::closed)
+      .def_rw("pauses", &Task::pauses)
       .def_rw("word_starts", &Task::word_starts)
       .def_rw("silent", &Task::silent)
       .def_rw("spelling", &Task::spelling)

@@ -117,6 +117,7 @@ std::shared_ptr<Task> task(Random& random, int columns, const std::vector<std::s
   if (!model && pick(random, 0, 1)) return t;
   t->unit = model && pick(random, 0, 4) == 0 ? Unit::label : Unit::word;
   t->closed = model && t->unit == Unit::word && pick(random, 0, 2);
+  t->pauses = t->closed && pick(random, 0, 1);
   auto letters = labels;
   letters[0].clear();
   const auto& items = t->unit == Unit::word ? words : labels;

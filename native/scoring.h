@@ -34,6 +34,9 @@ struct Task {
   Unit unit = Unit::none;
   bool has_model = false;
   bool closed = false;
+  // Whether delimiters behind a delimiter, or first of all, belong to the prefix as it is: a closed vocabulary has no
+  // empty word.
+  bool pauses = false;
   bool word_starts = false;               // words begin at labels marked with U+2581
   std::vector<int32_t> silent;            // columns of labels that are never entered
   std::vector<std::string> spelling;      // by column

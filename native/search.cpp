@@ -58,7 +58,6 @@ void Search::restart(const Options& options, std::shared_ptr<const Weights> weig
   if (weights->successors && weights != weights_) promises_.assign(size_t{1} << kPromiseBits, Promise{0, 0.0});
   weights_ = std::move(weights);
   word_end_column_ = task_->unit == Unit::word ? task_->delimiter : -1;
-  pauses_ = task_->closed && options_.compat != Compat::baidu;
   bound_of_word_end_ = weights_->largest_delimiter;
   bound_of_letter_ = task_->unit == Unit::label ? weights_->largest_factor : 1.0;
   reserve(options.beam_size);
@@ -142,7 +141,7 @@ RowFault Search::frame() {
 
 // Behind a delimiter the next repeats it, whatever is between. (`stay` sees to those that come first of all.)
 void Search::let_pauses_last() {
-  if (!pauses_) return;
+  if (!task_->pauses) return;
   for (int i = 0; i < count_; ++i) {
     const size_t s = static_cast<size_t>(i);
     label_[s] = last_[s] == task_->delimiter ? mass_[s] : label_[s];
@@ -235,7 +234,7 @@ void Search::stay() {
   entered_count_ = kernels_.stay(f);
   tally_.merges += merged;
   const int32_t root = trie_.slot(0);
-  if (!pauses_ || root == stride_ - 1) return;
+  if (!task_->pauses || root == stride_ - 1) return;
   const double pause = mass_[static_cast<size_t>(root)] * in_play_[task_->delimiter];
   new_label_[static_cast<size_t>(root)] += pause;
   new_mass_[static_cast<size_t>(root)] += pause;

@@ -141,9 +141,6 @@ class Search {
   std::vector<uint32_t> record_;
 
   int word_end_column_ = -1;  // the delimiter where words are scored
-  // Where delimiters behind a delimiter, or first of all, belong to the prefix as it is: a closed lexicon has no empty
-  // word, and Baidu's no place for pauses either.
-  bool pauses_ = false;
   double bound_of_word_end_ = 1.0, bound_of_letter_ = 1.0;
 
   // One frame's work.

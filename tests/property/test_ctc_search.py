@@ -68,7 +68,7 @@ def cut(row: np.ndarray, share: float, most: int) -> np.ndarray:
 
 
 def is_spaced(text: str) -> bool:
-    """Whether there is one delimiter between words and at most one behind the last: what Baidu's lexicon allows."""
+    """Whether there is one delimiter between words and at most one behind the last: a closed lexicon without pauses."""
     return text in (" ".join(text.split()), "".join(f"{word} " for word in text.split()))
 
 
@@ -104,6 +104,7 @@ def cut_where_something_is_left(
     most=st.sampled_from([40, 3, 1]),
     ahead=st.booleans(),
     compat=st.sampled_from([None, "baidu"]),
+    pauses=st.booleans(),
 )
 def test_with_a_word_model_scores_are_those_of_exhaustive_summation(
     search: type,
@@ -116,6 +117,7 @@ def test_with_a_word_model_scores_are_those_of_exhaustive_summation(
     most: int,
     ahead: bool,
     compat: Literal["baidu"] | None,
+    pauses: bool,
 ) -> None:
     rng = np.random.default_rng(seed)
     words = ["a", "ab", "ba"]
@@ -128,17 +130,18 @@ def test_with_a_word_model_scores_are_those_of_exhaustive_summation(
     options = BeamOptions(
         beam_size=2000, n_best=2000, alpha=0.7, beta=0.4, lexicon=closed, unknown_penalty=2.0, score_end=end,
         hotwords=hotwords, cutoff_prob=share, cutoff_top_n=most, lookahead=ahead and closed, compat=compat,
+        pauses=pauses,
     )  # fmt: skip
     log_probs = random_posteriors(rng, int(rng.integers(1, 6)), 4, 2.0)
     list_of_words = {*words, *hotwords}
-    left = cut_where_something_is_left(log_probs, share, most, list_of_words if closed else None, pauses=not compat)
+    left = cut_where_something_is_left(log_probs, share, most, list_of_words if closed else None, pauses=pauses)
     expected = {}
     for labels, acoustic in texts_by_enumeration(left, 3).items():
         text = alphabet.text(labels)
         spelled = text.split()
-        if closed and not ((not compat or is_spaced(text)) and {*spelled} <= list_of_words):
+        if closed and not ((pauses or is_spaced(text)) and {*spelled} <= list_of_words):
             continue
-        if closed:  # delimiters together, or first of all, are one pause
+        if closed and pauses:  # delimiters together, or first of all, are one pause
             text = " ".join(spelled) + " " * (bool(spelled) and text.endswith(" "))
         history, language = ("<s>",), 0.0
         for word in spelled:
@@ -203,6 +206,7 @@ def test_native_equals_reference_with_a_word_model(tmp_path: Path, data: st.Data
         hotwords=data.draw(st.sampled_from([{}, {"ab": 1.5}, {"ba": -1.0, "bab": 3.0}])),
         lookahead=closed and data.draw(st.booleans()),
         recombine=data.draw(st.booleans()),
+        pauses=data.draw(st.sampled_from([None, True])),
         compat=compat,
     )
     model = NgramModel(path, cache=False) if data.draw(st.integers(0, 9)) else None
@@ -228,6 +232,7 @@ def test_native_equals_reference_where_cutoffs_leave_nothing_the_lexicon_allows(
         cutoff_top_n=data.draw(st.sampled_from([1, 2, 3])),
         lookahead=data.draw(st.booleans()),
         recombine=data.draw(st.booleans()),
+        pauses=data.draw(st.booleans()),
     )
     alphabet = Alphabet("ab cd")
     log_probs = random_posteriors(rng, data.draw(st.integers(1, 20)), 6, data.draw(st.sampled_from([3.0, 8.0])))
@@ -347,6 +352,7 @@ def test_native_equals_reference_on_a_wide_alphabet_with_a_closed_lexicon(
         cutoff_top_n=data.draw(st.sampled_from([5, 40, 200])),
         lookahead=data.draw(st.booleans()),
         recombine=data.draw(st.booleans()),
+        pauses=data.draw(st.booleans()),
     )
     log_probs = wide_posteriors(rng, data.draw(st.integers(1, 12)), alphabet, list(model.words()))
     ours = decoded(BeamDecoder(alphabet, options, model), log_probs)
@@ -359,7 +365,7 @@ def test_a_long_wide_utterance_equals_the_reference_across_collections(tmp_path:
     rng = np.random.default_rng(5)
     alphabet, model = wide_case(rng, 130, tmp_path)
     log_probs = wide_posteriors(rng, 900, alphabet, list(model.words()))
-    options = BeamOptions(beam_size=60, n_best=5, cutoff_top_n=12)
+    options = BeamOptions(beam_size=60, n_best=5, cutoff_top_n=12, pauses=True)
     ours = BeamDecoder(alphabet, options, model).decode(log_probs)
     theirs = ReferenceDecoder(alphabet, options, model).decode(log_probs)
     assert_same(ours, theirs)

@@ -4,6 +4,7 @@ import math
 import pickle
 import threading
 import time
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -267,12 +268,27 @@ def test_an_open_vocabulary_allows_other_words_at_a_price() -> None:
 def test_a_pause_is_no_word(tmp_path: Path, search: type, path: str, probability: float) -> None:
     """A delimiter that comes first or again has nothing to do with words: no word is put beside it."""
     model = load_language_model(write_arpa(tmp_path / "m.arpa", ["a", "b", "ab", "ba"], 2, np.random.default_rng(1)))
-    alphabet = Alphabet("ab ")
     rows = np.full((len(path), 4), (1 - probability) / 3)
     rows[np.arange(len(path)), ["ab _".index(symbol) for symbol in path]] = probability
+    spaces, bars = Alphabet("ab "), Alphabet(["a", "b", "|"], delimiter="|")
     for options in (BeamOptions(alpha=0.2, beta=0.0), BeamOptions(alpha=0.2, beta=0.0, lookahead=True, recombine=True)):
-        best = search(alphabet, options, model).decode(np.log(rows))[0]
-        assert [word.text for word in best.words] == ["ab", "ba"]
+        for alphabet, chosen in ((spaces, replace(options, pauses=True)), (bars, options)):
+            best = search(alphabet, chosen, model).decode(np.log(rows))[0]
+            assert [word.text for word in best.words] == ["ab", "ba"]
+            assert best.text.rstrip(" ") == "ab ba"
+        assert search(spaces, options, model).decode(np.log(rows))[0].text.strip(" ") != "ab  ba"
+
+
+def test_pauses_can_be_switched_off_and_on_again(tmp_path: Path) -> None:
+    model = load_language_model(write_arpa(tmp_path / "m.arpa", ["a", "ab"], 2, np.random.default_rng(1)))
+    rows = np.log(np.full((6, 4), 0.0001 / 3))
+    rows[np.arange(6), [2, 3, 2, 0, 1, 2]] = math.log(0.9999)
+    ours = BeamDecoder(Alphabet("ab "), BeamOptions(alpha=0.2, beta=0.0), model)
+    found = []
+    for pauses in (True, False, True):
+        ours.reset(pauses=pauses)
+        found.append([word.text for word in ours.decode(rows)[0].words])
+    assert found == [["ab"], ["a", "ab"], ["ab"]]
 
 
 def test_nothing_left_is_one_clear_error() -> None:

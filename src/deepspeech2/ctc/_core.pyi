@@ -36,6 +36,7 @@ class Task:
     unit: Unit
     has_model: bool
     closed: bool
+    pauses: bool
     word_starts: bool
     silent: list[int]
     spelling: list[str]

@@ -23,7 +23,7 @@ from deepspeech2.errors import OptionError, PosteriorsError
 
 NOT_NORMALISED, NO_PREFIX_LEFT = 1, 2  # the third fault is a prefix above the range of the arithmetic
 # What is compiled into a decoder's task; other options can change at any time.
-BUILT_IN = ("lexicon", "hotwords", "compat")
+BUILT_IN = ("lexicon", "pauses", "hotwords", "compat")
 
 
 class BeamDecoder:
@@ -152,7 +152,7 @@ class BeamDecoder:
         return BeamStream(self)
 
     def reset(self, **changes: Any) -> None:
-        """Change options. Only `lexicon`, `compat` and `hotwords` unknown to the language model rebuild anything.
+        """Change options. `lexicon`, `pauses`, `compat` and hot words that the language model does not know rebuild.
 
         Args:
             **changes: Fields of `BeamOptions`, e.g. alpha and beta. What is not named stays, the weights too when

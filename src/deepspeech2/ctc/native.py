@@ -104,6 +104,7 @@ def make_decoder(
     elif isinstance(scorer, WordScorer):
         task.unit = _core.Unit.word
         task.closed = scorer.closed
+        task.pauses = scorer.pauses
         words = scorer.vocabulary()
         letters = list(alphabet.spelling)
         letters[task.delimiter] = ""

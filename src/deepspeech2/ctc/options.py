@@ -75,7 +75,6 @@ class BeamOptions:
         beam_threshold: Prefixes that score this much less than the best one are dropped, however short the beam.
             Values above 600 act as 600: beyond that, prefixes are out of the range of the arithmetic.
         lexicon: Allow only words of the language model; None: yes for a word model, except in `compat="python"`.
-            Delimiters that end no word are then part of one pause, and written once.
         unknown_penalty: Subtracted for a word (or label) the language model does not know, on top of its own
             probability for unknown words.
         score_end: Also score the end of the sentence, ``</s>``.
@@ -86,6 +85,10 @@ class BeamOptions:
             of one that is returned.
         recombine: Of prefixes with the same future (language-model state, unfinished word, last label) keep the best
             only.
+        pauses: With a closed lexicon, whether delimiters behind a delimiter, or first of all, are part of one pause,
+            written once. Without, a word has to stand between any two, which fits networks that write one delimiter
+            between words and leaves the others words that were never said. None: yes where the delimiter is no space,
+            as in wav2vec2's alphabets, whose pauses are several `|`; not for a space or with `compat`.
         compat: Score as an original did, so that published weights carry over. ``"python"``: P_LM^alpha * (words so
             far)^beta, any word allowed; ``"baidu"``: alpha * log10 P_LM + beta, -1000 for an unknown word.
 
@@ -111,6 +114,7 @@ class BeamOptions:
     hotwords: Mapping[str, float] = field(default_factory=HotWords)
     lookahead: bool = False
     recombine: bool = False
+    pauses: bool | None = None
     compat: Compat | None = None
 
     def __post_init__(self) -> None:  # noqa: PLR0912
@@ -127,8 +131,9 @@ class BeamOptions:
         for name in ("score_end", "lookahead", "recombine"):
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(f"{name} must be True or False, but is {getattr(self, name)!r}.")
-        if self.lexicon is not None and not isinstance(self.lexicon, bool):
-            raise OptionError(f"lexicon must be True, False or None, but is {self.lexicon!r}.")
+        for name in ("lexicon", "pauses"):
+            if getattr(self, name) is not None and not isinstance(getattr(self, name), bool):
+                raise OptionError(f"{name} must be True, False or None, but is {getattr(self, name)!r}.")
         for name in ("cutoff_prob", "beam_threshold"):
             object.__setattr__(self, name, _number(name, getattr(self, name)))
         if self.alpha < 0:

@@ -130,7 +130,7 @@ def refuse_dead_end(row: int) -> NoReturn:
     raise PosteriorsError(
         f"Row {row} of the posteriors leaves no prefix with a probability above zero, without the cut-offs either: its "
         "symbols are outside the lexicon, or alpha takes every one below e^-600, the range of the arithmetic; allow "
-        "other words with lexicon=False, or lower alpha."
+        "other words with lexicon=False, delimiters without words between them with pauses=True, or lower alpha."
     )
 
 

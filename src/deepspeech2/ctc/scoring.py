@@ -104,6 +104,8 @@ class WordScorer(Scorer):
         self._delimiter = alphabet.delimiter_column
         closed = options.compat != "python" if options.lexicon is None else options.lexicon
         self.closed = model is not None and closed
+        pauses = alphabet.delimiter != " " and not options.compat if options.pauses is None else options.pauses
+        self.pauses = self.closed and pauses
         letters = set("".join(alphabet.spelling))
         self._pieces = {*alphabet.labels} - {alphabet.delimiter, *alphabet.silent}
         self._single = all(len(piece) == 1 for piece in self._pieces)
@@ -222,9 +224,8 @@ class WordScorer(Scorer):
         return replace(prefix, partial=partial, words=max(prefix.words, 1), lookahead=ahead)
 
     def pause(self, prefix: PrefixScore) -> int | None:
-        """Where no word is unfinished, in a closed lexicon: it has no empty word, and Baidu's has no pauses either."""
-        pauses = self.closed and self._options.compat != "baidu" and not prefix.partial
-        return self._delimiter if pauses else None
+        """Where no word is unfinished, if the options have a place for pauses: a closed lexicon has no empty word."""
+        return self._delimiter if self.pauses and not prefix.partial else None
 
     def future(self, prefix: PrefixScore) -> object:
         """The state and the unfinished word; beginnings of no word of the list are never alike."""
