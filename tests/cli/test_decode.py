@@ -277,3 +277,15 @@ def test_a_model_in_the_other_case_is_named(capsys, several: Path, tmp_path: Pat
     status, out, err = run(capsys, several, "--lm", mostly, "--beam-size", 8)
     assert (status, out.count("\n"), err.count("\n")) == (0, 2, 1)
     assert err.startswith(f"ds2: warning: {mostly}: 2 of the 3 words")
+
+
+def test_pauses_are_asked_for(capsys, tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", spoken("  he"))
+    model = Path(__file__).parents[1] / "data" / "ctc" / "words.arpa"
+    options = ("--lm", model, "--alpha", 0.1, "--beta", 0)
+    assert run(capsys, tmp_path / "one.npy", *options, "--pauses") == (0, "he\n", "")
+    _, without, _ = run(capsys, tmp_path / "one.npy", *options)
+    assert len(without.split()) == 2
+    status, _, error = run(capsys, tmp_path / "one.npy", "--pauses")
+    assert status == 2
+    assert error.startswith("ds2: error: --pauses is about a language model")

@@ -41,6 +41,8 @@ class SearchChoices:
     "Take the symbols of a frame until their probabilities add up to this (default 1: all)."
     cutoff_top_n: int | None = None
     "Take at most so many symbols of a frame (default 40)."
+    pauses: bool | None = None
+    "Whether several delimiters may stand between two words (default: where the delimiter is no space)."
     hotword: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = ()
     "WORD=WEIGHT: favour a word; may be given several times."
     fast: Annotated[bool, Parameter(negative="", show_default=False)] = False
@@ -116,7 +118,7 @@ def build_decoder(source: PosteriorsInput, search: SearchChoices, n_best: int = 
 
     given: dict[str, Any] = {
         name: getattr(search, name)
-        for name in ("beam_size", "alpha", "beta", "compat", "cutoff_prob", "cutoff_top_n")
+        for name in ("beam_size", "alpha", "beta", "compat", "cutoff_prob", "cutoff_top_n", "pauses")
         if getattr(search, name) is not None
     }
     if search.greedy:
@@ -125,7 +127,7 @@ def build_decoder(source: PosteriorsInput, search: SearchChoices, n_best: int = 
             first = (unused or ["n_best"])[0].replace("_", "-")
             raise OptionError(f"--greedy searches nothing, so --{first} has no use with it; leave one of them out.")
         return GreedyDecoder(source.alphabet)
-    for name in ("alpha", "beta", "compat"):
+    for name in ("alpha", "beta", "compat", "pauses"):
         if name in given and search.lm is None:
             raise OptionError(f"--{name} is about a language model, but none was given; add --lm FILE.")
     if search.fast and search.lm is None:
