@@ -17,6 +17,7 @@ from deepspeech2.ctc import Alphabet, BeamDecoder, BeamOptions, ReferenceDecoder
 from deepspeech2.ctc.kenlm_model import KenlmModel
 from deepspeech2.ctc.ngram_model import NgramModel, cache_path
 from deepspeech2.errors import LanguageModelError, OptionError
+from deepspeech2.files import replacement
 
 DATA = Path(__file__).parents[1] / "data" / "ctc"
 WORDS = DATA / "words.arpa"
@@ -132,18 +133,93 @@ def test_copies_share_a_cache_file_and_what_is_unused_for_30_days_goes(
         assert NgramModel(tmp_path / place / f"{place}.arpa").words() == ("a",)
     (cached,) = folder.iterdir()
 
-    day, now = 24 * 3600, time.time()
-    ages = {"old.arpa.0123.ngram": 31, "recent.ngram": 29, "mine.txt": 31}
-    for name, age in ages.items():
-        (folder / name).write_bytes(b"of a run")
-        os.utime(folder / name, (now - age * day,) * 2)
-    os.utime(cached, (now - 31 * day,) * 2)
+    month = time.time() - 31 * 24 * 3600
+    unused, formerly = folder / f"{'0a' * 16}.ngram", folder / f"lm.arpa.{'0a' * 8}.ngram"
+    recent = folder / f"{'0b' * 16}.ngram"
+    for file in (unused, formerly, recent):
+        file.write_bytes(cached.read_bytes())
+    os.utime(recent, (month + 2 * 24 * 3600,) * 2)
+    for file in (unused, formerly, cached):
+        os.utime(file, (month, month))
     NgramModel(tmp_path / "here" / "here.arpa")  # is used: its 30 days begin
+    assert unused.exists()  # only writing removes
     other = tmp_path / "other.arpa"
     other.write_text(TEXT.replace("-0.5\ta", "-0.6\ta"))
     assert scored(NgramModel(other), ["a"])[0] == scored(NgramModel(other, cache=False), ["a"])[0]
-    left = {cached.name, cache_path(other).name, "recent.ngram", "mine.txt"}
-    assert {file.name for file in folder.iterdir()} == left
+    assert set(folder.iterdir()) == {cached, cache_path(other), recent}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mine.txt",
+        "counts.ngram",
+        "english.3.ngram",
+        f"{'A' * 32}.ngram",
+        f"{'a' * 31}.ngram",
+        f"{'a' * 64}.ngram",
+        f"lm.arpa.{'a' * 15}.ngram",
+        f"{'a' * 32}.ngram.bak",
+        ".lm.ngram.abcd1234.partial",
+        f".{'a' * 32}.npz.abcd1234.partial",
+        f"{'a' * 32}.ngram.abcd1234.partial",
+        f".{'a' * 32}.ngram.download.partial.txt",
+    ],
+)
+def test_a_file_by_another_name_is_never_removed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPSPEECH2_CACHE", str(tmp_path))
+    NgramModel(WORDS)
+    foreign = tmp_path / name
+    foreign.write_bytes(cache_path(WORDS).read_bytes())  # even if it holds what a cache file holds
+    os.utime(foreign, (0, 0))
+    (tmp_path / "lm.arpa").write_text(TEXT)
+    NgramModel(tmp_path / "lm.arpa")
+    assert cache_path(tmp_path / "lm.arpa").exists()
+    assert foreign.exists()
+
+
+@pytest.mark.parametrize("name", [f"{'a' * 32}.ngram", f"corpus.{'a' * 16}.ngram"])
+@pytest.mark.parametrize("kind", ["text", "empty", "link", "pipe", "folder"])
+def test_what_only_has_a_name_of_the_cache_is_never_removed(
+    name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, foreign = tmp_path / "cache", tmp_path / "cache" / name
+    monkeypatch.setenv("DEEPSPEECH2_CACHE", str(folder))
+    NgramModel(WORDS)
+    if kind == "link":
+        (tmp_path / "elsewhere").write_bytes(cache_path(WORDS).read_bytes())
+        foreign.symlink_to(tmp_path / "elsewhere")
+    elif kind == "pipe":
+        os.mkfifo(foreign)
+    elif kind == "folder":
+        foreign.mkdir()
+    else:
+        foreign.write_bytes(b"the cat 17\n" if kind == "text" else b"")
+    os.utime(foreign, (0, 0))
+    if kind == "link":
+        os.utime(foreign, (0, 0), follow_symlinks=False)
+    (tmp_path / "lm.arpa").write_text(TEXT)
+    NgramModel(tmp_path / "lm.arpa")
+    assert cache_path(tmp_path / "lm.arpa").exists()
+    assert os.path.lexists(foreign)
+
+
+def test_what_a_killed_writer_left_goes_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("DEEPSPEECH2_CACHE", str(folder))
+    cached = cache_path(WORDS)
+    folder.mkdir()
+    left = {}
+    for hours in (23, 25):
+        with replacement(cached) as temporary:
+            name = temporary.name  # as the cache's own writer names what it begins
+        left[hours] = folder / name
+        left[hours].write_bytes(b"DS2NG" if hours == 23 else b"")
+        then = time.time() - hours * 3600
+        os.utime(left[hours], (then, then))
+    cached.unlink()
+    NgramModel(WORDS)
+    assert set(folder.iterdir()) == {cached, left[23]}
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

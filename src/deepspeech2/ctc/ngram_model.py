@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import re
 import stat
 import time
 import zlib
@@ -20,7 +21,12 @@ from deepspeech2.files import replacement
 
 PIECE = 1 << 20
 UNUSED_DAYS = 30
-"""How long a file of the cache is kept that no run has opened."""
+"""How long a file of the cache is kept whose time no run has renewed."""
+DIGITS = 32
+MAGIC = b"DS2NGRAM"
+"""What every file of the cache begins with; written by the core."""
+_OURS = re.compile(rf"[0-9a-f]{{{DIGITS}}}\.ngram|.+\.[0-9a-f]{{16}}\.ngram", re.DOTALL)  # the second: once for a path
+_BEGUN = re.compile(rf"\.[0-9a-f]{{{DIGITS}}}\.ngram\.[a-z0-9_]{{8}}\.partial")  # by `replacement`
 
 
 class NgramModel:
@@ -29,6 +35,11 @@ class NgramModel:
     The parsed model is kept in a cache file that later runs map into memory: one for each content, wherever the ARPA
     file lies and however often it is copied. It is built anew when the ARPA file has changed or the cache is damaged.
     Where no cache can be written, none is. Pickles by path.
+
+    Opening reads the whole ARPA file once for its checksum, about 0.8 s per GB, in every process that unpickles the
+    model, too; with ``cache=False`` it parses instead. Opening renews the time of the cache file, where this user owns
+    it or may write it. When the cache of another model is written, those whose time was not renewed for `UNUSED_DAYS`
+    are removed, and what killed writers began more than a day ago; never a file that the cache did not make.
 
     Attributes:
         path: The ARPA file.
@@ -136,7 +147,7 @@ def cache_path(path: Path) -> Path | None:
             return None
     try:
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
     except OSError as error:
         raise LanguageModelError(f"{path}: cannot read the language model: {error.strerror}.") from None
     return Path(root) / f"{digest}.ngram"
@@ -177,9 +188,23 @@ def _save(model: _core.Ngram, target: Path, status: os.stat_result) -> None:
 
 
 def _remove_unused(folder: Path) -> None:
-    """Take out what nobody opened for `UNUSED_DAYS`: a process that has such a file mapped keeps its pages."""
-    oldest = time.time() - UNUSED_DAYS * 24 * 3600
-    for file in folder.glob("*.ngram"):
-        with suppress(OSError):  # another process was faster, or may and this one may not
-            if file.is_file() and file.stat().st_mtime < oldest:
-                file.unlink()
+    """Take out what was not opened for `UNUSED_DAYS` and what killed writers left for a day; nothing but our own.
+
+    The folder may be one the user keeps other files in. A process that has a file mapped keeps its pages.
+    """
+    day, now = 24 * 3600, time.time()
+    with suppress(OSError):  # a folder that may be written but not listed
+        for file in folder.iterdir():
+            with suppress(OSError):  # another process was faster, or may and this one may not
+                status = file.lstat()
+                if not stat.S_ISREG(status.st_mode):  # a link is the user's, a pipe would be waited for
+                    continue
+                age = now - status.st_mtime
+                unused = age > UNUSED_DAYS * day and _OURS.fullmatch(file.name) and _begins_as_cache(file)
+                if unused or (age > day and _BEGUN.fullmatch(file.name)):
+                    file.unlink()
+
+
+def _begins_as_cache(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
