@@ -85,11 +85,11 @@ def test_an_axis_that_is_named_is_not_taken_by_a_name_before_it(names: tuple[str
 @pytest.mark.parametrize("names", [("time", "rows"), ("rows", "time")])
 def test_words_of_axes_follow_the_inputs_not_the_names(names: tuple[str, str]) -> None:
     wanted = {"time": ..., "rows": [(1, 0)]}
-    inputs = (torch.zeros(1, 50, 80), torch.zeros(7, 80))
+    inputs = (torch.zeros(6, 50), torch.zeros(7, 50))
     formula = count(functional.linear, inputs, symbolic={name: wanted[name] for name in names})
-    words = {"time": "time is axis 1 of input 0", "rows": "rows is axis 0 of input 1"}
+    words = {"time": "time is axis 1 of inputs 0 and 1", "rows": "rows is axis 0 of input 1"}
     assert formula.axes == ", ".join(words[name] for name in names)
-    assert formula.at("mac", time=9, rows=5) == 9 * 80 * 5
+    assert formula.at("mac", time=9, rows=5) == 6 * 9 * 5
 
 
 def test_an_example_that_does_not_fit_is_refused_for_that() -> None:
