@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+import torch
 
 from deepspeech2.cli.main import main
 
@@ -19,6 +20,11 @@ class Cut(nn.Module):
 
     def forward(self, x, lengths):
         return self.layer(x[:, : int(lengths.max())])
+
+
+class CutByAny(Cut):
+    def forward(self, x, lengths):
+        return self.layer(x[:, : int(lengths[0])])
 
 
 class Attends(nn.Module):
@@ -88,6 +94,7 @@ def test_without_a_value_the_refusal_says_how_to_give_one_and_that_works(capsys,
         ("2:float32=3", "a value is for integers and bool"),
         ("2:bool=2", "a value from 0 to 1"),
         ("2:int8=300", "a value from -128 to 127"),
+        ("2:uint64=-1", "a value from 0 to 18446744073709551615"),
         ("2000,2000:bool=1", "values of at most 1,048,576 elements"),
         ("2=3", "expected sizes"),
         ("2:int64=", "expected sizes"),
@@ -95,3 +102,34 @@ def test_without_a_value_the_refusal_says_how_to_give_one_and_that_works(capsys,
 )
 def test_values_that_cannot_be_given(capsys, models, shape, words) -> None:
     assert words in refusal(capsys, f"{models}:Cut()", "--shape", "2,10,8", "--shape", shape)
+
+
+NOT_REAL_NUMBERS = sorted(
+    {
+        str(dtype).removeprefix("torch.")
+        for dtype in vars(torch).values()
+        if isinstance(dtype, torch.dtype) and not dtype.is_floating_point and not dtype.is_complex
+    }
+)
+
+
+def fills(name: str) -> bool:
+    try:
+        return torch.full((2,), 1, dtype=getattr(torch, name)).tolist() == [1, 1]
+    except RuntimeError:  # NotImplementedError among them
+        return False
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize")
+@pytest.mark.parametrize("name", NOT_REAL_NUMBERS)
+def test_every_dtype_that_torch_fills_takes_a_value_and_others_are_refused_in_a_line(capsys, models, name) -> None:
+    """One row of eight features, four results of each."""
+    shapes = ["--shape", "2,10,8", "--shape", f"2:{name}=1"]
+    if fills(name):
+        assert macs(capsys, f"{models}:CutByAny()", *shapes) == 2 * 1 * 8 * 4
+    else:
+        message = refusal(capsys, f"{models}:CutByAny()", *shapes)
+        assert (
+            f"a value is for bool, int8, int16, int32, int64, uint8, uint16, uint32, uint64; torch fills no {name},"
+            in message
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from deepspeech2.errors import ClosedFormError, InputError, OptionError
 from deepspeech2.flops.counting import count, count_training
@@ -52,6 +53,43 @@ def test_an_axis_the_module_fixes_is_named_first_in_the_refusal() -> None:
 
     with pytest.raises(ClosedFormError, match=r"^time is axis 2 of input 0 \(the longest\), which.*name the axis"):
         count(fixed, torch.zeros(2, 12, 40), symbolic={"time": ...})
+
+
+def test_a_fixed_axis_that_was_not_searched_is_said_to_be_no_more_than_that() -> None:
+    """The batch is axis 0 whatever is tried for time: it is not the longest, and no other axis was tried for it."""
+
+    def fixed(values: torch.Tensor) -> torch.Tensor:
+        return values.view(2, 12, 40) * 2
+
+    with pytest.raises(ClosedFormError, match=r"^batch is axis 0 of input 0, which.*; name another axis") as raised:
+        count(fixed, torch.zeros(2, 12, 40), symbolic={"batch": ..., "time": ...})
+    assert "longest" not in str(raised.value)
+    assert "no other axis" not in str(raised.value)
+
+
+@pytest.mark.parametrize("names", [("time", "features"), ("features", "time")])
+def test_an_axis_that_is_named_is_not_taken_by_a_name_before_it(names: tuple[str, str]) -> None:
+    """80 features are longest, but named: time is the 50 frames. Features of a product with its own size: 3 each."""
+    wanted = {"time": ..., "features": 2}
+
+    def scaled(values: torch.Tensor) -> torch.Tensor:
+        return values.sum(1) @ values.new_empty(values.shape[2], 3)
+
+    formula = count(scaled, torch.zeros(1, 50, 80), symbolic={name: wanted[name] for name in names})
+    assert formula.names == names
+    assert formula.at("mac", time=9, features=11) == 11 * 3
+    with pytest.raises(ClosedFormError, match=r"^features is axis 2 of input 0, which .*; name another axis"):
+        count(nn.Linear(80, 3), torch.zeros(1, 50, 80), symbolic={name: wanted[name] for name in names})
+
+
+@pytest.mark.parametrize("names", [("time", "rows"), ("rows", "time")])
+def test_words_of_axes_follow_the_inputs_not_the_names(names: tuple[str, str]) -> None:
+    wanted = {"time": ..., "rows": [(1, 0)]}
+    inputs = (torch.zeros(6, 50), torch.zeros(7, 50))
+    formula = count(functional.linear, inputs, symbolic={name: wanted[name] for name in names})
+    words = {"time": "time is axis 1 of inputs 0 and 1", "rows": "rows is axis 0 of input 1"}
+    assert formula.axes == ", ".join(words[name] for name in names)
+    assert formula.at("mac", time=9, rows=5) == 6 * 9 * 5
 
 
 def test_an_example_that_does_not_fit_is_refused_for_that() -> None:

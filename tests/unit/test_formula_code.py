@@ -1,6 +1,7 @@
 """The Python that a formula prints runs, without anything imported, and gives what counting gives."""
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -88,3 +89,13 @@ def test_generated_code_refuses_the_lengths_torch_refuses(module, channels) -> N
                 namespace["operations"](batch, time)
         else:
             assert namespace["operations"](batch, time) == count(module, x).flops
+
+
+def test_line_ends_in_a_remark_do_not_end_its_comment() -> None:
+    """Names that a file chooses are among the remarks; code in them stays a comment."""
+    formula = replace(count(padded_to_four, torch.empty(2, 8, 48), symbolic={"time": 2}), notes=("a\n    return 0\r1",))
+    scope: dict[str, Any] = {}
+    exec(formula.python("mac"), scope)
+    assert scope["operations"](4) == 2 * 3 * 8 * 4
+    above = formula.latex("mac").split("\n")[:-1]
+    assert above[-3:] == ["% a", "%     return 0", "% 1"]

@@ -97,7 +97,9 @@ def test_axes_can_be_named_by_place_and_others_take_what_is_given(tmp_path) -> N
     formula = count_onnx(path, [(3, 50, 4)], symbolic={"length": [("x", 1)]})
     assert str(formula.macs) == "12*length**2"
     assert "operations(length)" in formula.python("mac")
-    assert formula.latex("mac") == r"12 length^{2} \quad \text{for } length \geq 24"
+    *comments, latex = formula.latex("mac").splitlines()
+    assert latex == r"12 length^{2} \quad \text{for } length \geq 24"
+    assert comments[0] == "% length is axis 1 of input x; other sizes as in the example"
 
 
 def test_what_is_no_formula_is_refused(tmp_path) -> None:

@@ -39,6 +39,11 @@ _MOST_ELEMENTS = 2**52
 _SHAPE = re.compile(r"^(?:([A-Za-z_]\w*)=)?(\d+(?:,\d+)*)?(?::(\w+)(?:=(-?\d+))?)?$")
 # Counting reads masks up to this size, and integers of fewer; with a value, a tensor takes memory.
 _MOST_VALUES = 1 << 20
+# What torch.full takes; quantised, sub-byte and bit dtypes have no such fill, whatever torch.iinfo says of them.
+_VALUED = (
+    *(torch.bool, torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+)
 _PROGRAM_SUFFIXES = (".pt2", ".pt", ".pth", ".ts", ".torchscript")
 _OUTPUT_LAYERS = ("output", "log_softmax")
 
@@ -144,12 +149,19 @@ def _filled(text: str, sizes: list[int], dtype: torch.dtype, value: int) -> torc
     """A tensor of one value: lengths, positions or a mask that decide what a program computes."""
     if dtype.is_floating_point or dtype.is_complex:
         raise OptionError(f"--shape: a value is for integers and bool, and that of {text} decides no count")
+    if dtype not in _VALUED:
+        names = ", ".join(_name_of(one) for one in _VALUED)
+        raise OptionError(f"--shape: a value is for {names}; torch fills no {_name_of(dtype)}, found {text}")
     if prod(sizes) > _MOST_VALUES:
         raise OptionError(f"--shape: values of at most {_MOST_VALUES:,} elements are read; leave out that of {text}")
     least, most = (0, 1) if dtype == torch.bool else (torch.iinfo(dtype).min, torch.iinfo(dtype).max)
     if not least <= value <= most:
         raise OptionError(f"--shape: expected a value from {least} to {most} in {text}")
     return torch.full(sizes, value, dtype=dtype)
+
+
+def _name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def find_model(name: str) -> Callable[..., Any] | OnnxFile:
@@ -233,9 +245,9 @@ def _values_explained(request: Request) -> Iterator[None]:
     except DataDependentError as error:
         named = request.inputs.items() if isinstance(request.inputs, dict) else ((None, one) for one in request.inputs)
         for name, tensor in named:
-            if tensor.is_meta and not (tensor.is_floating_point() or tensor.is_complex()):
+            if tensor.is_meta and tensor.dtype in _VALUED:
                 sizes = ",".join(map(str, tensor.shape))
-                shape = f"{f'{name}=' if name else ''}{sizes}:{str(tensor.dtype).removeprefix('torch.')}"
+                shape = f"{f'{name}=' if name else ''}{sizes}:{_name_of(tensor.dtype)}"
                 raise DataDependentError(f"{error}; here, give the input a value: --shape {shape}=VALUE") from error
         raise
 

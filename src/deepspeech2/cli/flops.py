@@ -14,6 +14,7 @@ from deepspeech2.printing import standard_output
 if TYPE_CHECKING:
     from deepspeech2.cli.flops_choices import TrainingChoice
     from deepspeech2.flops.closed_form import ClosedForm
+    from deepspeech2.flops.tally import UnknownOperator
     from deepspeech2.report.document import Report
 
 _AUDIO_SUFFIXES = {".flac", ".wav", ".mp3", ".ogg", ".opus", ".oga", ".aiff", ".aif"}
@@ -145,12 +146,18 @@ def flops(
     if formula is not None:
         if sys.stderr.isatty():
             print("ds2: deriving the formula, which takes many counts", file=sys.stderr)
-        _emit(_formula_text(count_formula(request), convention, formula), output)
+        found = count_formula(request)
+        _emit(_formula_text(found, convention, formula), output)
+        _tell_uncounted(found.unknown)
         return
     report = count_model(request, view, (optimiser or "adam", label_length) if training else None)
     _emit(_rendered(report, format, colour=output is None and sys.stdout.isatty()), output)
-    if not report.tally.complete:
-        names = ", ".join(one.operator for one in report.tally.unknown)
+    _tell_uncounted(report.tally.unknown)
+
+
+def _tell_uncounted(unknown: tuple[UnknownOperator, ...]) -> None:
+    if unknown:
+        names = ", ".join(one.operator for one in unknown)
         print(f"ds2: the totals are lower bounds, not counted: {names}", file=sys.stderr)
 
 
@@ -215,9 +222,7 @@ def _formula_text(formula: ClosedForm, convention: str, form: str) -> str:
         return formula.latex(convention) + "\n"
     lines = [f"{convention}: {formula.total(convention)}"]
     lines += [f"where {condition}" for condition in (*formula.conditions, *formula.least_sizes())]
-    lines += formula.remarks
-    bound = "" if formula.complete else "lower bound; not counted: " + ", ".join(u.operator for u in formula.unknown)
-    return "\n".join([*lines, *([bound] if bound else [])]) + "\n"
+    return "\n".join([*lines, *formula.remarks]) + "\n"
 
 
 def _emit(text: str, output: Path | None) -> None:

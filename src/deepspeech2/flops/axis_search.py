@@ -44,7 +44,7 @@ def derive_along(
     for name in tried[0].names:
         words = _fixed(count, args, kwargs, tried[0], name)
         if words is not None:
-            searched = any(one.axes != tried[0].axes for one in tried)
+            searched = any(one.place(name) != tried[0].place(name) for one in tried)
             others = ", and no other axis gives a formula; name the axis" if searched else "; name another axis"
             raise ClosedFormError(
                 f"{name} is {tried[0].place(name)}{' (the longest)' if searched else ''}, which the module does not "

@@ -115,10 +115,13 @@ class ClosedForm:
         return self.tally.map(lambda number: evaluate(number, sizes))
 
     def python(self, convention: str = "standard") -> str:
-        """The formula as a Python function of integers, which refuses sizes the formula is not for."""
+        """The formula as a Python function of integers, which refuses sizes the formula is not for.
+
+        `remarks` are comments in it: among them that it is a lower bound, where operators are not counted.
+        """
         expression = _tidy(self.tally.total(convention))
         lines = [f"def operations({', '.join(self.names)}):"]
-        lines += [f"    # {remark}" for remark in self.remarks]
+        lines += self._comments("    # ")
         for condition in (*self.conditions, *self.least_sizes()):
             lines += [
                 f"    if not ({_condition_code(condition)}):",
@@ -127,17 +130,28 @@ class ClosedForm:
         return "\n".join([*lines, f"    return {integer_code(expression)}", ""])
 
     def latex(self, convention: str = "standard") -> str:
-        """The formula in LaTeX."""
+        """The formula in LaTeX, below a `%` line for each of the `remarks`.
+
+        The formula is the last line, so that what a document puts behind it is no part of a comment.
+        """
         formula = str(sympy.latex(_tidy(self.tally.total(convention))))
         conditions = [str(sympy.latex(condition)) for condition in (*self.conditions, *self.least_sizes())]
-        return formula + (r" \quad \text{for } " + r",\ ".join(conditions) if conditions else "")
+        formula += r" \quad \text{for } " + r",\ ".join(conditions) if conditions else ""
+        return "\n".join([*self._comments("% "), formula])
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Which axes the dimensions are, the notes, and `longest_checked` in words."""
+        """Which axes the dimensions are, the notes, `longest_checked` and what is not counted, in words."""
         sizes = ", ".join(f"{name} = {size:,}" for name, size in self.longest_checked.items())
         axes = [f"{self.axes}; other sizes as in the example"] if self.axes else []
-        return (*axes, *self.notes, *([f"interpolated; compared with counts up to {sizes}"] if sizes else []))
+        compared = [f"interpolated; compared with counts up to {sizes}"] if sizes else []
+        uncounted = ", ".join(one.operator for one in self.unknown)
+        bound = [] if self.complete else [f"lower bound; not counted: {uncounted}"]
+        return (*axes, *self.notes, *compared, *bound)
+
+    def _comments(self, mark: str) -> list[str]:
+        """The remarks behind a mark on every line: names from a file may hold line ends, which would end a comment."""
+        return [mark + line for remark in self.remarks for line in remark.splitlines()]
 
     def least_sizes(self) -> tuple[sympy.Basic, ...]:
         """From which size on the formula is what counting gives, for every dimension where that is not one.

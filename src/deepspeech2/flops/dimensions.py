@@ -105,6 +105,9 @@ def resolve_dimensions(
 ) -> SymbolicInputs:
     """Find the axis or axes each symbolic name stands for.
 
+    Names without an axis take what all others leave, in whichever order they are given; of several, the first takes the
+    longest.
+
     Raises:
         OptionError: a name, an axis or an input does not exist, or an axis is named twice.
     """
@@ -116,14 +119,18 @@ def resolve_dimensions(
     if not inputs:
         raise OptionError("symbolic dimensions need at least one tensor among the inputs")
     found = SymbolicInputs()
-    for name, wanted in symbolic.items():
+    for name in symbolic:
         if not isinstance(name, str) or not name.isidentifier() or iskeyword(name):
             raise OptionError(
                 f"a symbolic dimension needs a name that Python takes for an argument, as in 'time'; found {name!r}"
             )
+    for name, wanted in sorted(symbolic.items(), key=lambda pair: _is_open(program, *pair)):
         for key, axis in _places(program, inputs, name, wanted, found):
             _claim(found, inputs, name, key, axis)
-    return found
+    return SymbolicInputs(
+        {key: found.axes[key] for key in inputs if key in found.axes},
+        {name: found.sizes[name] for name in symbolic if name in found.sizes},
+    )
 
 
 def _keyed(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[int | str, Any]]:
