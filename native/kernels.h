@@ -34,7 +34,7 @@ struct StayFrame {
 
 struct Kernels {
   const char* name;
-  // out[i] = exp(in[i]), 0 below -708; returns the sum (nan or inf if an input was). Writes to the end of a vector.
+  // out[i] = exp(in[i]), 0 below -708; returns the sum (nan or inf if an input was). Writes up to the next multiple of 8.
   double (*exp_float)(const float* in, int count, double* out);
   double (*exp_double)(const double* in, int count, double* out);
   // Returns how many slots were written to `entered`.

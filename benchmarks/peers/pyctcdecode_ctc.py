@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.peers.ctc_interface import BenchmarkDecoder
@@ -29,8 +30,9 @@ class _SameCalls(BenchmarkDecoder):
             "beta": self.setup.beta,
         }
 
+    @abstractmethod
     def _build(self, labels: list[str], options: dict[str, Any]) -> Any:
-        raise NotImplementedError
+        """Make the decoder."""
 
     def set_beam(self, beam: int) -> None:
         self.beam = beam

@@ -1,7 +1,6 @@
 """`ds2 flops --shape`: lengths and masks that decide what a program computes have values."""
 
 import json
-import sys
 
 import pytest
 import torch
@@ -39,11 +38,9 @@ def encoder():
 
 
 @pytest.fixture
-def models(tmp_path, monkeypatch):
-    (tmp_path / "models_asking.py").write_text(MODELS)
-    monkeypatch.chdir(tmp_path)
-    yield "models_asking"
-    sys.modules.pop("models_asking", None)
+def models(own_module) -> str:
+    own_module("models_asking", MODELS)
+    return "models_asking"
 
 
 def macs(capsys, *arguments) -> int:

@@ -1,6 +1,5 @@
 """`ds2 flops --formula` of a model with an operator that has no formula: a lower bound in every form, and said so."""
 
-import sys
 
 import pytest
 
@@ -22,11 +21,9 @@ AXES = "batch is axis 0 of input 0, time is axis 1 of input 0; other sizes as in
 
 
 @pytest.fixture
-def model(tmp_path, monkeypatch):
-    (tmp_path / "models_exponential.py").write_text(MODEL)
-    monkeypatch.chdir(tmp_path)
-    yield "models_exponential:Exponential(4, 3, bias=False)"
-    sys.modules.pop("models_exponential", None)
+def model(own_module) -> str:
+    own_module("models_exponential", MODEL)
+    return "models_exponential:Exponential(4, 3, bias=False)"
 
 
 def printed(capsys, model: str, form: str, *arguments: str) -> str:

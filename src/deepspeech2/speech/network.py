@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import deepspeech2.speech.operation_counts  # noqa: F401  (the counter learns this network's operators)
-from deepspeech2.errors import InputError
+from deepspeech2.speech.network_inputs import check_network_inputs
 from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions, check_labels
 from deepspeech2.speech.recurrence import gru_recurrence, simple_recurrence
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 ACTIVATION_LIMIT = 24.0
 """Upper end of the clipped ReLU, min(max(x, 0), 24)."""
-_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 class AcousticNetwork(nn.Module):
@@ -64,7 +63,7 @@ class AcousticNetwork(nn.Module):
             InputError: An argument is no tensor, a shape or a type does not fit, or `frames` is negative or exceeds the
                 time axis (which is seen of real values on the CPU, not of what a traced program is given).
         """
-        self._check_inputs(features, frames)
+        check_network_inputs(features, frames, self.options.frequencies, getattr(self.output, "weight", None))
         valid = None
         if frames is not None:
             features = features.masked_fill(~_valid(frames, features.shape[2], features)[:, None, :], 0)
@@ -83,48 +82,6 @@ class AcousticNetwork(nn.Module):
         if values.dtype != x.dtype:
             values = values.to(x.dtype)  # a product in bfloat16
         return functional.log_softmax(values, dim=-1), frames
-
-    def _check_inputs(self, features: Tensor, frames: Tensor | None) -> None:
-        if not isinstance(features, Tensor):
-            raise InputError(
-                f"network: expected features as a torch tensor of shape (batch, {self.options.frequencies}, time), "
-                f"found {type(features).__name__}; wrap an array with torch.as_tensor"
-            )
-        if features.dim() != 3 or features.shape[1] != self.options.frequencies or not features.is_floating_point():
-            raise InputError(
-                f"network: expected features of shape (batch, {self.options.frequencies}, time), "
-                f"found {tuple(features.shape)} of {features.dtype}"
-            )
-        if features.shape[2] == 0:
-            raise InputError("network: expected at least one frame of features, found none")
-        weight = getattr(self.output, "weight", None)
-        if isinstance(weight, Tensor) and weight.dtype != features.dtype and not _is_autocast(features):
-            raise InputError(
-                f"network: expected features of {weight.dtype}, as the weights are, found {features.dtype}; "
-                f"give features.to({weight.dtype})"
-            )
-        if frames is not None:
-            self._check_frames(features, frames)
-
-    @staticmethod
-    def _check_frames(features: Tensor, frames: Tensor) -> None:
-        if not isinstance(frames, Tensor):
-            raise InputError(
-                f"network: expected frames as a torch tensor of {features.shape[0]} integers, the valid frames of each "
-                f"utterance, found {type(frames).__name__}; wrap it with torch.as_tensor"
-            )
-        if frames.dim() != 1 or frames.dtype not in _INTEGERS or frames.shape[0] != features.shape[0]:
-            raise InputError(
-                f"network: expected frames as one integer for each of the {features.shape[0]} utterances, "
-                f"found shape {tuple(frames.shape)} of {frames.dtype}"
-            )
-        if _is_real(frames) and frames.device.type == "cpu" and len(frames):
-            lowest, highest = int(frames.min()), int(frames.max())
-            if lowest < 0 or highest > features.shape[2]:
-                raise InputError(
-                    f"network: expected frames from 0 to the {features.shape[2]} of the features, "
-                    f"found {lowest} to {highest}"
-                )
 
 
 class DeepSpeech2(AcousticNetwork):
@@ -383,18 +340,6 @@ def _has_layout(x: Tensor) -> bool:
     traced keeps the plain layout: the other one would make its strides depend on whether a size is 1.
     """
     return type(x) is Tensor
-
-
-def _is_autocast(x: Tensor) -> bool:
-    """Whether products with a tensor choose their own type."""
-    device = x.device.type
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-
-
-def _is_real(x: Tensor) -> bool:
-    """Whether a tensor has values here and now: it is not traced, counted or transformed."""
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
-    return type(x) is Tensor and not traced
 
 
 def _valid(frames: Tensor, time: int, x: Tensor) -> Tensor:
