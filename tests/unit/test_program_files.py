@@ -113,3 +113,25 @@ def test_a_damaged_export_is_refused_with_what_is_wrong_and_nothing_else(package
     assert "\n" not in str(raised.value)
     assert capfd.readouterr().err == ""
     assert [log.filters for log in logs] == before
+
+
+class Tied(torch.nn.Module):
+    """10 x 8 weights, used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.nn.Embedding(10, 8)
+        self.output = torch.nn.Linear(8, 10, bias=False)
+        self.output.weight = self.table.weight
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.output(self.table(ids))
+
+
+def test_a_weight_of_two_names_counts_once_in_a_file_too(tmp_path) -> None:
+    ids = torch.zeros(1, 3, dtype=torch.int64)
+    torch.export.save(torch.export.export(Tied(), (ids,)), tmp_path / "tied.pt2")
+    tally = count(load_program(tmp_path / "tied.pt2"), ids)
+    assert tally.parameters == 10 * 8
+    assert tally.memory.parameters == 4 * 10 * 8
+    assert tally.macs == 3 * 8 * 10

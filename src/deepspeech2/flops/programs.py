@@ -60,7 +60,7 @@ def load_program(path: Path) -> Callable[..., Any]:
     try:
         if kind == "export":
             with _heard_export_logs(causes), path.open("rb") as file:
-                return torch.export.load(file).module()
+                return _tied(torch.export.load(file).module())
         if kind == "script":
             with warnings.catch_warnings():
                 # TorchScript is deprecated, and files of it exist all the same.
@@ -74,6 +74,17 @@ def load_program(path: Path) -> Callable[..., Any]:
         f"{path}: expected a .pt2 export or TorchScript, found another archive ({', '.join(found[:3])}); "
         "a module saved whole with torch.save is a pickle and is not opened: export it with torch.export.save"
     )
+
+
+def _tied(program: torch.nn.Module) -> torch.nn.Module:
+    """The program, with one parameter for each weight again: a file gives every name of a weight one of its own."""
+    first: dict[Any, torch.nn.Parameter] = {}
+    for module in program.modules():
+        for name, weight in module.named_parameters(recurse=False):
+            if weight.numel():
+                place = weight.data_ptr(), weight.dtype, weight.shape, weight.stride()
+                setattr(module, name, first.setdefault(place, weight))
+    return program
 
 
 def _first_line(error: BaseException) -> str:
