@@ -1,6 +1,5 @@
 """`ds2 flops --formula` of a model with an operator that has no formula: a lower bound in every form, and said so."""
 
-
 import pytest
 
 from deepspeech2.cli.main import main

@@ -288,3 +288,42 @@ def test_a_mask_that_is_written_is_known_no_longer() -> None:
 
     assert count(program, (torch.zeros(1, 8, 4), mask)).macs == 8 * 8 * 4 + 2 * 4 * 64
     assert torch.equal(mask, before)
+
+
+def _queries(layout: str, size: int = 4) -> torch.Tensor:
+    if layout == "heads inside":
+        return torch.randn(2, 5, 3, size).transpose(1, 2)
+    if layout == "batch inside":
+        return torch.randn(3, 2, 5, size).transpose(0, 1)
+    return torch.randn(2, 3, 5, size)
+
+
+@pytest.mark.parametrize("value_size", [4, 6])
+@pytest.mark.parametrize("mask", [None, torch.ones(5, 5, dtype=torch.bool).tril(), torch.zeros(5, 5)])
+@pytest.mark.parametrize("layout", ["contiguous", "heads inside", "batch inside"])
+def test_results_of_attention_lie_in_memory_as_those_of_torch(layout, mask, value_size) -> None:
+    query, key, value = _queries(layout), _queries("contiguous"), _queries("heads inside", value_size)
+    found = []
+
+    def program(query, key, value):
+        result = attend(query, key, value, attn_mask=mask)
+        found.append(result.stride())
+        return result
+
+    program(query, key, value)
+    count(program, (query, key, value))
+    assert found[0] == found[1]
+
+
+@pytest.mark.filterwarnings("ignore:.*treespec:FutureWarning")  # torch's, of its own
+def test_what_views_a_result_of_attention_is_counted() -> None:
+    x = torch.randn(3, 5, 8)
+
+    def heads(x):
+        q = x.view(3, 5, 2, 4).transpose(1, 2)
+        return attend(q, q, q).transpose(1, 2).view(3, 5, 8)
+
+    assert count(heads, x).macs == 2 * 3 * 2 * 5 * 5 * 4
+    layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
+    spelled = torch.export.export(layer, (x,)).run_decompositions({}).module()
+    assert count(spelled, x).macs == count(layer, x).macs == 3 * (5 * (4 * 8 * 8 + 2 * 8 * 16) + 2 * 2 * 5 * 5 * 4)

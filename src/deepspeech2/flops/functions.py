@@ -8,6 +8,7 @@ counted the same way.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from types import FunctionType
 from typing import Any, TypeAlias
@@ -138,11 +139,13 @@ def _attention_plan(recorder: Recorder, read_size: SizeOf, tensors: Sequence[Any
     dimensions = [None if tensor is None else tensor.dim() for tensor in tensors]
 
     def of_samples(mapped: Tensors) -> Plan:
-        return _attention_plan(recorder, read_size, _samples_in_front(mapped, dimensions), rest)
+        return replace(_attention_plan(recorder, read_size, _samples_in_front(mapped, dimensions), rest), like=None)
 
     output = (*leading, query.shape[-2], value.shape[-1])
     # A fused kernel keeps the logarithm of the sum of each softmax.
     kept, forward = [(*leading, query.shape[-2])], attention(sizes)
+    # The fused kernel of a CPU writes its result as the queries lie; it takes four axes and values as wide as keys.
+    fused = query.dim() == 4 and tuple(query.shape) == output
     return Plan(
         recorder,
         read_size,
@@ -153,6 +156,7 @@ def _attention_plan(recorder: Recorder, read_size: SizeOf, tensors: Sequence[Any
         tangent,
         kept,
         of_samples,
+        0 if fused else None,
     )
 
 

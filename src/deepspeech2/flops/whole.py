@@ -29,6 +29,7 @@ class Plan:
 
     Beside its arguments and results it keeps tensors of the shapes `kept` for the backward pass, if there is to be one.
     `tangent`, where there is one, is the count of its derivative, given which of the tensors have a direction.
+    `like` is the place of the argument whose shape and layout in memory the result has; other results are contiguous.
     Of many samples, which stand on a first axis, it costs as many calls, unless `of_samples` knows better: it is given
     arguments with that axis and returns their plan.
     """
@@ -42,6 +43,7 @@ class Plan:
     tangent: Callable[[Sequence[bool]], OperationCount] | None = None
     kept: Sequence[Sequence[Any]] = ()
     of_samples: Callable[[Tensors], Plan] | None = None
+    like: int | None = None
     differentiable: bool = field(default_factory=torch.is_grad_enabled)
     level: int | None = field(default_factory=torch._C._functorch.maybe_current_level)
 
@@ -57,6 +59,12 @@ class Plan:
         shapes = [(samples, *shape) for shape in self.shapes]
         forward = self.forward * times
         return replace(self, forward=forward, backward=lambda needed: self.gradient(needed) * times, shapes=shapes)
+
+    def results(self, tensors: Sequence[Any]) -> tuple[torch.Tensor, ...]:
+        """What the call returns for these arguments."""
+        if self.like is not None:
+            return (torch.empty_like(tensors[self.like]),)
+        return tuple(_example(tensors).new_empty(tuple(shape)) for shape in self.shapes)
 
     def record(self, count: OperationCount, tensors: Sequence[Any], results: Sequence[Any], suffix: str = "") -> None:
         """Hand one direction to the recorder."""
@@ -76,7 +84,7 @@ class Whole(torch.autograd.Function):
     def forward(plan: Plan, *tensors: Any) -> Any:
         """Record the call, and make results of the right shapes."""
         with plan.recorder.silence():
-            results = tuple(_example(tensors).new_empty(tuple(shape)) for shape in plan.shapes)
+            results = plan.results(tensors)
         plan.record(plan.forward, tensors, results)
         return results if len(results) > 1 else results[0]
 
@@ -201,7 +209,7 @@ class _WholeTangent(torch.autograd.Function):
         """Record the derivative; the first half of the tensors are the function's arguments."""
         directions = tensors[len(tensors) // 2 :]
         with plan.recorder.silence():
-            results = tuple(_example(tensors).new_empty(tuple(shape)) for shape in plan.shapes)
+            results = plan.results(tensors)
         assert plan.tangent is not None
         plan.record(plan.tangent([one is not None for one in directions]), directions, results, "_tangent")
         return results
