@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import helper
 
 from deepspeech2 import count_onnx
@@ -115,3 +116,17 @@ def test_what_is_no_formula_is_refused(tmp_path) -> None:
     path = saved(tmp_path, sort, {"x": ["batch", "time"]}, ("y", "i"), weights=[weight("k", dtype=np.int64, value=[2])])
     with pytest.raises(ClosedFormError, match="time"):
         count_onnx(path, symbolic=NAMES)
+
+
+def test_a_formula_says_that_it_leaves_the_lengths_of_its_example_out(tmp_path) -> None:
+    nodes = [node("LSTM", ["x", "w", "r", "", "lengths"], ["y"], hidden_size=6)]
+    shapes = {"x": ["time", "batch", 4], "lengths": (["batch"], onnx.TensorProto.INT32)}
+    path = saved(tmp_path, nodes, shapes, weights=[weight("w", 1, 24, 4), weight("r", 1, 24, 6)])
+    inputs = {"x": (50, 2, 4), "lengths": torch.tensor([10, 30], dtype=torch.int32)}
+    assert count_onnx(path, inputs).macs == (10 + 30) * 240
+    formula = count_onnx(path, inputs, symbolic=NAMES)
+    assert formula.at("mac", batch=2, time=50) == 2 * 50 * 240
+    (note,) = formula.notes
+    assert note.startswith("values of the inputs are no part of the formula")
+    whole = count_onnx(path, inputs | {"lengths": torch.tensor([50, 50], dtype=torch.int32)}, symbolic=NAMES)
+    assert whole.notes == ()

@@ -11,7 +11,7 @@ import sympy
 
 from deepspeech2.errors import ClosedFormError, CountingError, InputError
 from deepspeech2.flops.expressions import dimension, evaluate, flat_floors
-from deepspeech2.flops.operations import Number
+from deepspeech2.flops.operations import Number, OperationCount
 from deepspeech2.flops.tally import Layer, Tally, UnknownOperator
 
 # Of the dimensions that are not looked at: enough for the kernels and strides of most programs, and cheap to count.
@@ -113,6 +113,17 @@ class ClosedForm:
         if self.recount is not None and not self.holds(sizes):
             return self.recount(sizes)
         return self.tally.map(lambda number: evaluate(number, sizes))
+
+    def beside(self, example: OperationCount, sizes: Mapping[str, int]) -> ClosedForm:
+        """The same formula, with a note where it is not what the example of these sizes costs, for its values."""
+        found = self.tally_at(**sizes).count
+        if example == found:
+            return self
+        note = (
+            f"values of the inputs are no part of the formula: it gives {found.total:,} operations for sizes of the "
+            f"example, whose values (masks, lengths) make it {example.total:,}"
+        )
+        return replace(self, notes=(*self.notes, note))
 
     def python(self, convention: str = "standard") -> str:
         """The formula as a Python function of integers, which refuses sizes the formula is not for.

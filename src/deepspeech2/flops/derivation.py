@@ -79,15 +79,7 @@ def _noting_values(
     too_long = any(dimensions.sizes[name] > longest for name, longest in formula.longest_checked.items())
     if too_long or not any(map(is_read, resized)):
         return formula
-    example = count(FakeWorld.create(), args, kwargs).count
-    found = formula.tally_at(**dimensions.sizes).count
-    if example == found:
-        return formula
-    note = (
-        f"values of the inputs are no part of the formula: it gives {found.total:,} operations for sizes of the "
-        f"example, whose values (masks, lengths) make it {example.total:,}"
-    )
-    return replace(formula, notes=(*formula.notes, note))
+    return formula.beside(count(FakeWorld.create(), args, kwargs).count, dimensions.sizes)
 
 
 def _from_integers(

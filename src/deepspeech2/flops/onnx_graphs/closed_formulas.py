@@ -18,6 +18,7 @@ from deepspeech2.errors import ClosedFormError, InputError, OptionError
 from deepspeech2.flops.closed_form import ClosedForm
 from deepspeech2.flops.dimensions import resolve_dimensions
 from deepspeech2.flops.interpolation import interpolate
+from deepspeech2.flops.known_values import is_read
 from deepspeech2.flops.tally import Layer, Tally
 
 # Shortest lengths to count at, tried in turn: a graph may not take inputs shorter than its windows.
@@ -104,7 +105,10 @@ def derive_formula(
     for start in _STARTS:
         try:
             found = interpolate(computing_at, dimensions, dimensions.names, start=start)
-            return replace(found, recount=count_at, axes=str(dimensions))
+            found = replace(found, recount=count_at, axes=str(dimensions))
+            # Inputs of other sizes have no values.
+            resized = [inputs[str(name)] for name in dimensions.axes]
+            return found.beside(count(inputs).count, dimensions.sizes) if any(map(is_read, resized)) else found
         except (ClosedFormError, InputError) as error:
             problem = problem or error
     assert problem is not None
