@@ -1,9 +1,11 @@
 // Random and damaged input under the sanitizers: `make sanitize` builds and runs this. Exits with 1 where a result is
 // wrong; the sanitizers stop it where memory or arithmetic is.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <random>
 #include <stdexcept>
@@ -132,6 +134,36 @@ std::shared_ptr<Task> task(Random& random, int columns, const std::vector<std::s
   return t;
 }
 
+// The kernels by themselves, beside the standard library.
+void numbers(Random& random) {
+  const int count = pick(random, 1, pick(random, 0, 1) ? 40 : 2000);
+  const double reach = pick(random, 0, 1) ? 3.0 : 708.0;
+  // Some from a few values, so that there are equal ones.
+  const int kinds = pick(random, 0, 2) ? 1000000 : 5;
+  std::vector<double> in, out(static_cast<size_t>(count) + kPadding), scratch(3 * (static_cast<size_t>(count) + kPadding));
+  for (int i = 0; i < count; ++i) in.push_back(-reach * pick(random, 0, kinds) / kinds);
+  const double sum = kernels().exp_double(in.data(), count, out.data());
+  double all = 0.0;
+  for (int i = 0; i < count; ++i) {
+    const double x = out[static_cast<size_t>(i)], right = std::exp(in[static_cast<size_t>(i)]);
+    // One unit in the last place, and half of one that the standard library may be off.
+    EXPECT(std::fabs(x - right) <= 1.5 * (std::nextafter(right, 2.0) - right));
+    all += x;
+  }
+  EXPECT(std::fabs(sum - all) <= 1e-9 * all);
+  const int rank = pick(random, 1, pick(random, 0, 1) ? std::max(count / 20, 1) : count);
+  in.assign(out.begin(), out.begin() + count);
+  std::vector<double> sorted = in;
+  std::sort(sorted.begin(), sorted.end(), std::greater<double>());
+  const double least = sorted[static_cast<size_t>(rank) - 1];
+  EXPECT(kernels().select(out.data(), count, rank, scratch.data()) == least);
+  std::vector<int32_t> found(static_cast<size_t>(count) + kPadding), slots;
+  for (int i = 0; i < count; ++i)
+    if (in[static_cast<size_t>(i)] >= least) slots.push_back(i);
+  found.resize(static_cast<size_t>(kernels().reaching(out.data(), count, least, found.data())));
+  EXPECT(found == slots);
+}
+
 void decode(Random& random) {
   const int kind = pick(random, 0, 7);
   const int columns = kind > 1 ? pick(random, 3, 8) : kind ? pick(random, 60, 200) : pick(random, 500, 900);
@@ -189,6 +221,7 @@ int main(int argc, char** argv) {
   for (int round = 0; round < rounds; ++round) {
     damaged_arpa(random, {"b", "bb", "ccb"});
     damaged_image(random, {"b", "bb", "ccb"});
+    numbers(random);
     decode(random);
   }
   std::printf("%d rounds with %s kernels: nothing found\n", rounds, kernels().name);
