@@ -147,7 +147,7 @@ def lay_out(
     head = HEAD.format(
         frames=" and ".join(f"{inputs['frames'][name]:,} frames ({name})" for name in sets),
         sentences=max(row["sentences"] for row in rows),
-        machine=content["machine"]["processor"][0],
+        machine=processor(content["machine"]["processor"]),
         repeats=max(row["repeats"] for row in rows),
     )
     parts = [head]
@@ -173,6 +173,12 @@ def lay_out(
     if content["not_run"]:
         parts += ["\nDid not run: " + "; ".join(f"{name} ({why})" for name, why in content["not_run"].items()) + "."]
     return "\n".join([*parts, TAIL])
+
+
+def processor(found: Sequence[str]) -> str:
+    """The processor's name, and its clock where the system told it."""
+    name, *clock = found
+    return f"{name} at {float(clock[0]):.0f} MHz" if clock else name
 
 
 def order(rows: list[dict[str, Any]]) -> list[str]:
