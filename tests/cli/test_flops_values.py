@@ -83,6 +83,8 @@ def test_without_a_value_the_refusal_says_how_to_give_one_and_that_works(capsys,
     assert "give the input a value: --shape 2:int64=VALUE" in message
     message = refusal(capsys, f"{models}:Cut()", "--shape", "2,10,8", "--shape", "2:int64", "--formula", "text")
     assert "give the input a value: --shape 2:int64=VALUE" in message
+    message = refusal(capsys, f"{models}:Cut()", "--shape", "2,10,8", "--shape", "2:int64=4", "--formula", "text")
+    assert "count this program without --formula" in message
 
 
 @pytest.mark.parametrize(

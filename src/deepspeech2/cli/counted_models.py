@@ -238,12 +238,16 @@ def count_model(request: Request, view: View, training: tuple[str, int | None] |
 
 
 @contextmanager
-def _values_explained(request: Request) -> Iterator[None]:
+def _values_explained(request: Request, *, in_formula: bool = False) -> Iterator[None]:
     """Say how an input gets a value at the command line, where a program asked for one and an input has none."""
     try:
         yield
     except DataDependentError as error:
-        named = request.inputs.items() if isinstance(request.inputs, dict) else ((None, one) for one in request.inputs)
+        named = [*request.inputs.items()] if isinstance(request.inputs, dict) else [(None, x) for x in request.inputs]
+        if in_formula and any(not tensor.is_meta for _, tensor in named):
+            raise DataDependentError(
+                f"{error}; a formula is of any batch, which has no values: count this program without --formula"
+            ) from error
         for name, tensor in named:
             if tensor.is_meta and tensor.dtype in _VALUED:
                 sizes = ",".join(map(str, tensor.shape))
@@ -303,7 +307,7 @@ def count_formula(request: Request) -> ClosedForm:
         return request.program.formula(request.inputs if request.samples is None else None, strict=request.strict)
     inputs = request.inputs
     if request.samples is None:
-        with _values_explained(request):
+        with _values_explained(request, in_formula=True):
             return _formula_of_shapes(request.program, request)
     if isinstance(request.program, DeepSpeech2):
         # The formula is the same whatever the example; one that is short would hide the time axis among small sizes.
