@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from deepspeech2.cli.recognizer_settings import RecognizerArguments
-from deepspeech2.printing import printable
+from deepspeech2.printing import printable, standard_output
 from deepspeech2.units import format_seconds
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from deepspeech2.speech.recognizer import Recognizer
 
 _SHOWN_CHARACTERS = 60
+# Utterances shown unless --worst says how many.
+_WORST = 5
 
 
 def evaluate(
@@ -62,35 +64,20 @@ def evaluate(
     threads:
         Threads that decode.
     """
-    import json
     import sys
     from contextlib import ExitStack
-    from dataclasses import replace
 
-    from deepspeech2.cli.audio_arguments import manifest_of
     from deepspeech2.errors import OptionError
-    from deepspeech2.files import check_writable, refuse_same
-    from deepspeech2.printing import printable, standard_output
     from deepspeech2.speech.bulk_results import digest
-    from deepspeech2.speech.data.manifest import read_manifest
-    from deepspeech2.speech.data.spelling import spell_english
-    from deepspeech2.speech.evaluation import prediction_record, unwritable_references
+    from deepspeech2.speech.evaluation import unwritable_references
     from deepspeech2.speech.predictions_file import PredictionsFile
 
-    how = recognizer or RecognizerArguments()
     if worst is not None and worst < 0:
         raise OptionError(f"expected --worst as 0 or more utterances, found {worst}")
     if resume and output is None:
         raise OptionError("--resume goes on with what is in --output; give it")
-    if output is not None:
-        check_writable(output)
-    manifest = manifest_of(manifest)
-    utterances = read_manifest(manifest)
-    if output is not None:
-        read = [manifest, *how.files(model)]
-        refuse_same(output, [*read, *(utterance.audio_path for utterance in utterances)])
-    if spelling == "english":
-        utterances = [replace(utterance, text=spell_english(utterance.text)) for utterance in utterances]
+    how = recognizer or RecognizerArguments()
+    utterances = _utterances(manifest, spelling, output, how.files(model))
     settings = how.settings(model)
     loaded = settings.load()
     unwritable = unwritable_references(utterances, "".join(loaded.alphabet.labels))
@@ -101,18 +88,32 @@ def evaluate(
         if file:
             stack.enter_context(file)
         result = _evaluated(loaded, utterances, threads, file)
-    if format == "json":
-        summary = result.summary() | {"unwritable_references": len(unwritable)}
-        if worst is not None:
-            summary["worst"] = [prediction_record(item) for item in result.worst(worst)]
-        shown = json.dumps(summary, ensure_ascii=False)
-    else:
-        shown = error_table(result, 5 if worst is None else worst)
+    shown = _as_json(result, worst, len(unwritable)) if format == "json" else error_table(result, worst)
     with standard_output():
         print(shown)
     for path, reason in result.failures:
         print(f"ds2: left out {printable(path)}: {printable(' '.join(reason.split()))}", file=sys.stderr)
     return 1 if result.failures else 0
+
+
+def _utterances(manifest: Path, spelling: str, output: Path | None, read: Sequence[Path]) -> list[Utterance]:
+    """What a manifest holds, spelled as asked; refuses to write predictions over what is read."""
+    from dataclasses import replace
+
+    from deepspeech2.cli.audio_arguments import manifest_of
+    from deepspeech2.files import check_writable, refuse_same
+    from deepspeech2.speech.data.manifest import read_manifest
+    from deepspeech2.speech.data.spelling import spell_english
+
+    if output is not None:
+        check_writable(output)
+    file = manifest_of(manifest)
+    utterances = read_manifest(file)
+    if output is not None:
+        refuse_same(output, [file, *read, *(utterance.audio_path for utterance in utterances)])
+    if spelling == "english":
+        return [replace(utterance, text=spell_english(utterance.text)) for utterance in utterances]
+    return utterances
 
 
 def _evaluated(
@@ -154,8 +155,19 @@ def _unwritable_note(unwritable: list[tuple[str, str]], total: int, spelling: st
     )
 
 
-def error_table(result: Evaluation, worst: int) -> str:
-    """Rates, kinds of errors, speed, and so many of the worst utterances, as lines of text."""
+def _as_json(result: Evaluation, worst: int | None, unwritable: int) -> str:
+    import json
+
+    from deepspeech2.speech.evaluation import prediction_record
+
+    summary = result.summary() | {"unwritable_references": unwritable}
+    if worst is not None:
+        summary["worst"] = [prediction_record(item) for item in result.worst(worst)]
+    return json.dumps(summary, ensure_ascii=False)
+
+
+def error_table(result: Evaluation, worst: int | None) -> str:
+    """Rates, kinds of errors, speed, and so many of the worst utterances (5 unless said), as lines of text."""
     words, characters = result.words, result.characters
     lines = [f"{'':12}{'rate':>8}{'errors':>9}{'substituted':>13}{'deleted':>9}{'inserted':>10}{'reference':>11}"]
     for name, count in (("words", words), ("characters", characters)):
@@ -166,7 +178,7 @@ def error_table(result: Evaluation, worst: int) -> str:
     lines.append(
         f"{len(result.predictions)} utterances, {format_seconds(result.audio_seconds)} of audio{_speed(result)}"
     )
-    for item in result.worst(worst):
+    for item in result.worst(_WORST if worst is None else worst):
         place = f" from {round(item.offset, 3)} s" if item.offset else ""
         lines += [
             f"{item.words.rate:.0%} {printable(item.audio_filepath)}{place}",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from deepspeech2.cli.recognizer_settings import RecognizerArguments
+from deepspeech2.cli.transcript_destination import Destination
 
 if TYPE_CHECKING:
     from deepspeech2.speech.bulk import Engine, Outcome, RecognizerSettings
@@ -72,48 +72,24 @@ def transcribe(
         How to recognise.
     """
     from deepspeech2.cli.audio_arguments import audio_arguments
-    from deepspeech2.errors import OptionError
-    from deepspeech2.files import refuse_same
-    from deepspeech2.speech.bulk_results import ResultsFile, ResultsFolder
-    from deepspeech2.speech.data.manifest import Utterance
-    from deepspeech2.speech.printed_results import PrintedResults
-    from deepspeech2.speech.transcript import TIMED_FORMATS
 
     given = audio_arguments(files, stdin_allowed=engine == "local")
     sources = given.sources
-    kind = format or ("json" if given.holds_manifest else "txt")
-    if resume and output is None and output_dir is None:
-        raise OptionError("--resume goes on with what is in --output or --output-dir; give one of them")
-    if output is not None and (output_dir is not None or (kind != "json" and format is not None)):
-        other = "--output-dir" if output_dir is not None else f"--format {kind}"
-        raise OptionError(f"--output writes JSON lines and goes without {other}")
-    if kind in TIMED_FORMATS and output is None and output_dir is None and len(sources) > 1:
-        raise OptionError(
-            f"--format {kind} is one file for each piece of audio, found {len(sources)} pieces; give --output-dir"
-        )
+    to = Destination(format, output, output_dir, resume)
+    kind = to.kind(of_manifest=given.holds_manifest)
+    to.check(kind, len(sources))
     how = recognizer or RecognizerArguments()
     settings = how.settings(model)
-    read = [*given.files, *how.files(model)]
-    with ExitStack() as stack:
-        results: Results
-        if output is not None:
-            refuse_same(output, [*read, *(item.audio_path for item in sources if isinstance(item, Utterance))])
-            results = stack.enter_context(ResultsFile(output, sources, settings, resume=resume))
-        elif output_dir is not None:
-            results = ResultsFolder(output_dir, sources, kind, resume=resume)
-            audio = {source for source in sources if isinstance(source, Path)}
-            results.refuse_over([path for path in read if path not in audio])
-        else:
-            results = PrintedResults(sources, kind)
+    with to.opened(kind, sources, settings, [*given.files, *how.files(model)]) as results:
         waiting = [(index, source) for index, source in enumerate(sources) if not results.has(index)]
         chosen = _engine(engine, settings, workers, ray_address) if waiting else None
         outcomes = chosen.run(waiting) if chosen else iter(())
-        if output is None and output_dir is None:
+        if not to.kept:
             outcomes = _in_order(outcomes, len(sources))
         try:
             failed = _collect(outcomes, results, len(sources) - len(waiting), len(sources))
         except KeyboardInterrupt:
-            if output is not None or output_dir is not None:
+            if to.kept:
                 print("ds2: interrupted; what is done is kept, the same command with --resume goes on", file=sys.stderr)
             raise
         results.finish()
