@@ -325,3 +325,13 @@ def test_gradients_go_by_readable_names() -> None:
     rows = count_training(module, torch.empty(2, 3, 9)).rows()
     names = [row.operator for row in rows if row.phase == "backward"]
     assert names == ["convolution_backward", "batch_norm_backward", "relu_backward", "log_softmax_backward"]
+
+
+def test_a_training_step_is_counted_whatever_mode_the_caller_is_in() -> None:
+    layer, x = torch.nn.Linear(10, 3), torch.empty(2, 10)
+    alone = count_training(layer, x)
+    with torch.inference_mode():
+        inside = count_training(layer, torch.empty(2, 10))
+        formula = count_training(layer, x, symbolic={"batch": 0})
+    assert inside.kinds == alone.kinds
+    assert formula.at(batch=2) == alone.flops

@@ -83,3 +83,15 @@ def test_frozen_and_first_layers_pay_no_gradient_of_their_input() -> None:
         parameter.requires_grad_(False)
     step = count_training(layer, x.requires_grad_(), optimiser=None)
     assert step.phase("backward").macs == (rows - 2) * gates * size + rows * gates * 4
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("clip", [False, True])
+def test_a_complex_parameter_is_two_real_ones(name, clip) -> None:
+    def stepped(layer, x):
+        tally = count_training(layer, x, loss=lambda y: y.abs().sum(), optimiser=name, clip_gradients=clip, strict=True)
+        return tally.phase("optimiser").kinds
+
+    twenty = nn.Linear(4, 5, bias=False, dtype=torch.complex64)
+    forty = nn.Linear(8, 5, bias=False)
+    assert stepped(twenty, torch.empty(3, 4, dtype=torch.complex64)) == stepped(forty, torch.empty(3, 8))

@@ -174,11 +174,13 @@ def count_training(  # noqa: PLR0913  (each is a part of what a step is)
         with _training_mode(module):
             return _checked(_run(module, args, kwargs, world, training), strict)
 
-    if symbolic is None:
-        return step(FakeWorld.create(), args, kwargs)
-    from deepspeech2.flops.axis_search import derive_along
+    # A caller's inference mode would leave no graph to go back through.
+    with torch.inference_mode(False):
+        if symbolic is None:
+            return step(FakeWorld.create(), args, kwargs)
+        from deepspeech2.flops.axis_search import derive_along
 
-    return derive_along(step, module, args, kwargs, symbolic)
+        return derive_along(step, module, args, kwargs, symbolic)
 
 
 @contextmanager

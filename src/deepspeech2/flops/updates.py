@@ -22,7 +22,7 @@ from deepspeech2.flops.formulas.optimisers import (
     optimiser_step,
     sgd_step,
 )
-from deepspeech2.flops.operations import OperationCount
+from deepspeech2.flops.operations import Number, OperationCount
 from deepspeech2.flops.recorder import Recorder
 
 # Values kept for each value of a parameter.
@@ -104,18 +104,22 @@ def record_update(recorder: Recorder, module: torch.nn.Module, update: Update | 
         elif parameter.grad is not None:
             trained.append((name, parameter))
     if clip and trained:
-        recorder.record_phase("", "clip_grad_norm", clipping([parameter.numel() for _, parameter in trained]))
+        recorder.record_phase("", "clip_grad_norm", clipping([_values(parameter) for _, parameter in trained]))
     if update is None:
         return
     state = 0
     for name, parameter in trained:
         if name in update.prices:
             state += update.kept[name] * parameter.numel() * parameter.element_size()
-            count = update.prices[name] * parameter.numel()
-            recorder.record_phase(name, update.label, count)
+            recorder.record_phase(name, update.label, update.prices[name] * _values(parameter))
     if update.unpriced is not None:
         state = _run(recorder, update.unpriced, dict(trained), update.names)
     recorder.hold_state(state)
+
+
+def _values(parameter: torch.nn.Parameter) -> Number:
+    """How many real numbers: optimisers step the two parts of a complex one, and a norm squares both."""
+    return parameter.numel() * (2 if parameter.is_complex() else 1)
 
 
 def _run(

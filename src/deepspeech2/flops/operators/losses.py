@@ -27,7 +27,15 @@ def _mse_backward(call: Call) -> OperationCount:
     return OperationCount(add=1, multiply=2) * call.output.elements
 
 
-@register_formula("aten::smooth_l1_loss", "aten::huber_loss")
+@register_formula("aten::huber_loss")
+def _huber(call: Call) -> OperationCount:
+    # |d| compared with the knee; 0.5 d d or delta (|d| - 0.5 delta)
+    elements: Number = call["self"].elements
+    each = OperationCount(add=2, other=1, compare=1, multiply=3)
+    return each * elements + reduced(elements, call["reduction"])
+
+
+@register_formula("aten::smooth_l1_loss")
 def _smooth(call: Call) -> OperationCount:
     # |d| compared with the knee; 0.5 d d / beta or |d| - 0.5 beta
     elements: Number = call["self"].elements

@@ -83,6 +83,8 @@ def _norm(call: Call) -> OperationCount:
     merged = _merged(call)
     if order in (None, 2):
         return OperationCount(multiply=elements, add=merged, sqrt=call.output.elements)
+    if order == 0:  # how many are not zero
+        return OperationCount(compare=elements, add=merged)
     if order == 1:
         return OperationCount(other=elements, add=merged)
     if order in (float("inf"), float("-inf")):
