@@ -222,6 +222,15 @@ def test_a_name_that_is_not_utf_8_is_left_out(tmp_path: Path, clip: Path, capsys
     assert (Path(left_out["audio_filepath"]).name, left_out["text"]) == ("caf\\xe9.wav", "bad")
 
 
+def test_a_link_to_itself_is_left_out(tmp_path: Path, clip: Path) -> None:
+    (tmp_path / "loop.wav").symlink_to("loop.wav")
+    lines = [{"audio_filepath": name, "text": "a cab"} for name in ("loop.wav", str(clip))]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    report = prepare(tmp_path / "m.jsonl", tmp_path / "out").report
+    assert [item.audio_path for item in report.usable] == [clip]
+    assert [(item.utterance.where, item.reason) for item in report.problems] == [("m.jsonl:1", Reason.UNREADABLE)]
+
+
 def test_a_folder_that_is_not_utf_8_is_named(tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     try:

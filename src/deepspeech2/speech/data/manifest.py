@@ -135,7 +135,7 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
 
 def path_from(folder: Path, audio: Path) -> str:
     """How a manifest in a folder names audio: from the folder on what is below it, other audio by its absolute path."""
-    place = audio.resolve()
+    place = Path(os.path.realpath(audio))  # not `resolve`, which fails on a link to itself
     return (place.relative_to(folder) if place.is_relative_to(folder) else place).as_posix()
 
 
