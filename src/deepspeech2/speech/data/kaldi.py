@@ -112,7 +112,7 @@ def _segment(value: str, recordings: dict[str, _Recording], where: str) -> tuple
     name, *numbers = value.split() or [""]
     try:
         start, end = map(float, numbers[:2])
-        (channel,) = map(int, numbers[2:] or [-1])
+        (channel,) = map(int, numbers[2:] or ["-1"])
     except ValueError:
         raise ManifestError(f"{where}: expected 'recording start end [channel]' in segments, found '{value}'") from None
     if not (is_length(start) and (end == -1 or (is_length(end) and start < end))):
