@@ -218,6 +218,7 @@ def test_reads_the_configuration_of_the_original(tmp_path: Path, write_tones: Ca
 def test_what_is_turned_off_is_passed_over(tmp_path: Path) -> None:
     masks = {"F": 20, "T": 30, "n_freq_masks": 2, "n_time_masks": 2, "p": 1.0, "W": 0}
     neutral = {"adaptive_number_ratio": 0, "adaptive_size_ratio": 0.0, "max_n_time_masks": 20}
+    neutral |= {"warp_mode": "PIL", "replace_with_zero": True}
     steps: list[dict[str, object]] = [
         {"type": "bayesian_normal", "params": {"target_db": -20, "prior_db": -20}, "prob": 0.0},
         {"type": "noise", "params": {"noise_manifest_path": "nowhere.jsonl"}, "prob": 0.0},
@@ -230,11 +231,35 @@ def test_what_is_turned_off_is_passed_over(tmp_path: Path) -> None:
     assert options.spec_augment == SpecAugmentOptions(2, 20, 2, 30, 1.0)
     for changed, message in (
         ({"params": masks | {"adaptive_size_ratio": 0.05}}, 'found "adaptive_size_ratio"'),
+        ({"params": masks | {"replace_with_zero": False}}, 'found "replace_with_zero"'),
         ({"prob": 0.5}, 'expected "prob" of 1 or 0'),
     ):
         path.write_text(json.dumps([steps[2] | changed]))
         with pytest.raises(OptionError, match=message):
             read_augmentation(path)
+
+
+def test_a_stretch_may_be_as_long_as_the_speech_where_no_share_is_given(tmp_path: Path) -> None:
+    path = tmp_path / "augmentation.json"
+    params = {"F": 0, "T": 50, "n_freq_masks": 1, "n_time_masks": 1}
+    for given, longest in (({}, 50), ({"p": 0.15}, 7)):
+        path.write_text(json.dumps([{"type": "specaug", "params": params | given}]))
+        options = read_augmentation(path).spec_augment
+        assert options is not None
+        generator = np.random.default_rng(0)
+        masked = [
+            int((spec_augment(np.ones((161, 50), np.float32), options, generator)[0] == 0).sum()) for _ in range(400)
+        ]
+        assert max(masked) == longest
+
+
+def test_a_second_masking_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "augmentation.json"
+    path.write_text(json.dumps([{"type": "specaug"}, {"type": "shift", "prob": 0}, {"type": "specaug"}]))
+    with pytest.raises(OptionError, match=r'augmentation\.json: step 3: expected one step "specaug", found a second'):
+        read_augmentation(path)
+    path.write_text(json.dumps([{"type": "specaug"}, {"type": "specaug", "prob": 0}]))
+    assert read_augmentation(path).spec_augment is not None
 
 
 def test_whole_numbers_may_be_written_with_a_point(tmp_path: Path) -> None:

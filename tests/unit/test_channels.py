@@ -119,6 +119,81 @@ def test_a_kaldi_command_says_which_channel(call: Path, command: str, channel: i
     assert (utterance.audio_path, utterance.channel) == (call, channel)
 
 
+def kaldi_segments(call: Path, recording: str, *rows: str) -> Path:
+    (call.parent / "wav.scp").write_text(f"call {recording}\n")
+    (call.parent / "segments").write_text("".join(f"u{number} call {row}\n" for number, row in enumerate(rows)))
+    (call.parent / "text").write_text("".join(f"u{number} a\n" for number in range(len(rows))))
+    return call.parent
+
+
+def heard(utterance: Utterance) -> np.ndarray:
+    return load_audio(
+        utterance.audio_path,
+        offset_seconds=utterance.offset,
+        duration_seconds=utterance.duration,
+        channel=utterance.channel,
+    )
+
+
+@pytest.mark.parametrize("recording", ["call.wav", "sph2pipe -f wav -p call.wav |", "sox call.wav -t wav - |"])
+def test_kaldi_segments_are_of_their_channel_and_end(call: Path, recording: str) -> None:
+    rows = ("0.25 0.75 0", "0.25 0.75 1", "0.25 -1 1", "0.5 -1.0", "0 1")
+    found = [heard(item) for item in read_manifest(kaldi_segments(call, recording, *rows))]
+    assert np.array_equal(found[0], LEFT[4000:12_000])
+    assert np.array_equal(found[1], RIGHT[4000:12_000])
+    assert np.array_equal(found[2], RIGHT[4000:])
+    np.testing.assert_allclose(found[3], (LEFT + RIGHT)[8000:] / 2, atol=1e-7)
+    np.testing.assert_allclose(found[4], (LEFT + RIGHT) / 2, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("sph2pipe -f wav -p -c 2 call.wav |", RIGHT),
+        ("sox call.wav -c 1 -t wav - remix 2 |", RIGHT),
+        ("sox call.wav -t wav - remix - |", (LEFT + RIGHT) / 2),
+        ("sox call.wav -t wav -c 1 - |", (LEFT + RIGHT) / 2),
+        ("sox call.wav -t wav - channels 1 rate 16000 |", (LEFT + RIGHT) / 2),
+        ("ffmpeg -i call.wav -ac 1 -f wav - |", (LEFT + RIGHT) / 2),
+        ("flac -cds call.wav | sox - -t wav -c 1 - |", (LEFT + RIGHT) / 2),
+    ],
+)
+def test_what_a_kaldi_command_leaves_has_one_channel(call: Path, command: str, expected: np.ndarray) -> None:
+    (utterance,) = read_manifest(kaldi_segments(call, command, "0 1 0"))
+    np.testing.assert_allclose(heard(utterance), expected, atol=1e-7)
+    with pytest.raises(ManifestError, match=r"u0: expected channel 0 in segments, .* leaves one channel, found 1"):
+        read_manifest(kaldi_segments(call, command, "0 1 1"))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("0", "expected 'recording start end [channel]' in segments, found 'call 0'"),
+        ("0 1 0 0", "expected 'recording start end [channel]' in segments, found 'call 0 1 0 0'"),
+        ("0 1 A", "expected 'recording start end [channel]' in segments, found 'call 0 1 A'"),
+        ("0 1 -1", "expected a channel from 0 in segments, found -1"),
+        ("1 1", "expected 0 <= start < end, or an end of -1, in segments, found 'call 1 1'"),
+        ("-1 -1", "expected 0 <= start < end, or an end of -1, in segments, found 'call -1 -1'"),
+        ("0 -2", "expected 0 <= start < end, or an end of -1, in segments, found 'call 0 -2'"),
+        ("0 inf", "expected 0 <= start < end, or an end of -1, in segments, found 'call 0 inf'"),
+        ("nan -1", "expected 0 <= start < end, or an end of -1, in segments, found 'call nan -1'"),
+    ],
+)
+def test_a_bad_row_of_kaldi_segments_is_named(call: Path, row: str, message: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(kaldi_segments(call, "call.wav", row))
+    assert str(caught.value) == f"{call.parent.name}/u0: {message}"
+
+
+def test_kaldi_segments_that_are_not_there_are_left_out(call: Path) -> None:
+    folder = kaldi_segments(call, "call.wav", "0 1 1", "0 1 2", "2 -1")
+    report = preflight(read_manifest(folder), "a")
+    assert [item.where for item in report.usable] == [f"{folder.name}/u0"]
+    assert [problem.reason for problem in report.problems] == [Reason.UNREADABLE, Reason.WRONG_DURATION]
+    call.unlink()
+    assert [problem.reason for problem in preflight(read_manifest(folder), "a").problems] == [Reason.UNREADABLE] * 3
+
+
 @pytest.mark.parametrize("command", ["flac -cds {} {} |", "ffmpeg -i {} -i {} -f wav - |", "cat {} {} |", "cat none |"])
 def test_a_kaldi_command_reads_one_file(call: Path, command: str) -> None:
     (call.parent / "other.wav").write_bytes(call.read_bytes())
@@ -142,6 +217,8 @@ def test_a_kaldi_command_reads_one_file(call: Path, command: str) -> None:
         ("ffmpeg -i call.wav -af lowpass=300 -f wav - |", "ffmpeg -af lowpass=300"),
         ("cat call.wav | denoise |", "denoise"),
         ("sph2pipe -p -c 2 call.wav | sox - -t wav - remix 1 |", "a second choice of a channel"),
+        ("sox call.wav -c 1 -t wav - | sox - -t wav - remix 1 |", "a second choice of a channel"),
+        ("sox call.wav -t wav - channels 1 remix 1 |", "sox channels 1 remix 1"),
     ],
 )
 def test_a_kaldi_command_that_does_more_is_refused(call: Path, command: str, step: str) -> None:

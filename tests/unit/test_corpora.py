@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from itertools import combinations
@@ -118,6 +120,52 @@ def test_one_table_of_common_voice(tmp_path: Path, clip: Path) -> None:
     assert [item.text for item in prepared.report.usable] == ["bad"]
 
 
+@pytest.mark.parametrize(
+    ("table", "line", "audio"),
+    [
+        ("1-2.trans.txt", "1-2-0000 {}", "1-2-0000"),
+        ("metadata.csv", "1|x|{}", "wavs/1"),
+        ("etc/a.transcription", "<s> {} </s> (1)", "wav/1"),
+        ("train.tsv", "path\tsentence\n1\t{}", "clips/1"),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+def test_a_text_goes_to_the_end_of_its_line(tmp_path: Path, table: str, line: str, audio: str, end: str) -> None:
+    for folder in ("etc", "wavs", "clips"):
+        (tmp_path / folder).mkdir()
+    for separator in "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029":
+        text = f"HELLO{separator}WORLD AGAIN"
+        for mark in (b"", codecs.BOM_UTF8):
+            (tmp_path / table).write_bytes(mark + (line.format(text) + end).encode())
+            found = [(item.audio_path, item.text) for item in scan_corpus(tmp_path)]
+            assert found == [(tmp_path / audio, text)], repr(separator)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"name\ttext\n1\ta\tb\n", "train.tsv: expected the columns path and sentence, found name, text"),
+        (b"", "train.tsv: expected the columns path and sentence, found none"),
+        (b"path\tsentence\n1.wav\tcaf\xe9\n", "train.tsv:2: cannot be read as UTF-8 text"),
+        (b"path\tsentence\n1.wav\ta\n2.wav\tb\tc\n", "train.tsv:3: expected 2 columns, found 3"),
+        (b"path\tsentence\n\n1.wav\n", "train.tsv:3: expected 2 columns, found 1"),
+    ],
+)
+def test_a_bad_table_of_common_voice_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "train.tsv").write_bytes(content)
+    with pytest.raises(ManifestError, match=re.escape(message)) as caught:
+        scan_corpus(tmp_path / "train.tsv")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_text_of_common_voice_may_be_long_and_columns_at_its_end_missing(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "train.tsv").write_text("path\tsentence\tage\n1.wav\t" + "ab " * 50_000 + "c\n")
+    (item,) = scan_corpus(tmp_path / "train.tsv")
+    assert item.text == "ab " * 50_000 + "c"
+
+
 @pytest.mark.parametrize("suffix", [".transcription", ".fileids"])
 def test_one_table_of_an4(tmp_path: Path, clip: Path, suffix: str) -> None:
     root = tmp_path / "an4"
@@ -172,6 +220,15 @@ def test_a_name_that_is_not_utf_8_is_left_out(tmp_path: Path, clip: Path, capsys
     assert [item.text for item in read_manifest(tmp_path / "out/manifest.jsonl")] == ["a cab"]
     (left_out,) = map(json.loads, (tmp_path / "out/left_out.jsonl").read_text().splitlines())
     assert (Path(left_out["audio_filepath"]).name, left_out["text"]) == ("caf\\xe9.wav", "bad")
+
+
+def test_a_link_to_itself_is_left_out(tmp_path: Path, clip: Path) -> None:
+    (tmp_path / "loop.wav").symlink_to("loop.wav")
+    lines = [{"audio_filepath": name, "text": "a cab"} for name in ("loop.wav", str(clip))]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    report = prepare(tmp_path / "m.jsonl", tmp_path / "out").report
+    assert [item.audio_path for item in report.usable] == [clip]
+    assert [(item.utterance.where, item.reason) for item in report.problems] == [("m.jsonl:1", Reason.UNREADABLE)]
 
 
 def test_a_folder_that_is_not_utf_8_is_named(tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:

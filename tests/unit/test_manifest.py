@@ -146,6 +146,32 @@ def test_kaldi_tables_are_separated_by_any_white_space(write_tones: Callable[...
     assert [u.duration for u in read_manifest(folder)] == [0.25, 0.125]
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "1e305", "soon"])
+def test_a_bad_duration_in_a_kaldi_folder_is_named(tmp_path: Path, value: str) -> None:
+    (tmp_path / "wav.scp").write_text("u1 1.wav\n")
+    (tmp_path / "text").write_text("u1 a\n")
+    (tmp_path / "utt2dur").write_text(f"u1 {value}\n")
+    with pytest.raises(ManifestError, match=rf"/u1: expected seconds, 0 or more, in utt2dur, found '{value}'"):
+        read_manifest(tmp_path)
+
+
+def test_a_name_with_a_zero_byte_is_refused_in_every_form(tmp_path: Path) -> None:
+    (tmp_path / "wav.scp").write_text("u1 a\0.wav\n")
+    (tmp_path / "text").write_text("u1 a\n")
+    cut = {"duration": 1, "recording": {"sources": [{"type": "file", "source": "a\0.wav"}]}}
+    (tmp_path / "cuts.jsonl").write_text(json.dumps(cut))
+    for source, place in ((tmp_path, "wav.scp:1"), (tmp_path / "cuts.jsonl", "cuts.jsonl:1")):
+        with pytest.raises(ManifestError, match=rf"{place}: expected the path of audio, found a zero byte in 'a"):
+            read_manifest(source, texts=False)
+
+
+def test_supervisions_may_start_beyond_what_a_float_holds(tmp_path: Path) -> None:
+    spoken = [{"start": 10**400, "text": "there"}, {"start": 0.5, "text": "hello"}]
+    cut = {"duration": 1, "supervisions": spoken, "recording": {"sources": [{"type": "file", "source": "a.wav"}]}}
+    (tmp_path / "cuts.jsonl").write_text(json.dumps(cut))
+    assert [item.text for item in read_manifest(tmp_path / "cuts.jsonl")] == ["hello there"]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -155,6 +181,19 @@ def test_kaldi_tables_are_separated_by_any_white_space(write_tones: Callable[...
         ('{"audio_filepath": "a.wav", "duration": 1}', r'm\.jsonl:1: expected the key "text"'),
         ('{"audio_filepath": "a.wav", "duration": -1, "text": ""}', r'm\.jsonl:1: expected "duration".*found -1'),
         ('{"audio_filepath": "a.wav", "duration": "1", "text": ""}', r"m\.jsonl:1: .*found '1'"),
+        (f'{{"audio_filepath": "a.wav", "duration": 1{400 * "0"}, "text": ""}}', r'm\.jsonl:1: expected "duration"'),
+        (
+            '{"audio_filepath": "a.wav", "duration": 1e305, "text": ""}',
+            r'm\.jsonl:1: expected "duration" .*found 1e\+305',
+        ),
+        (
+            f'{{"audio_filepath": "a.wav", "offset": 1{400 * "0"}, "text": ""}}',
+            r'm\.jsonl:1: expected "offset" .*found 1',
+        ),
+        (
+            '{"audio_filepath": "a\\u0000.wav", "text": ""}',
+            r"m\.jsonl:1: .*path of audio, found a zero byte in 'a\\x00",
+        ),
         ("", "the manifest is empty"),
     ],
 )

@@ -64,10 +64,10 @@ def read_augmentation(path: str | os.PathLike[str]) -> AugmentationOptions:
     Types: ``volume``, ``speed``, ``shift``, ``resample``, ``noise``, ``impulse`` and ``specaug``. Manifests named in
     it are looked for beside the file, then in the current directory. ``bayesian_normal`` is refused: it only
     changes the level, which the features bring to -20 dB in any case. A step with ``prob`` 0 is passed over,
-    whatever it is.
+    whatever it is. Of ``specaug`` there is one, without time warping and with ``p`` 1 where it is not given.
 
     Raises:
-        OptionError: The file is missing or malformed, or holds a type or a parameter that is not known.
+        OptionError: The file is missing or malformed, or holds a type or a parameter that is not known or not done.
     """
     source = Path(path)
     try:
@@ -87,6 +87,8 @@ def read_augmentation(path: str | os.PathLike[str]) -> AugmentationOptions:
         if kind == "specaug":
             if probability != 1:
                 raise OptionError(f'{where}: masking is done always or never; expected "prob" of 1 or 0')
+            if masking is not None:
+                raise OptionError(f'{where}: expected one step "specaug", found a second; put their masks into one')
             masking = _spec_augment(params, where)
         else:
             parsed.append(Sometimes(_build(kind, params, where, source.parent), probability))
@@ -115,7 +117,8 @@ _RECORDED: dict[str, tuple[Callable[..., Augmentation], str, dict[str, str]]] = 
     "noise": (Noise, "noise_manifest_path", {"min_snr_dB": "lowest", "max_snr_dB": "highest"}),
     "impulse": (ImpulseResponse, "impulse_manifest_path", {}),
 }
-# Time warping and masks whose number and size adapt to the length are not done here: zero, which turns them off.
+# Masks whose number and size adapt to the length are not done here, nor is time warping, which some versions of the
+# original do and others pass over: zero turns them off.
 _NOT_DONE = ("W", "adaptive_number_ratio", "adaptive_size_ratio")
 _MASKING = {"F": "frequency_width", "T": "time_width", "n_freq_masks": "frequency_masks"} | {
     "n_time_masks": "time_masks",
@@ -145,12 +148,15 @@ def _spec_augment(params: dict[str, Any], where: str) -> SpecAugmentOptions:
     if params.get("W"):
         raise OptionError(f'{where}: time warping ("W": {params["W"]!r}) is not done; set it to 0')
     done = {name: value for name, value in params.items() if not _without_effect(name, value)}
-    return SpecAugmentOptions(**_rename(done, _MASKING, where, "specaug"))
+    # The original's own default, not ours.
+    return SpecAugmentOptions(**({"time_share": 1.0} | _rename(done, _MASKING, where, "specaug")))
 
 
 def _without_effect(name: str, value: Any) -> bool:
-    # A bound on a number that adapts to the length binds nothing where no ratio makes it adapt.
-    return name == "max_n_time_masks" or (name in _NOT_DONE and not value)
+    # A bound on a number that adapts to the length binds nothing where no ratio makes it adapt, nor does a way of
+    # warping change what is not warped. Masks are zeros here, too.
+    is_idle = name in ("max_n_time_masks", "warp_mode") or (name in _NOT_DONE and not value)
+    return is_idle or (name == "replace_with_zero" and value is True)
 
 
 def _rename(params: dict[str, Any], names: dict[str, str], where: str, kind: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import codecs
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator
@@ -118,13 +118,13 @@ def with_durations(found: Iterable[FoundFile], root: Path) -> Iterator[tuple[Fou
 
 def _librispeech(folder: Path) -> Iterator[FoundFile]:
     for table in folder.rglob("*.trans.txt"):
-        for line in _lines(table):
+        for _, line in _lines(table):
             name, _, text = line.partition(" ")
             yield FoundFile(_audio_named(table.parent, name), text.strip(), name.split("-")[0])
 
 
 def _ljspeech(folder: Path) -> Iterator[FoundFile]:
-    for number, line in enumerate(_lines(folder / "metadata.csv"), start=1):
+    for number, line in _lines(folder / "metadata.csv"):
         columns = line.split("|")
         if len(columns) < 2:
             raise ManifestError(f"{folder / 'metadata.csv'}:{number}: expected name|text|text, found '{line[:60]}'")
@@ -148,10 +148,10 @@ def _an4_tables(folder: Path) -> list[Path]:
 def _an4(folder: Path) -> Iterator[FoundFile]:
     for table in _an4_tables(folder):
         ids = table.with_suffix(".fileids")
-        paths = {Path(line).name: line for line in _lines(ids)} if ids.is_file() else {}
-        for line in _lines(table):
+        paths = {Path(line).name: line for _, line in _lines(ids)} if ids.is_file() else {}
+        for number, line in _lines(table):
             if not (match := re.fullmatch(r"(?:<s>)?\s*(.*?)\s*(?:</s>)?\s*\((\S+)\)", line)):
-                raise ManifestError(f"{table}: expected '<s> TEXT </s> (name)', found '{line[:60]}'")
+                raise ManifestError(f"{table}:{number}: expected '<s> TEXT </s> (name)', found '{line[:60]}'")
             text, name = match.groups()
             place = table.parent.parent / "wav" / paths.get(name, name)
             audio = _audio_named(place.parent, place.name)
@@ -170,18 +170,24 @@ def _commonvoice(folder: Path) -> Iterator[FoundFile]:
     (table,) = _commonvoice_tables(folder)
     if not table.is_file():
         raise ManifestError(f"{table}: no such table of Common Voice")
-    with table.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
-            if row.get("path") is None or row.get("sentence") is None:
-                raise ManifestError(f"{table}: expected the columns path and sentence, found {', '.join(row)}")
-            yield FoundFile(table.parent / "clips" / row["path"], row["sentence"].strip(), row.get("client_id"))
+    lines = _lines(table)
+    columns = next((line.split("\t") for _, line in lines), [])
+    if not {"path", "sentence"} <= set(columns):
+        raise ManifestError(f"{table}: expected the columns path and sentence, found {', '.join(columns) or 'none'}")
+    for number, line in lines:
+        fields = line.split("\t")
+        row = dict(zip(columns, fields, strict=False))  # empty columns at the end may be missing
+        # More fields than columns are a text that was torn at a tab.
+        if len(fields) > len(columns) or not {"path", "sentence"} <= set(row):
+            raise ManifestError(f"{table}:{number}: expected {len(columns)} columns, found {len(fields)}")
+        yield FoundFile(table.parent / "clips" / row["path"], row["sentence"].strip(), row.get("client_id"))
 
 
 def _plain(folder: Path) -> Iterator[FoundFile]:
     for audio in folder.rglob("*"):
         text = audio.with_suffix(".txt")
         if audio.suffix.lower() in AUDIO_SUFFIXES and text.is_file():
-            yield FoundFile(audio, " ".join(" ".join(_lines(text)).split()))
+            yield FoundFile(audio, " ".join(word for _, line in _lines(text) for word in line.split()))
 
 
 def _audio_named(folder: Path, name: str) -> Path:
@@ -189,11 +195,19 @@ def _audio_named(folder: Path, name: str) -> Path:
     return next((path for suffix in AUDIO_SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), folder / name)
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a table that are not empty, with their numbers from 1."""
     try:
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+        with path.open("rb") as file:
+            # Bytes end lines at a line feed alone; text would at other separators too, which transcripts may have.
+            for number, line in enumerate(file, start=1):
+                text = (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).decode().rstrip("\r\n")
+                if text.strip():
+                    yield number, text
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path}:{number}: cannot be read as UTF-8 text ({error})") from error
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read ({error})") from error
 
 
 # Tried in this order; the plain folder fits everything and comes last.

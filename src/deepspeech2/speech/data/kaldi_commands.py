@@ -17,10 +17,12 @@ class Decoding:
     Attributes:
         names: The words that stand where files are expected, outputs and ``-`` among them.
         channel: The one channel the command keeps, counted from 0; None where it keeps or mixes all.
+        is_mono: Whether one channel comes out: the one it keeps, or the mix of all.
     """
 
     names: tuple[str, ...]
-    channel: int | None
+    channel: int | None = None
+    is_mono: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ _PROGRAMS = {
     "opusdec": _Options("--quiet|--force-wav", ("--rate",)),
     "oggdec": _Options("-[QR]|--quiet|--raw", ("-b", "-o")),
 }
+_MIXED = "mixed"
+_UNKNOWN = "unknown"
 
 
 def read_command(command: str, where: str) -> Decoding:
@@ -64,17 +68,18 @@ def read_command(command: str, where: str) -> Decoding:
         ManifestError: A step is not known, or does more than that.
     """
     names: list[str] = []
-    channel: int | None = None
+    channel, is_mono = None, False
     for step in _steps(command, where):
         program = step[0].rsplit("/", 1)[-1]
         if program not in _PROGRAMS:
             raise _refusal(command, where, step[0])
         found = _read_step(program, step[1:], command, where)
         names += found.names
-        if found.channel is not None and channel is not None:
+        if found.channel is not None and is_mono:
             raise _refusal(command, where, "a second choice of a channel")
         channel = found.channel if channel is None else channel
-    return Decoding(tuple(names), channel)
+        is_mono = is_mono or found.is_mono
+    return Decoding(tuple(names), channel, is_mono)
 
 
 def _steps(command: str, where: str) -> Iterator[list[str]]:
@@ -95,19 +100,17 @@ def _steps(command: str, where: str) -> Iterator[list[str]]:
 
 
 def _read_step(program: str, words: list[str], command: str, where: str) -> Decoding:
-    options, names, channel, rest = _PROGRAMS[program], list[str](), None, iter(words)
+    options, names, heard, rest = _PROGRAMS[program], list[str](), list[str](), iter(words)
     for word in rest:
         if program == "sox" and len(names) == 2:  # input and output: effects follow
-            chosen = _effects([word, *rest])
-            if chosen == "unknown":
+            heard.append(_effects([word, *rest]))
+            if heard[-1] == _UNKNOWN:
                 raise _refusal(command, where, f"sox {' '.join(words[words.index(word) :])}")
-            return Decoding(tuple(names), channel if chosen is None else int(chosen))
-        if word in options.valued:
+        elif word in options.valued:
             value = next(rest, "")
-            chosen = _option(program, word, value)
-            if chosen == "unknown":
+            heard.append(_option(program, word, value))
+            if heard[-1] == _UNKNOWN:
                 raise _refusal(command, where, f"{program} {word} {value}")
-            channel = channel if chosen is None else int(chosen)
             if word == "-i":
                 names.append(value)
         elif word == "-" or not word.startswith(("-", "<", ">")):
@@ -116,32 +119,40 @@ def _read_step(program: str, words: list[str], command: str, where: str) -> Deco
             raise _refusal(command, where, f"{program} {word}")
         elif word in ("-p", "--sox-pipe") and program == "sox":
             names.append("-")
-    return Decoding(tuple(names), channel)
+    chosen = [int(channel) for channel in heard if channel.isdecimal()]
+    return Decoding(tuple(names), chosen[-1] if chosen else None, bool(chosen) or _MIXED in heard)
 
 
-def _option(program: str, option: str, value: str) -> str | None:
-    """The channel an option chooses, None where it chooses none, ``unknown`` where it does something else."""
+def _option(program: str, option: str, value: str) -> str:
+    """The channel an option chooses, ``mixed`` for all in one, nothing where it chooses none, ``unknown`` for more."""
+    if (program, option, value) in (("sox", "-c", "1"), ("ffmpeg", "-ac", "1")):
+        return _MIXED
     if program == "sph2pipe" and option == "-c":
-        return str(int(value) - 1) if value in ("1", "2") else "unknown"
+        return str(int(value) - 1) if value in ("1", "2") else _UNKNOWN
     if option == "-map_channel":
         found = re.fullmatch(r"0\.\d+\.(\d+)", value)
     elif option in ("-af", "-filter:a"):
         found = re.fullmatch(r"pan=(?:mono|1c)\|c0=c(\d+)", value)
     else:
-        return None
-    return found[1] if found else "unknown"
+        return ""
+    return found[1] if found else _UNKNOWN
 
 
-def _effects(words: list[str]) -> str | None:
-    """The channel sox's effects choose, None where they choose none, ``unknown`` where they do something else."""
-    effects, channel = " ".join(words), None
+def _effects(words: list[str]) -> str:
+    """What sox's effects choose, in the words of `_option`."""
+    effects, channel = " ".join(words), ""
     # A rate, dither, a mix of all channels, or one channel; each effect ends where the next begins.
-    known = re.compile(r"(?:rate(?: -[a-zA-Z]+)* [\d.]+k?|dither(?: -s)?|remix -|channels 1|remix (?P<one>\d+))(?: |$)")
+    known = re.compile(
+        r"(?:rate(?: -[a-zA-Z]+)* [\d.]+k?|dither(?: -s)?|(?P<all>remix -|channels 1)|remix (?P<one>\d+))(?: |$)"
+    )
     while effects:
         found = known.match(effects)
-        if not found or found["one"] == "0" or (found["one"] and channel is not None):
-            return "unknown"
-        channel = str(int(found["one"]) - 1) if found["one"] else channel
+        if not found or found["one"] == "0" or (found["one"] and channel):
+            return _UNKNOWN
+        if found["one"]:
+            channel = str(int(found["one"]) - 1)
+        elif found["all"]:
+            channel = channel or _MIXED
         effects = effects[found.end() :]
     return channel
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deepspeech2.errors import ManifestError
-from deepspeech2.speech.data.manifest import Utterance, channel_of, seconds_of
+from deepspeech2.speech.data.manifest import Utterance, audio_path, channel_of, seconds_of
 
 
 def is_cut(record: dict[str, Any]) -> bool:
@@ -48,7 +48,8 @@ def parse_cut(record: dict[str, Any], folder: Path, where: str, *, texts: bool) 
         raise ManifestError(f'{where}: expected a supervision with "text" in the Lhotse cut, found none')
     speaker = next((str(item["speaker"]) for item in spoken if item.get("speaker")), None)
     # Relative to the manifest, or as Lhotse has it to the current directory.
-    path = next((place for place in (folder / source, Path(source)) if place.is_file()), folder / source)
+    named = audio_path(folder, source, where)
+    path = next((place for place in (named, Path(source)) if place.is_file()), named)
     return Utterance(path, duration, text, seconds_of(record, "start", where, 0.0) or 0.0, speaker, where, heard)
 
 
@@ -80,4 +81,4 @@ def _is_of(supervision: Any, channel: int | None) -> bool:
 
 def _start(supervision: dict[str, Any]) -> float:
     start = supervision.get("start")
-    return float(start) if isinstance(start, (int, float)) else 0.0
+    return start if isinstance(start, (int, float)) else 0.0

@@ -19,6 +19,9 @@ from deepspeech2.errors import AudioError, ManifestError
 from deepspeech2.files import replacing
 from deepspeech2.printing import printable
 
+# Thirty years, as what reads audio has it; nor does it overflow when it becomes samples.
+_LONGEST_SECONDS = 1e9
+
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
@@ -132,7 +135,7 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
 
 def path_from(folder: Path, audio: Path) -> str:
     """How a manifest in a folder names audio: from the folder on what is below it, other audio by its absolute path."""
-    place = audio.resolve()
+    place = Path(os.path.realpath(audio))  # not `resolve`, which fails on a link to itself
     return (place.relative_to(folder) if place.is_relative_to(folder) else place).as_posix()
 
 
@@ -197,18 +200,34 @@ def probe_audio(path: Path, channel: int | None = None) -> tuple[float, int]:
 
 
 def seconds_of(record: dict[str, Any], key: str, where: str, default: float | None = None) -> float | None:
-    """A finite, non-negative number of seconds under `key`, or `default` where the key is absent.
+    """The seconds under `key`, or `default` where the key is absent.
 
     Raises:
-        ManifestError: The value is something else.
+        ManifestError: The value is no length; see `is_length`.
     """
     value = record.get(key)
     if value is None:
         return default
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < 0:
+    if not number or not is_length(value):
         raise ManifestError(f'{where}: expected "{key}" as seconds, 0 or more, found {value!r}')
     return float(value)
+
+
+def is_length(seconds: float) -> bool:
+    """Whether a number is a length audio can have, in seconds: 0 or more, and less than thirty years."""
+    return 0 <= seconds < _LONGEST_SECONDS  # compared as it is: an integer may be too large for a float
+
+
+def audio_path(folder: Path, name: str, where: str) -> Path:
+    """The path of audio that a record names, from the folder on; whether it is there is not looked at.
+
+    Raises:
+        ManifestError: No file can have this name.
+    """
+    if "\0" in name:
+        raise ManifestError(f"{where}: expected the path of audio, found a zero byte in {name!r}")
+    return folder / name
 
 
 def channel_of(record: dict[str, Any], where: str) -> int | None:
@@ -258,7 +277,7 @@ def _parse_record(record: dict[str, Any], folder: Path, where: str, *, texts: bo
             raise ManifestError(f'{where}: expected the key "text" with a transcript, found {text!r}')
         text = ""
     speaker = record.get("speaker")
-    path = folder / audio
+    path = audio_path(folder, audio, where)
     offset = seconds_of(record, "offset", where, 0.0) or 0.0
     duration = seconds_of(record, "duration", where)
     if duration is None:
