@@ -40,6 +40,10 @@ bool parse_count(std::string_view text, uint64_t* out) {
 
 // Decimal numbers as ARPA files hold them, whatever the locale.
 bool parse_number(std::string_view text, float* out) {
+  if (text == "-inf") {  // the logarithm of zero, which the usual tools write as -99
+    *out = -99.0f;
+    return true;
+  }
   size_t i = 0;
   const bool negative = i < text.size() && text[i] == '-';
   if (i < text.size() && (text[i] == '-' || text[i] == '+')) ++i;
@@ -119,6 +123,7 @@ void ArpaReader::line(std::string_view text) {
     return;
   } else if (text == "\\end\\") {
     close_section();
+    while (section_ && section_ < promised_.size() && promised_[section_] == 0) ++section_;  // nothing, and no section for it
     if (section_ != promised_.size())
       fail("the file ends after its " + std::to_string(section_) + "-grams, but the header promises up to " +
            std::to_string(promised_.size()) + "-grams");

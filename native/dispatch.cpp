@@ -28,7 +28,9 @@ const Kernels& choose() {
 #ifdef CTC_X86
   __builtin_cpu_init();
   const bool has_avx2 = __builtin_cpu_supports("avx2");
-  const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && has_avx2;
+  // All that CMakeLists.txt compiles these kernels for.
+  const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
   if ((wanted.empty() || wanted == "avx512") && has_avx512) return avx512::table;
   if ((wanted.empty() || wanted == "avx2") && has_avx2) return avx2::table;
 #endif

@@ -10,5 +10,4 @@ results=benchmarks/results
 benchmarks/bench.sh decode "$@" --fresh --output $results/decode.json
 .venv/bin/python -m benchmarks.decode.long_audio "$@" --output $results/decode_long.json
 .venv/bin/python -m benchmarks.decode.wide_alphabets --output $results/decode_wide.json
-rm -f $results/decode_fast.json $results/decode_weights.json  # the whole run has them now
 .venv/bin/python -m benchmarks.decode.report

@@ -15,11 +15,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 LONG = ROOT / "benchmarks" / "results" / "decode_long.json"
-# A run of its own, where the profile has changed since the whole was measured.
-FAST = ROOT / "benchmarks" / "results" / "decode_fast.json"
 THREADS = ROOT / "benchmarks" / "results" / "decode_threads.json"
 OPTIONS = ROOT / "benchmarks" / "results" / "decode_options.json"
-WEIGHTS = ROOT / "benchmarks" / "results" / "decode_weights.json"
 WIDE = ROOT / "benchmarks" / "results" / "decode_wide.json"
 RESULTS = ROOT / "benchmarks" / "results" / "decode.json"
 PAGE = ROOT / "docs" / "decoding-benchmark.md"
@@ -37,19 +34,6 @@ blocks of five sentences, each in a process of its own with one thread, on {mach
 Times are processor time without loading, the median of {repeats} repetitions of each sentence (slow decoders fewer:
 `repeats` in the results). Ratios are of these times.
 Posteriors are handed over in the form each decoder wants, converted outside the measured time.
-"""
-FAST_HEAD = """
-## The fast profile
-
-Look-ahead in context came after the run above. This is a run of its own, in turn as well, on a machine that had other
-work: all times are higher than above, ratios hold within the table, and error rates do not depend on the load.
-"""
-WEIGHTS_HEAD = """
-### With our weights
-
-Weights were searched at beam 100. At 500, flashlight makes fewer errors on *hard* with the alpha and beta of
-deepspeech2. A run of its own, in turn, on a machine that had other work: ratios hold within the table, and error rates
-do not depend on the load.
 """
 LONG_HEAD = """
 ## Long audio
@@ -126,10 +110,8 @@ def main() -> None:
     long_audio = json.loads(LONG.read_text())["rows"] if LONG.exists() else []
     options = json.loads(OPTIONS.read_text())["rows"] if OPTIONS.exists() else []
     threads = json.loads(THREADS.read_text()) if THREADS.exists() else {}
-    fast = json.loads(FAST.read_text())["rows"] if FAST.exists() else []
-    weights = json.loads(WEIGHTS.read_text())["rows"] if WEIGHTS.exists() else []
     wide = json.loads(WIDE.read_text()) if WIDE.exists() else {}
-    page.write_text(lay_out(content, long_audio, options, threads, fast, weights, wide))
+    page.write_text(lay_out(content, long_audio, options, threads, wide))
 
 
 def lay_out(
@@ -137,8 +119,6 @@ def lay_out(
     long_audio: Sequence[dict[str, Any]] = (),
     options: Sequence[dict[str, Any]] = (),
     threads: dict[str, Any] | None = None,
-    fast: Sequence[dict[str, Any]] = (),
-    weights: Sequence[dict[str, Any]] = (),
     wide: dict[str, Any] | None = None,
 ) -> str:
     """Return the page."""
@@ -155,10 +135,6 @@ def lay_out(
         here = [row for row in rows if row["setting"] == setting]
         if here:
             parts += [f"\n## {title}\n", time_table(here), ratio_table(here)]
-    if weights:
-        parts += [WEIGHTS_HEAD, time_table(list(weights))]
-    if fast:
-        parts += [FAST_HEAD, time_table(list(fast)), ratio_table(list(fast))]
     if long_audio:
         parts += [LONG_HEAD, long_table(long_audio), LONG_TAIL]
     if wide:

@@ -217,3 +217,22 @@ def test_what_is_read_is_not_written_over(capsys, folder: Path, option: str, rea
     assert err.startswith(f"ds2: error: {read}: is read ({read}), and would be written over")
     assert err.count("\n") == 1
     assert Path(read).read_bytes() == before
+
+
+def test_the_options_it_ends_with_are_those_it_searched_with(
+    capsys, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = []
+    decode_batch = BeamDecoder.decode_batch
+
+    def watched(self, *arguments, **options):
+        searched.append(self.options)
+        return decode_batch(self, *arguments, **options)
+
+    monkeypatch.setattr(BeamDecoder, "decode_batch", watched)
+    Path("labels.txt").write_text("".join(f"{label}\n" for label in LABELS))
+    status, out, _ = run(capsys, *USUAL, "--fast", "--labels", "labels.txt")
+    assert status == 0
+    assert all((used.lookahead, used.recombine, used.beam_size) == (True, True, 8) for used in searched)
+    line = next(line for line in out.splitlines() if line.startswith("best: "))
+    assert line == "best: --lm lm.arpa --alpha 1 --beta 0 --fast --beam-size 8 --labels labels.txt"

@@ -19,7 +19,7 @@ from deepspeech2.flops.formulas.activations import (
     softmax,
     softmax_gradient,
 )
-from deepspeech2.flops.formulas.products import dot_products, fully_connected, matrix_product, scaled_sum
+from deepspeech2.flops.formulas.products import dot_products, fully_connected, matrix_product
 from deepspeech2.flops.operations import OperationCount
 
 deterministic = settings(max_examples=25, deadline=None, derandomize=True)
@@ -90,19 +90,6 @@ def test_fully_connected(proves, samples, inputs, outputs, bias) -> None:
     proves(formula, loop_fully_connected, *arrays, equals=x @ weight.T + (shift if bias else 0))
     # The notebook's rule, spelled as the notebook has it.
     assert formula.notebook == (2 * inputs - 1) * outputs * samples + (outputs * samples if bias else 0)
-
-
-def loop_scaled_sum(scalars, a, b, scale=None):
-    factor = None if scale is None else scalars.constant(scale)
-    return [x + (y if factor is None else factor * y) for x, y in zip(a, b, strict=True)]
-
-
-@deterministic
-@given(elements=sizes, scaled=st.booleans())
-def test_scaled_sum(proves, elements, scaled) -> None:
-    a, b, scale = random(0, elements), random(1, elements), 0.3 if scaled else None
-    formula = scaled_sum(elements, scale=scaled)
-    proves(formula, loop_scaled_sum, a, b, scale=scale, equals=a + (scale or 1) * b)
 
 
 # Activations -----------------------------------------------------------------------------------------------------

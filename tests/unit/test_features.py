@@ -155,3 +155,12 @@ def test_a_normalizer_that_would_fill_memory_is_refused(tmp_path) -> None:
 def test_normalizer_of_other_bins_is_refused() -> None:
     with pytest.raises(InputError, match=r"\(161, frames\), found \(80, 5\)"):
         Normalizer(np.zeros(161), np.ones(161))(np.zeros((80, 5)))
+
+
+def test_no_recording_is_raised_by_more_than_300_decibels() -> None:
+    level = 10 * np.log10(np.mean(NOISE.astype(np.float64) ** 2))
+    faint, usual = (np.exp(spectrogram(NOISE * np.float32(factor)).astype(np.float64)) for factor in (1e-18, 1))
+    # 360 down and 300 up again; the usual level is -20, the floor 1e-14.
+    expected = (usual - 1e-14) * 10 ** ((level - 360 + 300 + 20) / 10) + 1e-14
+    assert np.median(expected) > 2e-14
+    np.testing.assert_allclose(faint, expected, rtol=5e-3)

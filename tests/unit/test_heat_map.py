@@ -58,3 +58,30 @@ def test_equal_values_have_a_colour() -> None:
     tree = ET.fromstring(render_heat_map(cells, (1, 0), HeatMapLabels("t", "x", "y")))
     colours = {rect.attrib["fill"] for rect in tree.iter(f"{SVG}rect")} - {"white", "none"}
     assert len(colours) == 1
+
+
+def test_larger_values_are_darker() -> None:
+    light = {
+        group.findtext(f"{SVG}title"): sum(bytes.fromhex(group.find(f"{SVG}rect").attrib["fill"][1:]))  # type: ignore[union-attr]
+        for group in draw().iter(f"{SVG}g")
+        if group.find(f"{SVG}title") is not None
+    }
+    by_value = sorted(light, key=lambda title: float(title.split(": ")[1].rstrip("%")))  # type: ignore[union-attr]
+    assert [light[title] for title in by_value] == sorted(light.values(), reverse=True)
+    assert len(set(light.values())) == len(CELLS)
+
+
+def test_the_axes_name_the_places_of_the_cells() -> None:
+    tree = draw()
+    boxes = {
+        group.findtext(f"{SVG}title"): rectangle(group)
+        for group in tree.iter(f"{SVG}g")
+        if group.find(f"{SVG}title") is not None
+    }
+    texts = [(text.text, float(text.attrib["x"]), float(text.attrib["y"])) for text in tree.iter(f"{SVG}text")]
+    left, right = boxes["alpha 1, beta 0: 5.000%"], boxes["alpha 2, beta 0: 9.000%"]
+    above = boxes["alpha 1, beta 1: 7.000%"]
+    below_plot = sorted((x, text) for text, x, y in texts if y > left[1] + left[3] and text in ("1", "2"))
+    assert below_plot == [(left[0] + left[2] / 2, "1"), (right[0] + right[2] / 2, "2")]
+    beside_plot = sorted((y, text) for text, x, y in texts if x < left[0] and text in ("0", "1"))
+    assert beside_plot == [(above[1] + above[3] / 2, "1"), (left[1] + left[3] / 2, "0")]

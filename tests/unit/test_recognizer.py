@@ -15,7 +15,7 @@ import pytest
 import soundfile
 import torch
 
-from deepspeech2.ctc import BeamOptions
+from deepspeech2.ctc import BeamDecoder, BeamOptions, load_language_model
 from deepspeech2.errors import AudioError, OptionError, SilentAudioError
 from deepspeech2.speech import recognizer as recognizer_module
 from deepspeech2.speech.audio import load_audio
@@ -254,8 +254,12 @@ def test_a_beam_search_with_a_language_model(model: DeepSpeech2, tmp_path: Path)
     arpa.write_text(
         "\\data\\\nngram 1=4\n\n\\1-grams:\n-1.0\t<unk>\n-99\t<s>\n-1.0\t</s>\n-0.3\tcab\n\n\\end\\\n", encoding="utf-8"
     )
-    recognizer = Recognizer(model, beam=BeamOptions(beam_size=8, n_best=1), language_model=arpa)
-    assert set(recognizer.transcribe(CLIP).text.split()) <= {"cab"}
+    options = BeamOptions(beam_size=8, n_best=1, beta=12.0)  # a bonus that the random network's noise does not outweigh
+    recognizer = Recognizer(model, beam=options, language_model=arpa)
+    text = recognizer.transcribe(CLIP).text
+    assert set(text.split()) == {"cab"}
+    decoder = BeamDecoder(recognizer.alphabet, options, load_language_model(arpa))
+    assert text == decoder.decode(recognizer.log_probabilities(CLIP))[0].text
 
 
 def test_what_cannot_recognise_is_refused(model: DeepSpeech2, tmp_path: Path) -> None:

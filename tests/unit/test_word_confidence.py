@@ -114,3 +114,9 @@ def test_nothing_said_has_no_confidence_and_other_posteriors_are_refused() -> No
         word_confidences(decoder.decode(speech), silence)
     with pytest.raises(PosteriorsError, match="must have 4 columns"):
         word_confidences(decoder.decode(speech), speech[:, :3])
+
+
+def test_rounding_makes_no_word_more_than_certain() -> None:
+    matrix = path((0, 1, 1 - 1e-9), (BLANK, 1, 0.9)) + 1e-5  # as far from a distribution as float32 may be
+    assert math.exp(matrix[0, 0]) > 1
+    assert word_confidences(decode(decoders()[0], matrix), matrix) == (1.0,)

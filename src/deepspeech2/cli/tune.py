@@ -112,11 +112,18 @@ def tune(
     _draw(tried, options, picture)
     _print_table(list(tried.values()))
     best = best_of(tried.values())
-    print(
-        f"\nbest: --lm {shlex.quote(str(lm))} --alpha {best.alpha:g} --beta {best.beta:g}"
-        + (f" --compat {how.compat}" if how.compat else "")
-    )
+    print(f"\nbest: {_options_of(lm, best, how)}")
     print(f"word error rate {100 * best.wer:.2f}%, character error rate {100 * best.cer:.2f}%; heat map in {picture}")
+
+
+def _options_of(lm: Path, best: TuningResult, how: DecodingChoices) -> str:
+    """The options that make `ds2 decode` search as the best point was found."""
+    options = ["--lm", shlex.quote(str(lm)), "--alpha", f"{best.alpha:g}", "--beta", f"{best.beta:g}"]
+    options += ["--fast"] * how.fast
+    options += ["--beam-size", str(how.beam_size)] if how.beam_size is not None else []
+    options += ["--compat", how.compat] if how.compat else []
+    options += ["--labels", shlex.quote(str(how.labels))] if how.labels else []
+    return " ".join(options)
 
 
 def read_references(source: PosteriorsInput, path: Path | None) -> list[str]:

@@ -49,7 +49,8 @@ class LanguageModel(Protocol):
 def load_language_model(path: str | Path) -> LanguageModel:
     """Open a language model: an ARPA file, gzipped or not, or a KenLM binary.
 
-    KenLM binaries need the `kenlm` package (``pip install 'deepspeech2[kenlm]'``).
+    KenLM binaries need the `kenlm` package (``pip install 'deepspeech2[kenlm]'``). An ARPA file may come
+    through a pipe.
 
     Args:
         path: The file.
@@ -67,6 +68,8 @@ def load_language_model(path: str | Path) -> LanguageModel:
     from deepspeech2.ctc.ngram_model import NgramModel
 
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        return NgramModel(path)  # what is read of a pipe to look at it is gone
     try:
         with path.open("rb") as file:
             head = file.read(len(KENLM_MAGIC))

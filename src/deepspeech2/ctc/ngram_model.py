@@ -166,8 +166,7 @@ def _parse(path: Path) -> _core.Ngram:
     reader = _core.ArpaReader()
     try:
         with path.open("rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
+            packed = raw.peek(2)[:2] == b"\x1f\x8b"  # a pipe cannot be read again from its beginning
             read = gzip.GzipFile(fileobj=raw).read if packed else raw.read
             while piece := read(PIECE):
                 reader.feed(piece)

@@ -171,8 +171,3 @@ def as_functional(call: Call) -> Call:
     name = call.operator
     in_place = name.endswith("_") and not name.endswith("__") and name not in _rules
     return replace(call, operator=name[:-1]) if in_place else call
-
-
-def registered_operators() -> tuple[str, ...]:
-    """Names of all operators that have a formula."""
-    return tuple(sorted(_rules))

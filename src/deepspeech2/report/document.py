@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from deepspeech2.flops.conventions import UNITS, headline
 from deepspeech2.flops.operations import NOTHING, OperationCount, total_of
@@ -115,7 +115,3 @@ class Report:
         if output is not NOTHING:
             stages["output"] = output
         return stages
-
-    def with_tally(self, tally: Tally) -> Report:
-        """The same report of another tally."""
-        return replace(self, tally=tally)

@@ -27,8 +27,3 @@ def matrix_product(rows: Number, inner: Number, columns: Number, *, batch: Numbe
 def fully_connected(samples: Number, inputs: Number, outputs: Number, *, bias: bool) -> OperationCount:
     """A fully connected layer applied to `samples` vectors."""
     return dot_products(samples * outputs, inputs, bias=bias)
-
-
-def scaled_sum(elements: Number, *, scale: bool) -> OperationCount:
-    """`a + s * b` per element: one addition, and one multiplication unless the scale is one."""
-    return OperationCount(multiply=elements if scale else 0, add=elements)
