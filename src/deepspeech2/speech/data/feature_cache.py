@@ -186,7 +186,7 @@ def _read_shard(path: Path, utterances: int) -> _Shard | None:
             frames = int(starts[-1])
             if os.fstat(file.fileno()).st_size != starts.nbytes + frames * FREQUENCIES * np.float16().nbytes:
                 return None
-            if not frames:
+            if not frames:  # numpy before 2.3 cannot map nothing at the end of a page
                 return _Shard.of_nothing(utterances)
             return _Shard(starts, np.memmap(file, np.float16, "r", starts.nbytes, (frames, FREQUENCIES)))
     except FileNotFoundError:
