@@ -164,6 +164,7 @@ def test_what_a_training_came_to_is_said(
         main([*words, *more])
         output = capsys.readouterr().err
         assert said in output
+        assert "vocabulary: the 28 English symbols, which spell every text\n" in output
         assert f"best: epoch 1, WER 100.00%: {tmp_path / 'run' / 'best.safetensors'}\n" in output
 
 

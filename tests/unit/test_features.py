@@ -94,7 +94,14 @@ def test_fitted_normalizer_is_mean_and_deviation_over_all_frames(frames, seed) -
     spectrograms = [generator.normal(-15, 4, (161, count)).astype(np.float32) for count in frames]
     fitted, joined = Normalizer.fit(spectrograms), np.concatenate(spectrograms, axis=1).astype(np.float64)
     np.testing.assert_allclose(fitted.mean[:, 0], joined.mean(axis=1), rtol=1e-6)
-    np.testing.assert_allclose(fitted.std[:, 0], joined.std(axis=1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(fitted.std[:, 0], np.maximum(joined.std(axis=1), 0.1), rtol=1e-5)
+
+
+def test_a_bin_that_hardly_varies_stays_small() -> None:
+    # By hand: one constant, one of 1 and 1.1 (deviation 0.05), one of 2 and 8 (deviation 3).
+    fitted = Normalizer.fit([np.array([[-32.0, -32.0], [1.0, 1.1], [2.0, 8.0]])])
+    np.testing.assert_allclose(fitted.std[:, 0], [0.1, 0.1, 3.0], rtol=1e-6)
+    np.testing.assert_allclose(fitted(np.array([[-31.99], [1.1], [8.0]]))[:, 0], [0.1, 0.5, 1.0], rtol=1e-4)
 
 
 def test_normalizing_gives_zero_mean_and_unit_deviation() -> None:

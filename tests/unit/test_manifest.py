@@ -77,6 +77,18 @@ def test_a_missing_duration_comes_from_the_audio(write_tones: Callable[..., Path
     assert read_manifest(manifest)[0].duration == pytest.approx(0.36)
 
 
+def test_white_space_around_a_text_is_not_read(tmp_path: Path) -> None:
+    cut = {
+        "start": 0.0,
+        "duration": 1.0,
+        "supervisions": [{"text": "yes \n"}, {"text": "\u2028no"}],
+        "recording": {"id": "r", "sources": [{"type": "file", "channels": [0], "source": "r.flac"}]},
+    }
+    record = {"audio_filepath": "a.wav", "duration": 1.0, "text": "\u0085 caf\u00e9  at\tnine\n"}
+    (tmp_path / "both.jsonl").write_text(f"{json.dumps(record)}\n{json.dumps(cut)}\n")
+    assert [item.text for item in read_manifest(tmp_path / "both.jsonl")] == ["caf\u00e9  at\tnine", "yes no"]
+
+
 def test_audio_that_is_not_there_does_not_stop_the_others(write_tones: Callable[..., Path]) -> None:
     manifest = write_tones(["abcd"])
     lines = ['{"audio_filepath": "lost.wav", "text": "ab"}', '{"audio_filepath": "tones/0.wav", "text": "abcd"}']

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from deepspeech2.errors import CheckpointError, ManifestError
+from deepspeech2.errors import CheckpointError, ManifestError, VocabularyError
 from deepspeech2.speech import training_setup
 from deepspeech2.speech.audio import load_audio
 from deepspeech2.speech.build import build_model
@@ -27,7 +27,7 @@ from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
 from deepspeech2.speech.recipe import Recipe
 from deepspeech2.speech.training_folder import STATE_FILE
 from deepspeech2.speech.training_options import TrainingOptions
-from deepspeech2.speech.training_setup import TrainingData, set_up_training
+from deepspeech2.speech.training_setup import TrainingData, TrainingSetup, set_up_training
 
 NETWORK = NetworkOptions(
     convolutions=(ConvolutionOptions(2, (41, 11), (4, 3)),), recurrent_layers=1, recurrent_size=4, cell="gru"
@@ -181,6 +181,87 @@ def test_a_training_with_noise_is_saved_and_gone_on_with(write_tones: Callable[.
     other = replace(recipe, augmentation=AugmentationOptions(steps=(Sometimes(Noise(hums[1:])),)))
     with pytest.raises(CheckpointError, match="had augmentation"):
         set_up_training(data, other, folder).trainer.resume()
+
+
+def set_up(data: TrainingData, folder: Path) -> tuple[TrainingSetup, list[str]]:
+    """A training, and what was said of its vocabulary and its normaliser."""
+    said: list[str] = []
+    return set_up_training(data, RECIPE, folder, say=said.append), said
+
+
+def test_what_lies_beside_the_manifest_is_taken(write_tones: Callable[..., Path], tmp_path: Path) -> None:
+    manifest = write_tones(["ab cd", "dad", "cab ad"])
+    manifest.write_text(manifest.read_text().replace('"dad"', '"d\\u00e9d"').replace('"cab ad"', '"cab ad\\n"'))
+    data = TrainingData(manifest, manifest)
+    words, numbers = tmp_path / "vocabulary.txt", tmp_path / "mean_std.npz"
+    words.write_text("d\nc\nb\na\n \n")
+    np.savez(numbers, mean=np.full((161, 1), 9.0), std=np.full((161, 1), 2.0))
+    found, said = set_up(data, tmp_path / "run")
+    assert said == [f"vocabulary: the 5 characters of {words}", f"normaliser: {numbers}"]
+    assert found.trainer.model.labels == ("d", "c", "b", "a", " ")
+    assert found.trainer.model.normalizer is not None
+    assert set(found.trainer.model.normalizer.mean.ravel().tolist()) == {9.0}
+    assert [item.text for item in found.train.usable] == ["ab cd", "cab ad"]
+    assert [(item.reason, item.detail) for item in found.train.problems] == [
+        (Reason.UNKNOWN_CHARACTERS, "'\u00e9' in 'd\u00e9d'")
+    ]
+
+    other_words, other_numbers = tmp_path / "other.txt", tmp_path / "other.npz"
+    other_words.write_text("a\nb\nc\nd\n \n\u00e9\n")
+    np.savez(other_numbers, mean=np.full((161, 1), 7.0), std=np.full((161, 1), 2.0))
+    found, said = set_up(replace(data, vocabulary=other_words, normalizer=other_numbers), tmp_path / "run")
+    assert said == [f"vocabulary: the 6 characters of {other_words}", f"normaliser: {other_numbers}"]
+    assert found.trainer.model.labels == ("a", "b", "c", "d", " ", "\u00e9")
+    assert found.trainer.model.normalizer is not None
+    assert set(found.trainer.model.normalizer.mean.ravel().tolist()) == {7.0}
+
+    model = build_model(replace(NETWORK, vocab_size=5), seed=3, labels=("d", "a", " ", "b", "c"))
+    model.normalizer = Normalizer(np.zeros(161), np.ones(161))
+    save_model(model, tmp_path / "model.safetensors")
+    found, said = set_up(replace(data, initial_model=tmp_path / "model.safetensors"), tmp_path / "run")
+    start = tmp_path / "model.safetensors"
+    assert said == [f"vocabulary: the 5 characters of {start}", f"normaliser: that of {start}"]
+    assert found.trainer.model.labels == ("d", "a", " ", "b", "c")
+
+    words.write_text("hello\n")
+    with pytest.raises(VocabularyError, match=r"vocabulary\.txt:1: expected one character.*--vocabulary names another"):
+        set_up(data, tmp_path / "run")
+
+
+def test_rare_characters_are_named_where_nothing_says_which_there_are(
+    write_tones: Callable[..., Path], tmp_path: Path
+) -> None:
+    manifest = write_tones(["ab cd", "dad", "cab ad"])
+    data = TrainingData(manifest, manifest)
+    found, said = set_up(data, tmp_path / "run")
+    assert said == [
+        "vocabulary: the 28 English symbols, which spell every text",
+        "normaliser: measured on 3 utterances",
+    ]
+    manifest.write_text(manifest.read_text().replace('"dad"', '"d9d\\n"').replace('"cab ad"', '"9 \\u00e9\\u00e9"'))
+    found, said = set_up(data, tmp_path / "run")
+    assert found.trainer.model.labels == tuple(" 9abcd\u00e9"), "the line break after a text is no character of it"
+    assert said[0].startswith(
+        "vocabulary: the 7 characters of 3 texts, those beyond English, rarest first: '\u00e9' in 1, '9' in 2; "
+    )
+    manifest.write_text(
+        manifest.read_text().replace('"d9d\\n"', '"\u0431\u0432\u0433\u0434\u0435\u0436\u0437\u0438\u043a\u043b\u043c"')
+    )
+    _, said = set_up(data, tmp_path / "run")
+    assert "'\u0438' in 1 and 3 more;" in said[0]
+
+
+def test_a_training_goes_on_with_its_normaliser_whatever_lies_beside_the_manifest_now(
+    write_tones: Callable[..., Path], tmp_path: Path
+) -> None:
+    manifest = write_tones(["ab cd", "dad", "cab ad"])
+    data = TrainingData(manifest, manifest)
+    set_up(data, tmp_path / "run")[0].trainer.run()
+    np.savez(tmp_path / "mean_std.npz", mean=np.full((161, 1), 9.0), std=np.ones((161, 1)))
+    again, said = set_up(data, tmp_path / "run")
+    assert said[1] == "normaliser: that of the training gone on with"
+    again.trainer.resume()
+    assert again.trainer.state.epoch == 1
 
 
 @pytest.mark.parametrize("given", [None, 3])

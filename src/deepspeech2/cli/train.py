@@ -65,9 +65,10 @@ def train(
     recipe:
         TOML file with the tables network, training and augmentation; the published defaults without it.
     vocabulary:
-        One character a line; collected from the manifest without it, or the initial model's.
+        One character a line; without it the initial model's, else vocabulary.txt beside the manifest, else the 28
+        English symbols where they suffice, else the characters that occur.
     normalizer:
-        .npz with mean and std; measured without it.
+        .npz with mean and std; without it the initial model's, else mean_std.npz beside the manifest, else measured.
     initial_model:
         Start from this checkpoint, or from a model of the package (small); brings its network, normaliser and, where
         none is given, vocabulary. With another one the output layer is new but for the characters both have.
@@ -105,7 +106,9 @@ def train(
     display = Display(world.leads)
     data = TrainingData(manifest, dev, vocabulary, normalizer, initial_model, cache, lowest_rate)
     with display:
-        training = set_up_training(data, settings, output, world=world, device=place, progress=display.preparing)
+        training = set_up_training(
+            data, settings, output, world=world, device=place, progress=display.preparing, say=display.say
+        )
         if world.leads:
             _say_what_is_used(training, display, output)
         if standing is Standing.SAVED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 from collections.abc import Iterable
@@ -29,6 +30,14 @@ MAXIMUM_GAIN_DECIBELS = 300.0
 """The level of quieter audio is raised by no more than this."""
 
 _FLOOR = 1e-14
+
+LOG_FLOOR = math.log(_FLOOR)
+"""What a spectrogram holds where there is no power, as above 4 kHz in telephone speech; nothing lies below it."""
+
+SMALLEST_DEVIATION = 0.1
+"""`Normalizer.fit` gives no bin less: one without power varies by its rounding alone (1e-3 and less, speech by 3), and
+would turn a trace of power where the model is used into hundreds of deviations."""
+
 _NORMALIZER_BYTES = 1 << 20
 # Frames transformed at a time: an hour of audio needs tens of megabytes here, not gigabytes.
 _CHUNK_FRAMES = 4096
@@ -128,6 +137,8 @@ class Normalizer:
     def fit(cls, spectrograms: Iterable[NDArray[Any]]) -> Normalizer:
         """Measure mean and standard deviation over all frames of many spectrograms, each of shape (161, frames).
 
+        No deviation is less than `SMALLEST_DEVIATION`.
+
         Raises:
             InputError: There is no frame, or the spectrograms have different numbers of bins.
         """
@@ -151,7 +162,8 @@ class Normalizer:
             count = total
         if not count:
             raise InputError("normalizer: expected at least one frame to measure, found none")
-        return cls(mean.astype(np.float32), np.sqrt(squares / count).astype(np.float32))
+        deviations = np.maximum(np.sqrt(squares / count), SMALLEST_DEVIATION)
+        return cls(mean.astype(np.float32), deviations.astype(np.float32))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Normalizer:

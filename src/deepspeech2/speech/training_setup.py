@@ -12,12 +12,13 @@ import numpy as np
 import torch
 
 from deepspeech2.errors import ManifestError, OptionError
+from deepspeech2.printing import printable
 from deepspeech2.processors import available_processors
 from deepspeech2.speech.audio import SAMPLE_RATE, WINDOW_SAMPLES
 from deepspeech2.speech.build import build_model, with_labels
 from deepspeech2.speech.checkpoints import load_model
 from deepspeech2.speech.data.feature_cache import FeatureCache
-from deepspeech2.speech.data.labels import build_labels, read_labels
+from deepspeech2.speech.data.labels import read_labels
 from deepspeech2.speech.data.loading import BatchLoader
 from deepspeech2.speech.data.manifest import Utterance, read_manifest
 from deepspeech2.speech.data.preflight import (
@@ -29,16 +30,17 @@ from deepspeech2.speech.data.preflight import (
     check_utterance,
     preflight,
 )
-from deepspeech2.speech.data.prepare import NORMALIZER_UTTERANCES, fit_normalizer
+from deepspeech2.speech.data.prepare import NORMALIZER_FILE, NORMALIZER_UTTERANCES, fit_normalizer, prepared_beside
 from deepspeech2.speech.distributed import World
 from deepspeech2.speech.features import HOP_SAMPLES, Normalizer
 from deepspeech2.speech.network import DeepSpeech2
-from deepspeech2.speech.options import ENGLISH_LABELS, NetworkOptions
+from deepspeech2.speech.options import NetworkOptions
 from deepspeech2.speech.pretrained import choose_pretrained
 from deepspeech2.speech.recipe import Recipe
 from deepspeech2.speech.training import Trainer
 from deepspeech2.speech.training_checkpoints import stored_normalizer
 from deepspeech2.speech.training_folder import STATE_FILE
+from deepspeech2.speech.training_vocabulary import choose_labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +50,10 @@ class TrainingData:
     Attributes:
         train: Manifest to train on.
         dev: Manifest to judge epochs on.
-        vocabulary: Vocabulary file; None for the initial model's, or without one the 28 English symbols where they
-            suffice and otherwise the characters that occur.
-        normalizer: ``.npz`` with mean and std; None to measure them on `NORMALIZER_UTTERANCES` random utterances.
+        vocabulary: Vocabulary file; None for the initial model's, or without one ``vocabulary.txt`` beside `train`, or
+            without that the 28 English symbols where they suffice and otherwise the characters that occur.
+        normalizer: ``.npz`` with mean and std; None for the initial model's, or without one ``mean_std.npz`` beside
+            `train`, or without that to measure them on `NORMALIZER_UTTERANCES` random utterances.
         initial_model: Checkpoint, or model of the package by its name, to start from instead of fresh weights; brings
             its network, normaliser and, where none is given, vocabulary.
         cache: Folder for spectrograms; None for ``cache`` in the training's folder.
@@ -80,7 +83,7 @@ class TrainingSetup(NamedTuple):
     dev: PreflightReport
 
 
-def set_up_training(
+def set_up_training(  # noqa: PLR0913
     data: TrainingData,
     recipe: Recipe,
     folder: Path,
@@ -88,6 +91,7 @@ def set_up_training(
     world: World | None = None,
     device: torch.device | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> TrainingSetup:
     """Check the data, build or load the network, fill the feature cache, and return a trainer.
 
@@ -100,6 +104,7 @@ def set_up_training(
         world: The processes that train together.
         device: Where the network is trained; None for the CPU.
         progress: Called with what is being done, how much of it is done, and how much there is.
+        say: Called with a line about the vocabulary and one about the normaliser: which, and where it is from.
 
     Raises:
         ManifestError: A manifest cannot be read, or holds nothing usable.
@@ -109,7 +114,8 @@ def set_up_training(
     world = world or World()
     train = read_manifest(data.train, texts=False)
     start = _start(data, recipe)
-    labels = _labels(data, start, train)
+    say = say or (lambda line: None)
+    labels = _labels(data, start, train, say)
     network = start.options if start else recipe.network
     stride = math.prod(layer.stride[1] for layer in network.convolutions)
     checking = PreflightOptions(decode=False, stride=stride, lowest_rate=data.lowest_rate)
@@ -120,7 +126,7 @@ def set_up_training(
     report, train_cache = checks.usable(data.train, train, speeds)
     dev_report, dev_cache = checks.usable(data.dev, read_manifest(data.dev, texts=False), (1.0,))
 
-    normalizer = _normalizer(data, start, report.usable, folder, recipe.training.seed) if world.leads else None
+    normalizer = _normalizer(data, start, report.usable, folder, recipe.training.seed, say) if world.leads else None
     normalizer = _shared(normalizer, network.frequencies, world)
     model = start or build_model(
         replace(recipe.network, vocab_size=len(labels)), seed=recipe.training.seed, labels=labels
@@ -208,27 +214,39 @@ def _start(data: TrainingData, recipe: Recipe) -> DeepSpeech2 | None:
     return model
 
 
-def _labels(data: TrainingData, start: DeepSpeech2 | None, train: list[Utterance]) -> tuple[str, ...]:
-    if start is not None:
-        if start.labels is None:
-            raise OptionError(f"{data.initial_model}: expected a checkpoint with labels, found none")
-        return start.labels
-    if data.vocabulary is not None:
-        return read_labels(data.vocabulary)
-    found = build_labels(utterance.text for utterance in train)
-    return ENGLISH_LABELS if set(found) <= set(ENGLISH_LABELS) else found
+def _labels(
+    data: TrainingData, start: DeepSpeech2 | None, train: list[Utterance], say: Callable[[str], None]
+) -> tuple[str, ...]:
+    if start is None:
+        return choose_labels(data.vocabulary, data.train, train, say)
+    if start.labels is None:
+        raise OptionError(f"{data.initial_model}: expected a checkpoint with labels, found none")
+    say(f"vocabulary: the {len(start.labels)} characters of {printable(str(data.vocabulary or data.initial_model))}")
+    return start.labels
 
 
 def _normalizer(
-    data: TrainingData, start: DeepSpeech2 | None, usable: tuple[Utterance, ...], folder: Path, seed: int
+    data: TrainingData,
+    start: DeepSpeech2 | None,
+    usable: tuple[Utterance, ...],
+    folder: Path,
+    seed: int,
+    say: Callable[[str], None],
 ) -> Normalizer:
-    if data.normalizer is not None:
-        return Normalizer.load(data.normalizer)
-    if start is not None and start.normalizer is not None:
+    if data.normalizer is None and start is not None and start.normalizer is not None:
+        say(f"normaliser: that of {printable(str(data.initial_model))}")
         return start.normalizer
     begun = folder / STATE_FILE
-    stored = stored_normalizer(begun) if begun.is_file() else None
-    return stored or fit_normalizer(usable, NORMALIZER_UTTERANCES, seed)
+    if data.normalizer is None and begun.is_file() and (stored := stored_normalizer(begun)) is not None:
+        say("normaliser: that of the training gone on with")
+        return stored
+    # After that of a state: a file written beside the manifest since does not keep a training from going on.
+    source = data.normalizer or prepared_beside(data.train, NORMALIZER_FILE)
+    if source is not None:
+        say(f"normaliser: {printable(source)}")
+        return Normalizer.load(source)
+    say(f"normaliser: measured on {min(len(usable), NORMALIZER_UTTERANCES)} utterances")
+    return fit_normalizer(usable, NORMALIZER_UTTERANCES, seed)
 
 
 def _shared(normalizer: Normalizer | None, frequencies: int, world: World) -> Normalizer:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,11 @@ from deepspeech2.files import replacing
 from deepspeech2.speech.audio import load_audio
 from deepspeech2.speech.data.augment import change_speed
 from deepspeech2.speech.data.manifest import Utterance
-from deepspeech2.speech.features import FREQUENCIES, spectrogram
+from deepspeech2.speech.features import FREQUENCIES, LOG_FLOOR, spectrogram
 
 _SHARD_UTTERANCES = 512
-# Part of every shard's name: raise it whenever `utterance_spectrogram` gives other numbers.
-_FORMAT = 1
+# Part of every shard's name: raise it whenever `utterance_spectrogram` gives other numbers or they are kept otherwise.
+_FORMAT = 2
 
 
 class FeatureCache:
@@ -29,8 +30,9 @@ class FeatureCache:
     The cache is a folder of shards named after what they hold: path, size and modification time of each audio
     file, offset, duration, chosen channel and speed. A changed file, another list or another speed gives another
     name, so that nothing stale is ever read; building again after an interruption computes the missing shards only.
-    Numbers are float16: the natural logarithm of a power, rounded to about 0.01. An utterance that cannot be read has
-    no frames; see `unreadable` and `without`.
+    Numbers are float16: how far the natural logarithm of a power lies above its floor, rounded to about 0.01, and
+    finely near the floor, where whole bins without power vary by 1e-4. An utterance that cannot be read has no frames;
+    see `unreadable` and `without`.
     """
 
     def __init__(self, folder: str | os.PathLike[str], utterances: Sequence[Utterance], speeds: Sequence[float]):
@@ -38,10 +40,10 @@ class FeatureCache:
         self._utterances = list(utterances)
         self._speeds = tuple(speeds)
         self._kept = list(range(len(self._utterances)))
-        self._shards: dict[tuple[int, float], tuple[NDArray[np.float16], NDArray[np.int64]]] = {}
+        self._shards: dict[tuple[int, float], _Shard] = {}
 
     def build(self, *, workers: int = 1, progress: Callable[[int], None] | None = None) -> None:
-        """Compute the shards that are missing.
+        """Compute the shards that are missing or damaged, and what could not be read when the others were made.
 
         Args:
             workers: Threads that decode and transform.
@@ -52,12 +54,7 @@ class FeatureCache:
         with ThreadPoolExecutor(max(1, workers)) as pool:
             for speed in self._speeds:
                 for shard in range(self._shard_count):
-                    members = self._members(shard)
-                    path = self._path(shard, speed)
-                    if not path.exists():
-                        computed = pool.map(lambda item, rate=speed: _spectrogram_or_nothing(item, rate), members)
-                        _write_shard(path, list(computed))
-                    done += len(members)
+                    done += self._complete(shard, speed, pool)
                     if progress:
                         progress(done)
 
@@ -70,8 +67,7 @@ class FeatureCache:
         missing: set[int] = set()
         for speed in self._speeds:
             for shard in range(self._shard_count):
-                _, starts = self._open(shard, speed)
-                missing.update((shard * _SHARD_UTTERANCES + np.flatnonzero(np.diff(starts) == 0)).tolist())
+                missing.update(shard * _SHARD_UTTERANCES + place for place in self._open(shard, speed).empty())
         return [number for number, place in enumerate(self._kept) if place in missing]
 
     def frames(self, index: int) -> int:
@@ -81,8 +77,7 @@ class FeatureCache:
             InputError: The cache has not been built.
         """
         shard, position = divmod(self._kept[index], _SHARD_UTTERANCES)
-        _, starts = self._open(shard, 1.0)
-        return int(starts[position + 1] - starts[position])
+        return len(self._open(shard, 1.0).rows(position))
 
     def without(self, left_out: Collection[int]) -> FeatureCache:
         """The same cache for the utterances that remain, in their order, without those at these places."""
@@ -97,8 +92,7 @@ class FeatureCache:
             InputError: The cache has not been built for this speed.
         """
         shard, position = divmod(self._kept[index], _SHARD_UTTERANCES)
-        frames, starts = self._open(shard, speed)
-        return frames[starts[position] : starts[position + 1]].T.astype(np.float32)
+        return self._open(shard, speed).rows(position).T.astype(np.float32) + np.float32(LOG_FLOOR)
 
     @property
     def _shard_count(self) -> int:
@@ -112,20 +106,31 @@ class FeatureCache:
         for utterance in self._members(shard):
             status = utterance.audio_path.stat()
             key = (str(utterance.audio_path.resolve()), status.st_size, status.st_mtime_ns)
-            # A channel only where one is chosen: shards made before there were channels stay good.
-            chosen = () if utterance.channel is None else (utterance.channel,)
-            digest.update(repr((*key, utterance.offset, utterance.duration, *chosen)).encode())
-        return self._folder / f"{digest.hexdigest()[:32]}.npy"
+            digest.update(repr((*key, utterance.offset, utterance.duration, utterance.channel)).encode())
+        return self._folder / f"{digest.hexdigest()[:32]}.spectrograms"
 
-    def _open(self, shard: int, speed: float) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
+    def _complete(self, shard: int, speed: float, pool: ThreadPoolExecutor) -> int:
+        """Compute what a shard lacks; returns how many utterances it is of."""
+        members, path = self._members(shard), self._path(shard, speed)
+        found = _read_shard(path, len(members))
+        stored = found or _Shard.of_nothing(len(members))
+        # What could not be read, perhaps for a moment only (too many open files, a network disk), is tried again.
+        missing = stored.empty()
+        computed = dict(
+            zip(missing, pool.map(lambda place: _rows_or_nothing(members[place], speed), missing), strict=True)
+        )
+        if found is None or any(len(rows) for rows in computed.values()):
+            _write_shard(path, [computed.get(place, stored.rows(place)) for place in range(len(members))])
+            self._shards.pop((shard, speed), None)
+        return len(members)
+
+    def _open(self, shard: int, speed: float) -> _Shard:
         key = (shard, speed)
         if key not in self._shards:
-            path = self._path(shard, speed)
-            if not path.exists():
+            found = _read_shard(self._path(shard, speed), len(self._members(shard)))
+            if found is None:
                 raise InputError(f"{self._folder}: no spectrograms of {speed:g} times the speed; build the cache first")
-            frames = np.load(path, mmap_mode="r", allow_pickle=False)
-            starts = np.load(path.with_suffix(".starts.npy"), allow_pickle=False)
-            self._shards[key] = frames, starts
+            self._shards[key] = found
         return self._shards[key]
 
 
@@ -144,21 +149,55 @@ def utterance_spectrogram(utterance: Utterance, speed: float = 1.0) -> NDArray[n
     return spectrogram(change_speed(samples, speed), name=utterance.name)
 
 
-def _spectrogram_or_nothing(utterance: Utterance, speed: float) -> NDArray[np.float32]:
+class _Shard(NamedTuple):
+    """Spectrograms as a file holds them: where each utterance starts and the last one ends, then frame after frame."""
+
+    starts: NDArray[np.int64]
+    frames: NDArray[np.float16]
+
+    @classmethod
+    def of_nothing(cls, utterances: int) -> _Shard:
+        return cls(np.zeros(utterances + 1, np.int64), np.empty((0, FREQUENCIES), np.float16))
+
+    def rows(self, place: int) -> NDArray[np.float16]:
+        """The frames of an utterance, shape (frames, 161), above the floor."""
+        return self.frames[self.starts[place] : self.starts[place + 1]]
+
+    def empty(self) -> list[int]:
+        """The utterances without frames."""
+        return np.flatnonzero(np.diff(self.starts) == 0).tolist()
+
+
+def _rows_or_nothing(utterance: Utterance, speed: float) -> NDArray[np.float16]:
     try:
-        return utterance_spectrogram(utterance, speed)
+        features = utterance_spectrogram(utterance, speed)
     except AudioError:
-        return np.empty((FREQUENCIES, 0), np.float32)
+        return np.empty((0, FREQUENCIES), np.float16)
+    return (features.T - np.float32(LOG_FLOOR)).astype(np.float16)
 
 
-def _write_shard(path: Path, spectrograms: Sequence[NDArray[np.float32]]) -> None:
-    # Frames first, so that an utterance is one stretch of the file; the frames file is renamed last and vouches
-    # for both.
-    lengths = [features.shape[1] for features in spectrograms]
-    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    frames = np.empty((int(starts[-1]), FREQUENCIES), np.float16)
-    for features, start in zip(spectrograms, starts.tolist(), strict=False):
-        frames[start : start + features.shape[1]] = features.T
-    for array, target in ((starts, path.with_suffix(".starts.npy")), (frames, path)):
-        with replacing(target, "wb") as file:
-            np.save(file, array, allow_pickle=False)
+def _read_shard(path: Path, utterances: int) -> _Shard | None:
+    """The shard of a file, its frames mapped; None where there is no such file, or not a whole one."""
+    try:
+        with path.open("rb") as file:
+            starts = np.fromfile(file, np.int64, utterances + 1)
+            if len(starts) <= utterances or starts[0] != 0 or (np.diff(starts) < 0).any():
+                return None
+            frames = int(starts[-1])
+            if os.fstat(file.fileno()).st_size != starts.nbytes + frames * FREQUENCIES * np.float16().nbytes:
+                return None
+            if not frames:  # numpy before 2.3 cannot map nothing at the end of a page
+                return _Shard.of_nothing(utterances)
+            return _Shard(starts, np.memmap(file, np.float16, "r", starts.nbytes, (frames, FREQUENCIES)))
+    except FileNotFoundError:
+        return None
+
+
+def _write_shard(path: Path, utterances: Sequence[NDArray[np.float16]]) -> None:
+    starts = np.cumsum([0, *map(len, utterances)], dtype=np.int64)
+    with replacing(path, "wb") as file:
+        file.write(starts.tobytes())
+        file.writelines(rows.tobytes() for rows in utterances)
+        # On the disk before it has its name: after a power cut there would be a name without what it vouches for.
+        file.flush()
+        os.fsync(file.fileno())

@@ -79,6 +79,18 @@ def unknown_characters(text: str, labels: Iterable[str]) -> str:
     return "".join(dict.fromkeys(character for character in text if character not in known))
 
 
+def texts_with_unknown(texts: Iterable[str], labels: Iterable[str]) -> dict[str, int]:
+    """In how many texts each character occurs that the labels cannot spell, the rarest first.
+
+    Example:
+        >>> texts_with_unknown(["ca 9", "99 é", "a"], "ab c")
+        {'é': 1, '9': 2}
+    """
+    known = set(labels)
+    counts = Counter(character for text in texts for character in set(text) - known)
+    return dict(sorted(counts.items(), key=lambda item: (item[1], item[0])))
+
+
 def ctc_frames_needed(text: str) -> int:
     """The fewest output frames CTC needs for a text: one a character, one more blank between equal neighbours.
 

@@ -43,7 +43,7 @@ def parse_cut(record: dict[str, Any], folder: Path, where: str, *, texts: bool) 
     supervisions = record.get("supervisions") or []
     channel, heard = _channel(record, sources[0].get("channels"), where)
     spoken = sorted((item for item in supervisions if _is_of(item, channel)), key=_start)
-    text = " ".join(item["text"] for item in spoken if isinstance(item.get("text"), str))
+    text = " ".join(item["text"].strip() for item in spoken if isinstance(item.get("text"), str))
     if texts and not text:
         raise ManifestError(f'{where}: expected a supervision with "text" in the Lhotse cut, found none')
     speaker = next((str(item["speaker"]) for item in spoken if item.get("speaker")), None)

@@ -30,7 +30,8 @@ class Utterance:
     Attributes:
         audio_path: The audio file.
         duration: Length in seconds of the stretch.
-        text: The transcript, exactly as the model is to spell it; empty when it is not known.
+        text: The transcript, exactly as the model is to spell it; empty when it is not known. Read from a file, it has
+            lost the white space around it.
         offset: Where in the file the stretch begins, in seconds.
         speaker: Who speaks, when known.
         where: Where the record was read, such as ``train.jsonl:12``; for messages only.
@@ -283,4 +284,4 @@ def _parse_record(record: dict[str, Any], folder: Path, where: str, *, texts: bo
     if duration is None:
         duration = max(0.0, header_seconds(path) - offset)
     named = None if speaker is None else str(speaker)
-    return Utterance(path, duration, text, offset, named, where, channel_of(record, where))
+    return Utterance(path, duration, text.strip(), offset, named, where, channel_of(record, where))

@@ -32,6 +32,9 @@ from deepspeech2.speech.options import ENGLISH_LABELS
 NORMALIZER_UTTERANCES = 2000
 """So many random utterances give a normaliser where nothing else is asked for: hours of speech, minutes of work."""
 
+VOCABULARY_FILE, NORMALIZER_FILE = "vocabulary.txt", "mean_std.npz"
+"""What `prepare` writes beside ``manifest.jsonl``, and a training reads there."""
+
 
 @dataclass(frozen=True, slots=True)
 class PrepareOptions:
@@ -129,9 +132,15 @@ def prepare(
         )
 
     write_manifest(output / "manifest.jsonl", report.usable)
-    write_labels(output / "vocabulary.txt", labels)
-    normalizer.save(output / "mean_std.npz")
+    write_labels(output / VOCABULARY_FILE, labels)
+    normalizer.save(output / NORMALIZER_FILE)
     return Prepared(report, labels, normalizer, tuple(tables))
+
+
+def prepared_beside(manifest: Path, name: str) -> Path | None:
+    """The file of this name that `prepare` wrote with a manifest, which its folder may stand for; None without one."""
+    path = (manifest if manifest.is_dir() else manifest.parent) / name
+    return path if path.is_file() else None
 
 
 def fit_normalizer(
