@@ -105,3 +105,15 @@ def test_a_mistake_is_named(tmp_path: Path, text: str, message: str) -> None:
 def test_a_missing_recipe(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="no such recipe"):
         read_recipe(tmp_path / "r.toml")
+
+
+def test_no_limit_of_gradients_is_infinite(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("[training]\nclip_norm = inf\n")
+    assert read_recipe(tmp_path / "recipe.toml").training.clip_norm is None
+
+
+@pytest.mark.parametrize(("key", "giver"), [("frequencies", "the features, which have 161"), ("vocab_size", "the voc")])
+def test_sizes_that_data_give_are_refused(tmp_path: Path, key: str, giver: str) -> None:
+    (tmp_path / "recipe.toml").write_text(f"[network]\n{key} = 30\n")
+    with pytest.raises(OptionError, match=rf"recipe\.toml: network\.{key} comes from {giver}"):
+        read_recipe(tmp_path / "recipe.toml")

@@ -46,7 +46,7 @@ class SearchChoices:
     hotword: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = ()
     "WORD=WEIGHT: favour a word; may be given several times."
     fast: Annotated[bool, Parameter(negative="", show_default=False)] = False
-    "Look-ahead, recombination and a score threshold: fewer word errors at equal beam, 1.2 to 3 times as long."
+    "Look-ahead, recombination and a score threshold: fewer word errors at equal beam."
     greedy: Annotated[bool, Parameter(negative="", show_default=False)] = False
     "Most probable symbol of each frame; no search."
 

@@ -36,7 +36,7 @@ class NgramModel:
     file lies and however often it is copied. It is built anew when the ARPA file has changed or the cache is damaged.
     Where no cache can be written, none is. Pickles by path.
 
-    Opening reads the whole ARPA file once for its checksum, about 0.8 s of processor time per GB, in every process that
+    Opening reads the whole ARPA file once for its checksum, in every process that
     unpickles the model, too; with ``cache=False`` it parses instead. Opening renews the time of the cache file, where
     this user owns it or may write it. When the cache of another model is written, files of the cache whose time was not
     renewed for `UNUSED_DAYS` are removed, and what killed writers began more than a day ago; other files never.

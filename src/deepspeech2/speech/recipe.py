@@ -17,6 +17,8 @@ from deepspeech2.speech.training_options import TrainingOptions
 
 # The steps of an augmentation are no numbers: a recipe names the file that describes them.
 _NAMED_FILES = {"steps": "config"}
+# Sizes of a network that a training has from what it works on.
+_GIVEN = {"vocab_size": "the vocabulary (--vocabulary)", "frequencies": "the features, which have 161 bins"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,8 @@ class Recipe:
 def read_recipe(path: str | os.PathLike[str]) -> Recipe:
     """Read a recipe; what it does not say has its default.
 
-    ``config`` in ``[augmentation]`` names Baidu's JSON description of a pipeline, beside the recipe. Of masking, what
-    the recipe says counts before what the pipeline does.
+    ``clip_norm = inf`` is no limit. ``config`` in ``[augmentation]`` names Baidu's JSON description of a pipeline,
+    beside the recipe. Of masking, what the recipe says counts before what the pipeline does.
 
     Raises:
         OptionError: The file is missing or is not TOML, or has a key or a value that is not known; the message names
@@ -50,6 +52,7 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
         tables = msgspec.toml.decode(source.read_bytes())
         _check_keys(tables, Recipe, str(source), "")
         config = _take_config(tables, source)
+        _adapt(tables, source)
         recipe = msgspec.convert(tables, Recipe)
     except OSError as error:
         raise OptionError(f"{source}: no such recipe, or not readable ({error.strerror})") from error
@@ -68,6 +71,16 @@ def _take_config(tables: dict[str, Any], source: Path) -> str | None:
     if config is not None and not isinstance(config, str):
         raise OptionError(f"{source}: expected augmentation.config as the path of a JSON file, found {config!r}")
     return config
+
+
+def _adapt(tables: dict[str, Any], source: Path) -> None:
+    """Refuse sizes that are given; TOML has no word for no limit, so that an infinite one stands for it."""
+    network, training = tables.get("network"), tables.get("training")
+    for key, giver in _GIVEN.items():
+        if isinstance(network, dict) and key in network:
+            raise OptionError(f"{source}: network.{key} comes from {giver}; leave it out")
+    if isinstance(training, dict) and training.get("clip_norm") == float("inf"):
+        training["clip_norm"] = None
 
 
 def _check_keys(value: Any, kind: Any, source: str, place: str) -> None:

@@ -79,7 +79,7 @@ class TrainingOptions:
         weight_decay: Strength of the decay.
         dropout: Probability with which each input of a recurrent layer but the first, and of the output layer, is set
             to zero in training; the published training has none.
-        clip_norm: Largest norm of all gradients together; None for no limit.
+        clip_norm: Largest norm of all gradients together; None (in a recipe `inf`) for no limit.
         accumulate: Batches whose gradients are summed into one update.
         precision: ``float32``, or ``bfloat16`` for the products, with float32 weights, sums and everything else.
         norm_by_times: Weigh each utterance's gradient by 1 / its output frames, as the published training can.
@@ -87,7 +87,8 @@ class TrainingOptions:
         average_best: Average the weights of so many best epochs at the end; 0 for none.
         checkpoint_steps: Save the training state every so many updates, besides every epoch's end; 0 for epochs only.
         workers: Threads that prepare batches; 0 to prepare them in between.
-        seed: Where all random numbers start.
+        seed: Where the random numbers of fresh weights, dropout and augmentation start; the order of utterances has a
+            seed of its own in `batching`.
     """
 
     epochs: int = 20
