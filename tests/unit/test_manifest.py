@@ -265,3 +265,12 @@ def test_deeply_nested_values_are_refused(tmp_path: Path, key: str) -> None:
 def test_a_name_longer_than_names_can_be(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="a: cannot be opened: File name too long"):
         read_manifest("a" * 5000)
+
+
+def test_a_folder_that_holds_a_manifest_stands_for_it(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "manifest.jsonl", [Utterance(tmp_path / "a.wav", 1.5, "a text")])
+    (read,) = read_manifest(tmp_path)
+    assert (read.audio_path, read.text, read.where) == (tmp_path / "a.wav", "a text", "manifest.jsonl:1")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ManifestError, match=r"other: expected a folder with wav\.scp .* or manifest\.jsonl"):
+        read_manifest(tmp_path / "other")

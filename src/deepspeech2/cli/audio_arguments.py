@@ -42,7 +42,7 @@ def audio_arguments(arguments: Sequence[str], *, stdin_allowed: bool) -> AudioAr
         ManifestError: A manifest cannot be read, or a folder is none.
     """
     from deepspeech2.errors import OptionError
-    from deepspeech2.speech.data.manifest import read_manifest
+    from deepspeech2.speech.data.manifest import manifest_of, read_manifest
 
     if not arguments:
         raise OptionError("expected audio files, a manifest, or - for standard input, found none")
@@ -60,7 +60,7 @@ def audio_arguments(arguments: Sequence[str], *, stdin_allowed: bool) -> AudioAr
             continue
         path = manifest_of(Path(text))
         files.append(path)
-        if path.name.endswith(MANIFESTS) or _is_folder(path) or _begins_as_a_manifest(path):
+        if _is_manifest(path):
             sources += read_manifest(path, texts=False)
             holds_manifest = True
         else:
@@ -68,43 +68,23 @@ def audio_arguments(arguments: Sequence[str], *, stdin_allowed: bool) -> AudioAr
     return AudioArguments(sources, files, holds_manifest)
 
 
-def manifest_of(folder: Path) -> Path:
-    """What is read of a folder: itself if it is Kaldi's, or its manifest; of anything else, itself.
+def _is_manifest(path: Path) -> bool:
+    """Whether it is a folder, has a manifest's name, or begins as one, such as Baidu's manifest.test.
 
-    Raises:
-        ManifestError: It is a folder and neither is in it.
+    No audio begins with a brace.
     """
-    from deepspeech2.errors import ManifestError
-
-    if not _is_folder(folder) or (folder / "wav.scp").exists():
-        return folder
-    if (folder / "manifest.jsonl").is_file():
-        return folder / "manifest.jsonl"
-    raise ManifestError(
-        f"{folder}: expected a folder with wav.scp (Kaldi) or manifest.jsonl (ds2 prepare), found neither; "
-        "a folder of audio becomes a manifest by ds2 prepare, or name its files"
-    )
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # whoever opens it will say why it cannot be
-        return False
-
-
-def _begins_as_a_manifest(path: Path) -> bool:
-    """Whether a file of another name is a manifest, such as Baidu's manifest.test: no audio begins with a brace."""
     import codecs
 
-    if path.suffix.lower() in AUDIO:
-        return False
+    if path.name.endswith(MANIFESTS):
+        return True
     try:
-        if not path.is_file():  # looking into a pipe would take from it
+        if path.is_dir():
+            return True
+        if path.suffix.lower() in AUDIO or not path.is_file():  # looking into a pipe would take from it
             return False
         with path.open("rb") as file:
             return file.read(64).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{")
-    except OSError:
+    except OSError:  # whoever opens it will say why it cannot be
         return False
 
 

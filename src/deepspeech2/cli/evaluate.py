@@ -100,9 +100,8 @@ def _utterances(manifest: Path, spelling: str, output: Path | None, read: Sequen
     """What a manifest holds, spelled as asked; refuses to write predictions over what is read."""
     from dataclasses import replace
 
-    from deepspeech2.cli.audio_arguments import manifest_of
     from deepspeech2.files import check_writable, refuse_same
-    from deepspeech2.speech.data.manifest import read_manifest
+    from deepspeech2.speech.data.manifest import manifest_of, read_manifest
     from deepspeech2.speech.data.spelling import spell_english
 
     if output is not None:

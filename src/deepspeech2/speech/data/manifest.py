@@ -61,7 +61,8 @@ def read_manifest(path: str | os.PathLike[str], *, texts: bool = True) -> list[U
       of PaddlePaddle's DeepSpeech and of NeMo) and ``channel`` (counted from 0); relative paths start at the
       manifest's folder,
     * JSON lines, gzipped or not, of Lhotse cuts (``recording``, ``start``, ``duration``, ``supervisions``),
-    * a Kaldi folder (``wav.scp``, ``text``, optionally ``segments``, ``utt2spk``, ``utt2dur``).
+    * a Kaldi folder (``wav.scp``, ``text``, optionally ``segments``, ``utt2spk``, ``utt2dur``); of a folder without
+      ``wav.scp`` its ``manifest.jsonl``, which `prepare` writes.
 
     A missing duration is taken from the header of the audio file, and is 0 where that cannot be read. Audio is not
     decoded: see `preflight`, which names what is missing or damaged.
@@ -81,7 +82,7 @@ def read_manifest(path: str | os.PathLike[str], *, texts: bool = True) -> list[U
     """
     from deepspeech2.speech.data import kaldi, lhotse
 
-    source = Path(path)
+    source = manifest_of(Path(path))
     try:
         is_folder = source.is_dir()
     except OSError as error:  # a folder that may not be entered, a name longer than names can be
@@ -98,6 +99,29 @@ def read_manifest(path: str | os.PathLike[str], *, texts: bool = True) -> list[U
     if not utterances:
         raise ManifestError(f"{source}: the manifest is empty; expected one JSON object a line")
     return utterances
+
+
+def manifest_of(path: Path) -> Path:
+    """What is read of a folder: itself if it is Kaldi's, else its manifest; anything else is read itself.
+
+    Raises:
+        ManifestError: It is a folder and neither is in it.
+    """
+    if not _is_folder(path) or (path / "wav.scp").exists():
+        return path
+    if (path / "manifest.jsonl").is_file():
+        return path / "manifest.jsonl"
+    raise ManifestError(
+        f"{path}: expected a folder with wav.scp (Kaldi) or manifest.jsonl (ds2 prepare), found neither; "
+        "a folder of audio becomes a manifest by ds2 prepare, or name its files"
+    )
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # whoever opens it will say why it cannot be
+        return False
 
 
 def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]) -> None:
