@@ -58,9 +58,14 @@ def _own_code(kind: type[torch.Tensor]) -> str:
         return ""
     if kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
         return "__torch_dispatch__"
-    function = getattr(kind.__torch_function__, "__func__", kind.__torch_function__)
-    own = function not in (torch.Tensor.__torch_function__.__func__, torch._C._disabled_torch_function_impl)
+    harmless = (_written(torch.Tensor.__torch_function__), torch._C._disabled_torch_function_impl)
+    own = _written(kind.__torch_function__) not in harmless
     return "__torch_function__" if own else ""
+
+
+def _written(method: Any) -> Any:
+    """The function behind a method of a class, which is bound anew wherever it is asked for."""
+    return getattr(method, "__func__", method)
 
 
 def refuse_tensors(program: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
