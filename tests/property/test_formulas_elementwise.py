@@ -19,7 +19,7 @@ from deepspeech2.flops.formulas.activations import (
     softmax,
     softmax_gradient,
 )
-from deepspeech2.flops.formulas.products import dot_products, fully_connected, matrix_product
+from deepspeech2.flops.formulas.products import dot_products, fully_connected, matrix_product, sparse_product
 from deepspeech2.flops.operations import OperationCount
 
 deterministic = settings(max_examples=25, deadline=None, derandomize=True)
@@ -54,6 +54,26 @@ def test_dot_products(proves, outputs, length, bias, seed) -> None:
 def test_an_empty_sum_costs_nothing() -> None:
     for bias in (False, True):
         assert not dot_products(12, 0, bias=bias)
+
+
+def loop_sparse_product(scalars, values, right, start, *, places):
+    """Every stored value times a row of `right`, added to the row of the result that begins as one of `start`."""
+    results = [list(row) for row in start]
+    for value, (row, column) in zip(values, places, strict=True):
+        for index, other in enumerate(right[column]):
+            results[row][index] = scalars.accumulate(results[row][index], [(value, other)])
+    return results
+
+
+@deterministic
+@given(stored=st.integers(0, 9), rows=sizes, inner=sizes, columns=sizes, seed=st.integers(0, 99))
+def test_sparse_product(proves, stored, rows, inner, columns, seed) -> None:
+    places = np.random.default_rng(seed).integers(0, (rows, inner), (stored, 2))
+    values, right, start = random(seed, stored), random(seed + 1, inner, columns), random(seed + 2, rows, columns)
+    matrix = torch.sparse_coo_tensor(torch.from_numpy(places.T), torch.from_numpy(values), (rows, inner))
+    expected = torch.sparse.addmm(torch.from_numpy(start), matrix, torch.from_numpy(right)).numpy()
+    arrays = (values, right, start)
+    proves(sparse_product(stored, columns), loop_sparse_product, *arrays, equals=expected, places=places.tolist())
 
 
 def loop_matrix_product(scalars, left, right):

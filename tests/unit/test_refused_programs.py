@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 from torch.masked import masked_tensor
+from torch.nn import functional
 
-from deepspeech2 import count
+from deepspeech2 import count, count_training
 from deepspeech2.cli.main import main
 from deepspeech2.errors import DataDependentError, InputError
 
@@ -108,3 +109,110 @@ def test_masked_tensors_are_refused_in_words() -> None:
         count(lambda x: masked_tensor(x, mask).sum(), x)
     with pytest.raises(InputError, match=r"found a masked one \(torch.masked\)"):
         count(lambda x: x.sum(), masked_tensor(x, mask))
+
+
+class Dequantised(torch.Tensor):
+    """A matrix of 8-bit integers that is multiplied by its scales wherever an operator takes it."""
+
+    @staticmethod
+    def __new__(cls, integers, scales):
+        return torch.Tensor._make_wrapper_subclass(cls, integers.shape, dtype=scales.dtype)
+
+    def __init__(self, integers, scales) -> None:
+        self.integers, self.scales = integers, scales
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.detach.default:
+            return args[0]
+        return func(*[one.integers * one.scales if isinstance(one, cls) else one for one in args], **(kwargs or {}))
+
+
+class Squashed(torch.Tensor):
+    """A weight whose tangent is used."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func is functional.linear:
+            args = (args[0], torch.tanh(args[1].as_subclass(torch.Tensor)), *args[2:])
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+class Named(torch.Tensor):
+    """Overrides nothing."""
+
+
+def layer_with(weight):
+    layer = nn.Linear(8, 5)
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    return layer
+
+
+def dequantised():
+    return Dequantised(torch.ones(5, 8, dtype=torch.int8), torch.rand(5, 1))
+
+
+def keeping(weight):
+    layer = nn.Linear(8, 5)
+    layer.spare = [weight]
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("program", "x", "words"),
+    [
+        (nn.Sequential(layer_with(dequantised())), torch.ones(3, 8), "Dequantised.*__torch_dispatch__.*0.weight$"),
+        (
+            layer_with(torch.rand(5, 8).as_subclass(Squashed)),
+            torch.ones(3, 8),
+            "Squashed.*_torch_function_.* weight$",
+        ),
+        (nn.Linear(8, 5), torch.ones(3, 8).as_subclass(Squashed), "Squashed.*it is input 0$"),
+        (keeping(dequantised()), torch.ones(3, 8), "Dequantised.*it is the module's spare$"),
+        (
+            lambda x: functional.linear(x, dequantised()),
+            torch.ones(3, 8),
+            r"Dequantised.*met at .*test_refused_programs\.py",
+        ),
+    ],
+)
+def test_tensors_that_run_code_of_their_own_are_refused_by_name(program, x, words) -> None:
+    with pytest.raises(InputError, match=words):
+        count(program, x)
+    with pytest.raises(InputError, match=words):
+        count(program, x, symbolic={"batch": 0})
+    if isinstance(program, nn.Module):
+        with pytest.raises(InputError, match=words):
+            count_training(program, x)
+
+
+def test_classes_of_tensors_that_override_nothing_are_plain_tensors() -> None:
+    class Weight(nn.Parameter):
+        pass
+
+    layer = nn.Linear(8, 5, bias=False)
+    layer.weight = Weight(torch.rand(5, 8))
+    assert count(layer, torch.ones(3, 8).as_subclass(Named), strict=True).macs == 3 * 8 * 5
+
+
+HELD = torch.eye(3).to_sparse()
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        (lambda x: torch.nested.nested_tensor([x, x]), "a nested one"),
+        (lambda x: torch.nested.nested_tensor([x, x], layout=torch.jagged) * 2, "a nested one"),
+        (
+            lambda x: torch.sparse_csr_tensor(torch.arange(4), torch.arange(3), x[:, 0], (3, 3)) @ x,
+            "a compressed sparse one",
+        ),
+        (lambda x: HELD @ x, "layout torch.sparse_coo"),
+        (lambda x: x.as_subclass(Named) * 2, "into another class"),
+    ],
+)
+def test_tensors_without_fakes_inside_a_program_are_refused_with_the_line(program, words) -> None:
+    with pytest.raises(InputError, match=rf"found .*{words}.*met at .*test_refused_programs\.py:\d+"):
+        count(program, torch.empty(3, 8))

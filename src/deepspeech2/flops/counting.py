@@ -15,7 +15,8 @@ from torch.utils._pytree import tree_flatten
 from deepspeech2.errors import CountingError, DataDependentError, InputError, UncountedOperatorError
 from deepspeech2.flops.closed_form import ClosedForm
 from deepspeech2.flops.fakes import FakeWorld
-from deepspeech2.flops.refusals import failing_line, message_of, needed_value, shape_text, way_out
+from deepspeech2.flops.refusals import failing_line, message_of, needed_value, shape_text, way_out, with_line
+from deepspeech2.flops.refused_tensors import RefusedTensorError, refuse_tensors
 from deepspeech2.flops.tally import Tally
 from deepspeech2.flops.tracer import trace
 from deepspeech2.flops.training_step import Training
@@ -75,7 +76,8 @@ def count(
     Raises:
         UncountedOperatorError: `strict` and some operator has no formula.
         DataDependentError: the program needs a value that shapes do not give.
-        InputError: the inputs do not fit the module; the module's own message is quoted.
+        InputError: the inputs do not fit the module, whose own message is quoted; or a tensor is nested, sparse, or
+            of a class that runs code of its own.
         ClosedFormError: the count has no closed formula in these dimensions.
 
     Example:
@@ -87,6 +89,7 @@ def count(
     """
     args, kwargs = _arguments(inputs)
     _refuse_arrays(args, kwargs)
+    refuse_tensors(program, args, kwargs)
     if symbolic is None:
         return _checked(_run(program, args, kwargs, FakeWorld.create()), strict)
     from deepspeech2.flops.axis_search import derive_along
@@ -168,6 +171,7 @@ def count_training(  # noqa: PLR0913  (each is a part of what a step is)
         raise InputError(f"expected a torch module to train, found {type(module).__name__}")
     args, kwargs = _arguments(inputs)
     _refuse_arrays(args, kwargs)
+    refuse_tensors(module, args, kwargs)
     training = Training(loss, optimiser, clip_gradients)
 
     def step(world: FakeWorld, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tally:
@@ -236,6 +240,8 @@ def _run(
             f"knows shapes only; {way_out(program, args, kwargs)}make the decision from shapes, or count the part "
             "behind it on its own"
         ) from error
+    except RefusedTensorError as error:
+        raise InputError(with_line(str(error), error)) from error
     except (CountingError, InputError):
         raise
     except Exception as error:  # whatever the program raises on inputs that do not fit it

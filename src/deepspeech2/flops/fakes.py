@@ -25,11 +25,8 @@ from deepspeech2.flops.index_patterns import IndexPatterns
 from deepspeech2.flops.known_values import KnownValues, is_read
 from deepspeech2.flops.piece_sizes import PieceSizes
 from deepspeech2.flops.quantised_tensors import QuantisedTensors, quantised
+from deepspeech2.flops.refused_tensors import RefusedTensorError, why_refused
 
-NO_MASKED_TENSORS = (
-    "expected dense tensors, found a masked one (torch.masked), whose operations depend on its mask; count the program "
-    "on its data"
-)
 _QUANTISED_LAYERS = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 # Tensors of integers this small keep their values: a program may ask for them (lengths, table of positions).
 _MAX_CONSTANT = 4096
@@ -103,13 +100,9 @@ class FakeWorld:
         return known[1]
 
     def _make(self, tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.is_nested:
-            raise InputError(
-                "expected tensors of one shape each, found a nested one: its rows differ in length; count a padded "
-                "tensor, or a packed sequence, which is counted at its true lengths"
-            )
-        if type(tensor).__name__ == "MaskedTensor":
-            raise InputError(NO_MASKED_TENSORS)
+        reason = why_refused(tensor)
+        if reason:
+            raise RefusedTensorError(reason)
         if tensor.is_quantized:
             self.quantised.met = True
             with self.mode:
@@ -129,10 +122,6 @@ class FakeWorld:
             with _disable_current_modes():
                 constant = tensor.detach().clone()
             return converter.from_real_tensor(self.mode, constant, make_constant=True)
-        if tensor.layout != torch.strided:
-            raise InputError(
-                f"expected dense tensors, found one of layout {tensor.layout}: its operations depend on its values"
-            )
         device = "cpu" if tensor.device.type == "meta" else tensor.device
         with self.mode:
             fake = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)

@@ -22,6 +22,7 @@ from deepspeech2.flops.memory import Memory
 from deepspeech2.flops.needed_gradients import with_output_mask
 from deepspeech2.flops.operations import NOTHING, Number, OperationCount, at_least_zero
 from deepspeech2.flops.operators.complex_numbers import complex_count
+from deepspeech2.flops.operators.sparse import NOT_DENSE, find_sparse_rule, has_sparse
 from deepspeech2.flops.quantised_tensors import true_type
 from deepspeech2.flops.registry import Call, TensorSpec, as_functional, find_rule
 from deepspeech2.flops.rows import Node, Row, layers_of, module_layers
@@ -193,9 +194,10 @@ class Recorder:
         """Count one call."""
         if self.paused:
             return
-        rule = rule or find_rule(call.operator)
+        sparse = has_sparse(call)
+        rule = rule or (find_sparse_rule if sparse else find_rule)(call.operator)
         if rule is None:
-            self.record_unknown(call.operator, "no formula")
+            self.record_unknown(call.operator, NOT_DENSE if sparse else "no formula")
             count = NOTHING
         else:
             count = self._counted(with_output_mask(call), rule)
@@ -342,13 +344,21 @@ def is_program_code(filename: str) -> bool:
 def specification(tensor: torch.Tensor, read_size: Any) -> TensorSpec:
     """What formulas may know of a tensor."""
     shape = tuple(map(read_size, tensor.shape))
-    return TensorSpec(shape, true_type(tensor), known_value(tensor), allowed_band(tensor), _held(tensor, shape))
+    stored = _stored(tensor, read_size)
+    held = _held(tensor, shape, stored)
+    return TensorSpec(shape, true_type(tensor), known_value(tensor), allowed_band(tensor), held, tensor.layout, stored)
 
 
-def _held(tensor: torch.Tensor, shape: tuple[Number, ...]) -> Number | None:
-    """Elements in memory of a view that repeats them, None of a tensor that does not."""
+def _stored(tensor: torch.Tensor, read_size: Any) -> Number | None:
+    """Values of a sparse tensor, which of fakes only those know that were made from indices and values."""
+    # Of a result computed from sparse tensors a fake says that it holds nothing.
+    return (read_size(tensor._nnz()) or None) if tensor.layout == torch.sparse_coo else None
+
+
+def _held(tensor: torch.Tensor, shape: tuple[Number, ...], stored: Number | None) -> Number | None:
+    """Elements in memory of a view that repeats them, or of a sparse tensor; None of a tensor that has them all."""
     if tensor.layout != torch.strided:
-        return None
+        return 0 if stored is None else stored * prod(shape[tensor.sparse_dim() :])
     # A stride that is a symbol is none of a repeated axis.
     repeated = [isinstance(stride, int) and stride == 0 for stride in tensor.stride()]
     return prod(size for size, again in zip(shape, repeated, strict=True) if not again) if any(repeated) else None

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import linecache
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from deepspeech2.flops.fakes import NO_MASKED_TENSORS
 from deepspeech2.flops.recorder import is_program_code
+from deepspeech2.flops.refused_tensors import (
+    NO_COMPRESSED_TENSORS,
+    NO_MASKED_TENSORS,
+    NO_NESTED_TENSORS,
+    NO_TENSORS_OF_A_CLASS,
+)
 
 # Of a line of the program that an error quotes.
 _LONGEST_SOURCE = 120
@@ -21,7 +27,11 @@ _LAYERS = tuple(str(Path(torch.__file__).parent / name) for name in ("nn", "ao",
 # What torch says where the program meets what stands for its tensors here -> what cannot be counted.
 _CLEARER = {
     "prim::layout does not exist": NO_MASKED_TENSORS,
+    "Creating a new Tensor subclass": NO_TENSORS_OF_A_CLASS,
+    "_nested_tensor_from": NO_NESTED_TENSORS,
+    "Values and compressed tensor instance need to be on the same device": NO_COMPRESSED_TENSORS,
 }
+_NESTED_CODE = str(Path(torch.__file__).parent / "nested")
 
 
 def message_of(error: Exception) -> str:
@@ -31,7 +41,9 @@ def message_of(error: Exception) -> str:
         return type(error).__name__
     for theirs, ours in _CLEARER.items():
         if theirs in lines[0]:
-            return ours
+            return with_line(ours, error)
+    if any(place.filename.startswith(_NESTED_CODE) for place in traceback.extract_tb(error.__traceback__)):
+        return with_line(NO_NESTED_TENSORS, error)
     if "TorchScript interpreter" in lines[0]:
         return _script_message(lines)
     if lines[0].rstrip().endswith(":") and len(lines) > 1:
@@ -91,22 +103,31 @@ def way_out(program: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> s
     return f"integers on the meta device have no values: make them on the CPU ({bare[0]}{more}), or "
 
 
+def with_line(words: str, error: BaseException) -> str:
+    """What is said of an error, and the line of the program that made it, where the program had begun."""
+    place = failing_line(error)
+    return words if place == _NOWHERE else f"{words}; met at {place}"
+
+
+_NOWHERE = "an unknown place"
+
+
 def failing_line(error: BaseException) -> str:
     """`file:line` of the innermost frame of the program in an error's traceback, and what is written there.
 
     Of a program that is all torch's (a Sequential of its layers) it is the innermost line of a layer.
     """
-    program, layer, traceback = "", "", error.__traceback__
-    while traceback is not None:
-        filename, line = traceback.tb_frame.f_code.co_filename, traceback.tb_lineno
+    program, layer, step = "", "", error.__traceback__
+    while step is not None:
+        filename, line = step.tb_frame.f_code.co_filename, step.tb_lineno
         source = linecache.getline(filename, line).strip()
         place = f"{filename}:{line}" + (f" ({source[:_LONGEST_SOURCE]})" if source else "")
         if is_program_code(filename):
             program = place
         elif filename.startswith(_LAYERS):
             layer = place
-        traceback = traceback.tb_next
-    return program or layer or "an unknown place"
+        step = step.tb_next
+    return program or layer or _NOWHERE
 
 
 _PRODUCTS = (

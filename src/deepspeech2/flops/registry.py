@@ -28,7 +28,10 @@ class TensorSpec:
         dtype: its element type.
         value: the values, only of small tensors that depend on no weight and no floating-point input (masks, lengths).
         allowed: the pairs an attention mask allows, of a mask of any size that is built from positions.
-        held: elements it holds in memory, where it repeats them (an expanded view); None where it holds all.
+        held: elements it holds in memory, where these are not all: an expanded view repeats them, a sparse tensor
+            leaves zeros out (0 where the trace does not know how many it holds); None where it holds all.
+        layout: how it is held; `torch.strided` is dense.
+        stored: values a sparse tensor (COO) stores, in as many rows as its dense axes have; None where not known.
     """
 
     shape: tuple[Number, ...]
@@ -36,6 +39,8 @@ class TensorSpec:
     value: torch.Tensor | None = field(default=None, compare=False, repr=False)
     allowed: Band | None = field(default=None, compare=False, repr=False)
     held: Number | None = field(default=None, compare=False, repr=False)
+    layout: torch.layout = torch.strided
+    stored: Number | None = field(default=None, compare=False, repr=False)
 
     @property
     def elements(self) -> Number:
@@ -44,13 +49,18 @@ class TensorSpec:
 
     @property
     def bytes(self) -> Number:
-        """Size in memory; what an expanded view repeats is there once."""
+        """Size in memory; what an expanded view repeats is there once, indices of a sparse tensor are not in it."""
         return (self.elements if self.held is None else self.held) * self.dtype.itemsize
 
     @property
     def is_floating(self) -> bool:
         """Whether arithmetic on it is floating-point arithmetic (real or complex)."""
         return self.dtype.is_floating_point or self.dtype.is_complex
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether it holds some of its elements only, and says where they belong."""
+        return self.layout != torch.strided
 
     @property
     def integers(self) -> list[int] | None:

@@ -24,6 +24,16 @@ def matrix_product(rows: Number, inner: Number, columns: Number, *, batch: Numbe
     return dot_products(batch * rows * columns, inner)
 
 
+def sparse_product(stored: Number, columns: Number) -> OperationCount:
+    """A sparse matrix of `stored` values times a dense one of `columns`.
+
+    Algorithm: r[i, c] = r[i, c] + a * b[j, c] for every stored value a, at row i and column j, and every column c. The
+    result r begins as zeros, or as what the product is added to. Notebook: its multiplications and additions.
+    """
+    products = stored * columns
+    return OperationCount(multiply=products, add=products, macs=products, notebook=2 * products)
+
+
 def fully_connected(samples: Number, inputs: Number, outputs: Number, *, bias: bool) -> OperationCount:
     """A fully connected layer applied to `samples` vectors."""
     return dot_products(samples * outputs, inputs, bias=bias)

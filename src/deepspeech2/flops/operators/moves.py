@@ -50,7 +50,7 @@ FREE: dict[str, str] = {
         slice_backward select_backward constant_pad_nd_backward
         diagonal_backward value_selecting_reduction_backward masked_select_backward masked_scatter_backward
     """,
-    "holds a sparse gradient: the rows as they come, and where they belong": """
+    "makes a sparse tensor of values and where they belong, or asks it for them (see `sparse.py`)": """
         _sparse_coo_tensor_with_dims_and_tensors _indices _values indices values _nnz is_coalesced _is_coalesced
         _coalesced sparse_dim dense_dim
     """,
