@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,10 +11,8 @@ from typing import IO
 
 from deepspeech2.errors import OptionError
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
@@ -59,7 +58,7 @@ def _held(lock: Path) -> IO[bytes] | None:
 
 
 def _locked(file: IO[bytes]) -> bool:
-    if fcntl is None:
+    if sys.platform == "win32":
         return True
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
