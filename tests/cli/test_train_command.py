@@ -11,13 +11,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from deepspeech2.cli.main import main
-from deepspeech2.speech import training
+from deepspeech2.speech import training, training_setup
 from deepspeech2.speech.checkpoints import load_model
 from deepspeech2.speech.options import ENGLISH_LABELS
 from deepspeech2.speech.scoring import error_rates
@@ -178,6 +179,35 @@ def test_a_folder_in_use_is_not_overwritten(tmp_path: Path, recipe: Path, write_
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert "--resume" in result.stderr
+
+
+def test_one_training_at_a_time_is_at_work_in_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second one, begun while the first gets ready, takes nothing from it: not even the lock."""
+    folder = tmp_path / "new" / "run"
+    words = ["train", "lost.jsonl", "--dev", "lost.jsonl", "--output", str(folder), "--no-utilisation"]
+    taken = f"ds2: error: {folder}: another ds2 train is at work there; wait for it to end, or choose another folder\n"
+    original = training_setup.set_up_training
+    met = []
+
+    def second_meanwhile(*given: Any, **options: Any) -> Any:
+        for more in ([], ["--resume"]):
+            left = folder / ".training-state.safetensors.abc.partial"
+            left.write_bytes(b"half a state")
+            with pytest.raises(SystemExit) as stopped:
+                main([*words, *more])
+            assert (stopped.value.code, capsys.readouterr().err) == (2, taken)
+            left.unlink()  # the first one's own, and still there
+            met.append(more)
+        return original(*given, **options)
+
+    monkeypatch.setattr(training_setup, "set_up_training", second_meanwhile)
+    with pytest.raises(SystemExit):
+        main(words)
+    assert len(met) == 2
+    assert "lost.jsonl: no such manifest" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []  # nothing came of it
 
 
 def test_a_training_without_its_state_is_not_overwritten(

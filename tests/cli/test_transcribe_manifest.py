@@ -83,6 +83,43 @@ def test_an_interrupted_run_goes_on(
     assert run(*arguments, "--resume") == 0  # nothing is left to do
 
 
+def test_where_nothing_can_be_read_an_older_file_stays(
+    checkpoint: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on the day its disk is not there."""
+    (tmp_path / "few.jsonl").write_text("".join(manifest.read_text().splitlines(keepends=True)[:2]))
+    arguments = ["transcribe", tmp_path / "few.jsonl", "--model", checkpoint, "--decoder", "greedy", "--output"]
+    assert run(*arguments, tmp_path / "out.jsonl") == 0
+    before = (tmp_path / "out.jsonl").read_bytes()
+    for index in range(2):
+        (tmp_path / f"{index}.flac").unlink()
+    for name in ("out.jsonl", "new.jsonl"):
+        capsys.readouterr()
+        assert run(*arguments, tmp_path / name) == 1
+        assert f"2 of 2 files could not be read; nothing is written to {tmp_path / name}" in capsys.readouterr().err
+    assert (tmp_path / "out.jsonl").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.glob("*[wt].jsonl*")) == ["few.jsonl", "out.jsonl"]
+    assert run(*arguments, tmp_path / "out.jsonl", "--resume") == 0
+    assert (tmp_path / "out.jsonl").read_bytes() == before
+
+
+def test_an_interrupted_run_that_has_done_nothing_promises_nothing(
+    checkpoint: Path,
+    manifest: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Recognizer, "outcomes", interrupted)
+    arguments = ("transcribe", manifest, "--model", checkpoint, "--decoder", "greedy")
+    assert run(*arguments, "--output", tmp_path / "out.jsonl") == 130
+    assert "--resume" not in capsys.readouterr().err
+    assert not list(tmp_path.glob("*out.jsonl*"))
+
+
 def test_a_folder_is_gone_on_with(checkpoint: Path, manifest: Path, tmp_path: Path) -> None:
     arguments = ("transcribe", manifest, "--model", checkpoint, "--decoder", "greedy", "--format", "txt")
     lost = manifest.parent / "7.flac"

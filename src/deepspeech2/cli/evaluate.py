@@ -88,6 +88,8 @@ def evaluate(
         if file:
             stack.enter_context(file)
         result = _evaluated(loaded, utterances, threads, file)
+        if file:
+            file.finish()
     shown = _as_json(result, worst, len(unwritable)) if format == "json" else error_table(result, worst)
     with standard_output():
         print(shown)
@@ -139,7 +141,7 @@ def _evaluated(
                 finished=file.add if file else None,
             )
         except KeyboardInterrupt:
-            if file and file.recognised:
+            if file and file.kept:
                 print("ds2: interrupted; what is done is kept, the same command with --resume goes on", file=sys.stderr)
             raise
 

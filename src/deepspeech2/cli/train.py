@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,10 +102,9 @@ def train(
     place = choose_device(device)
     use_device(place)
     world = join_world()
-    standing = _checked_folder(output, world, resume=resume)
     display = Display(world.leads)
     data = TrainingData(manifest, dev, vocabulary, normalizer, initial_model, cache, lowest_rate)
-    with display:
+    with _opened_folder(output, world, resume=resume) as standing, display:
         training = set_up_training(
             data, settings, output, world=world, device=place, progress=display.preparing, say=display.say
         )
@@ -142,17 +141,19 @@ def _check_logging(log_every: int, tensorboard: bool) -> None:
         import_summary_writer()
 
 
-def _checked_folder(output: Path, world: World, *, resume: bool) -> Standing:
+@contextmanager
+def _opened_folder(output: Path, world: World, *, resume: bool) -> Iterator[Standing]:
+    """What the folder has of a training, where this one may begin or go on; others are kept out meanwhile."""
     from deepspeech2.files import check_writable
-    from deepspeech2.speech.training_folder import STATE_FILE, Standing, refuse_overwriting, standing_of
+    from deepspeech2.speech.training_folder import STATE_FILE, Standing, entered, refuse_overwriting
 
-    # Of several processes only the leading one has the files of the training for sure.
-    found = standing_of(output) if world.leads else Standing.EMPTY
-    standing = Standing(int(world.told([float(found)])[0]))
-    refuse_overwriting(output, standing, resume=resume)
     # What cannot be written is to be said before the work, and leaves no folder behind.
     check_writable(next(place for place in (output, *output.absolute().parents) if place.exists()) / STATE_FILE)
-    return standing
+    # Of several processes only the leading one has the files of the training for sure.
+    with entered(output) if world.leads else nullcontext(Standing.EMPTY) as found:
+        standing = Standing(int(world.told([float(found)])[0]))
+        refuse_overwriting(output, standing, resume=resume)
+        yield standing
 
 
 def _say_what_is_used(training: TrainingSetup, display: Display, output: Path) -> None:

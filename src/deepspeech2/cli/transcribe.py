@@ -72,6 +72,7 @@ def transcribe(
         How to recognise.
     """
     from deepspeech2.cli.audio_arguments import audio_arguments
+    from deepspeech2.printing import printable
 
     given = audio_arguments(files, stdin_allowed=engine == "local")
     sources = given.sources
@@ -89,12 +90,13 @@ def transcribe(
         try:
             failed = _collect(outcomes, results, len(sources) - len(waiting), len(sources))
         except KeyboardInterrupt:
-            if to.kept:
+            if results.kept:
                 print("ds2: interrupted; what is done is kept, the same command with --resume goes on", file=sys.stderr)
             raise
         results.finish()
     if failed:
-        print(f"ds2: {failed} of {len(sources)} files could not be read", file=sys.stderr)
+        unwritten = f"; nothing is written to {printable(output)}" if output is not None and not results.kept else ""
+        print(f"ds2: {failed} of {len(sources)} files could not be read{unwritten}", file=sys.stderr)
     return 1 if failed else 0
 
 

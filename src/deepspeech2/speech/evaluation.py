@@ -31,6 +31,7 @@ class Prediction:
         duration: Seconds of audio.
         offset: Where in the file they begin, in seconds.
         speaker: Who speaks, when known.
+        channel: The channel that was heard, counted from 0; None for the average of all.
     """
 
     audio_filepath: str
@@ -41,6 +42,7 @@ class Prediction:
     duration: float
     offset: float = 0.0
     speaker: str | None = None
+    channel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def evaluate_manifest(
     utterances: Sequence[Utterance],
     *,
     threads: int = 1,
-    earlier: Sequence[Prediction | AudioError] = (),
+    earlier: Sequence[Prediction | None] = (),
     progress: Callable[[int], None] | None = None,
     finished: Callable[[Utterance, Prediction | AudioError], None] | None = None,
 ) -> Evaluation:
@@ -115,7 +117,8 @@ def evaluate_manifest(
         recognizer: What is evaluated.
         utterances: With their transcripts.
         threads: Threads that decode.
-        earlier: What became of the first utterances in an interrupted run; they are not recognised again.
+        earlier: What an interrupted run made of the first utterances, which are not recognised again; None for those
+            that are.
         progress: Called with the number of utterances done.
         finished: Called with each utterance that is recognised now and what became of it, in their order.
 
@@ -134,27 +137,30 @@ def evaluate_manifest(
         (6, 79)
     """
     started = time.perf_counter()
-    answers = list(earlier)
-    left = utterances[len(answers) :]
+    answers: dict[int, Prediction | AudioError] = {i: answer for i, answer in enumerate(earlier) if answer is not None}
+    waiting = [index for index in range(len(utterances)) if index not in answers]
+    outcomes = recognizer.outcomes([utterances[index] for index in waiting], threads=threads)
     if progress:
         progress(len(answers))
-    for utterance, outcome in zip(left, recognizer.outcomes(left, threads=threads), strict=True):
+    for index, outcome in zip(waiting, outcomes, strict=True):
+        utterance = utterances[index]
         heard = outcome if isinstance(outcome, AudioError) else compare(utterance, outcome.text, outcome.seconds)
-        answers.append(heard)
+        answers[index] = heard
         if finished:
             finished(utterance, heard)
         if progress:
             progress(len(answers))
-    predictions = tuple(answer for answer in answers if isinstance(answer, Prediction))
+    ordered = [answers[index] for index in range(len(utterances))]
+    predictions = tuple(answer for answer in ordered if isinstance(answer, Prediction))
     failures = tuple(
         (str(utterance.audio_path), str(answer))
-        for utterance, answer in zip(utterances, answers, strict=True)
+        for utterance, answer in zip(utterances, ordered, strict=True)
         if isinstance(answer, AudioError)
     )
     if not predictions:
         reason = failures[0][1] if failures else "the manifest is empty"
         raise ManifestError(f"no utterance could be evaluated: {reason}")
-    before = sum(answer.duration for answer in earlier if isinstance(answer, Prediction))
+    before = sum(answer.duration for answer in earlier if answer is not None)
     return Evaluation(predictions, failures, time.perf_counter() - started, before)
 
 
@@ -175,6 +181,7 @@ def compare(utterance: Utterance, hypothesis: str, seconds: float) -> Prediction
         duration=seconds,
         offset=utterance.offset,
         speaker=utterance.speaker,
+        channel=utterance.channel,
     )
 
 
@@ -188,7 +195,7 @@ def unwritable_references(utterances: Sequence[Utterance], labels: Iterable[str]
 
 
 def prediction_record(item: Prediction) -> dict[str, Any]:
-    """A prediction as plain values; `speaker` only when it is known."""
+    """A prediction as plain values; `speaker` only when it is known, `channel` only when one was chosen."""
     record: dict[str, Any] = {
         "audio_filepath": item.audio_filepath,
         "text": item.reference,
@@ -198,7 +205,8 @@ def prediction_record(item: Prediction) -> dict[str, Any]:
         "duration": item.duration,
         "offset": item.offset,
     }
-    return record if item.speaker is None else record | {"speaker": item.speaker}
+    chosen = {"speaker": item.speaker, "channel": item.channel}
+    return record | {key: value for key, value in chosen.items() if value is not None}
 
 
 def write_predictions(path: Path, evaluation: Evaluation) -> None:

@@ -25,6 +25,11 @@ class PrintedResults:
     def __init__(self, sources: Sequence[Source], kind: str) -> None:
         self._sources, self._kind = sources, kind
 
+    @property
+    def kept(self) -> bool:
+        """Never: what an earlier run printed is not known."""
+        return False
+
     def has(self, index: int) -> bool:
         """Never: what an earlier run printed is not known."""
         return False

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from pathlib import Path
 
 from deepspeech2.errors import OptionError
+from deepspeech2.speech.single_writer import single_writer
 from deepspeech2.speech.training_log import LOG_FILE, read_log
 
 STATE_FILE = "training-state.safetensors"
+_LOCK_FILE = ".training.lock"
 _MODEL = re.compile(r"(latest|best|average|epoch-\d+)\.safetensors")
 _MODELS_BEFORE_A_STATE = {"latest.safetensors", "best.safetensors", "epoch-001.safetensors"}
 
@@ -35,6 +39,29 @@ class Standing(IntEnum):
     """A state to go on from."""
     STATELESS = 3
     """Models or finished epochs of one whose state is gone: it cannot go on, and another would write over them."""
+    TAKEN = 4
+    """Another training that is at work there now."""
+
+
+@contextmanager
+def entered(folder: Path) -> Iterator[Standing]:
+    """Keep other trainings out of a folder while a block runs; the folder is made, and goes again if it stays empty.
+
+    Yields:
+        What it has of a training; if that is `Standing.TAKEN`, the block is the one to keep out.
+
+    Raises:
+        OptionError: The folder cannot be written, or the log in it cannot be read.
+    """
+    made = [place for place in (folder, *folder.absolute().parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with single_writer(folder / _LOCK_FILE) as alone:
+            yield standing_of(folder) if alone else Standing.TAKEN
+    finally:
+        for place in made:
+            with suppress(OSError):  # there is something in it
+                place.rmdir()
 
 
 def standing_of(folder: Path) -> Standing:
@@ -67,6 +94,8 @@ def refuse_overwriting(folder: Path, standing: Standing, *, resume: bool) -> Non
     Raises:
         OptionError: Saying what is there and what to do.
     """
+    if standing is Standing.TAKEN:
+        raise OptionError(f"{folder}: another ds2 train is at work there; wait for it to end, or choose another folder")
     if standing is Standing.STATELESS:
         raise OptionError(
             f"{folder} holds models or a log of a training but not its {STATE_FILE}, so that it cannot go on and "
