@@ -8,6 +8,6 @@ results=benchmarks/results
 .venv/bin/python -m benchmarks.decode.threads "$@" --output $results/decode_threads.json
 .venv/bin/python -m benchmarks.decode.options_cost "$@" --output $results/decode_options.json
 benchmarks/bench.sh decode "$@" --fresh --output $results/decode.json
-.venv/bin/python -m benchmarks.decode.long_audio "$@" --output $results/decode_long.json
-.venv/bin/python -m benchmarks.decode.wide_alphabets --output $results/decode_wide.json
+.venv/peers/bin/python -m benchmarks.decode.long_audio "$@" --output $results/decode_long.json
+.venv/peers/bin/python -m benchmarks.decode.wide_alphabets --output $results/decode_wide.json
 .venv/bin/python -m benchmarks.decode.report

@@ -109,6 +109,7 @@ def test_transcribe_reads_standard_input(
         (("transcribe", CLIP, "--model", "smal"), "did you mean 'small'"),
         (("transcribe", CLIP, "--modle", "small"), "unknown option --modle"),
         (("transcribe", CLIP, "--decoder", "greedy", "--alpha", "2"), "--alpha belongs to the beam search"),
+        (("transcribe", CLIP, "--model", "own.safetensors", "--alpha", "2"), "--alpha belongs to a language model"),
         (("transcribe", CLIP, CLIP, "--output-dir", "OUT"), "would both be written to"),
         (("evaluate", "lost.jsonl"), "no such manifest"),
         (("evaluate", "lost.jsonl", "--output", "/nowhere/p.jsonl"), "/nowhere/p.jsonl: cannot be written"),

@@ -51,6 +51,10 @@ class RecognizerArguments:
             what = ", ".join(["--lm"] * bool(self.lm) + [f"--{name.replace('_', '-')}" for name in given])
             raise OptionError(f"{what} belongs to the beam search; leave --decoder greedy out")
         shipped = choose_pretrained(model)
+        weights = [f"--{name}" for name in ("alpha", "beta") if name in given]
+        if weights and shipped is None and self.lm is None:
+            what = " and ".join(weights)
+            raise OptionError(f"{what} belongs to a language model, which {model} does not bring; add --lm FILE")
         own = shipped.beam if shipped else BeamOptions()
         options = replace(own, **given) if given else None  # type: ignore[arg-type]
         language_model = str(self.lm) if self.lm else None

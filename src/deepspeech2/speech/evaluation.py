@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from deepspeech2.errors import AudioError, ManifestError
-from deepspeech2.files import replacing
 from deepspeech2.printing import utf8
 from deepspeech2.speech.data.labels import unknown_characters
 from deepspeech2.speech.data.manifest import Utterance
@@ -207,13 +204,3 @@ def prediction_record(item: Prediction) -> dict[str, Any]:
     }
     chosen = {"speaker": item.speaker, "channel": item.channel}
     return record | {key: value for key, value in chosen.items() if value is not None}
-
-
-def write_predictions(path: Path, evaluation: Evaluation) -> None:
-    """Write references beside hypotheses as JSON lines; the file appears whole or not at all.
-
-    Utterances that could not be read are not among them: `PredictionsFile` writes these as well, each at once.
-    """
-    with replacing(path) as file:
-        for item in evaluation.predictions:
-            file.write(json.dumps(prediction_record(item), ensure_ascii=False) + "\n")
