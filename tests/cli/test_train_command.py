@@ -169,6 +169,27 @@ def test_what_a_training_came_to_is_said(
         assert f"best: epoch 1, WER 100.00%: {tmp_path / 'run' / 'best.safetensors'}\n" in output
 
 
+def test_what_was_left_out_before_is_not_said_again(
+    tmp_path: Path, recipe: Path, write_tones: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, folder = write_tones(["ab cd", "dad cab"]), tmp_path / "run"
+    mended = manifest.read_text()
+    manifest.write_text(mended.replace('"ab cd"', '" "'))
+    words = [*command(folder, manifest, recipe)[1:], "--epochs", "1"]
+    main(words)
+    assert [json.loads(line)["reason"] for line in (folder / "left_out.jsonl").read_text().splitlines()] == [
+        "empty transcript",
+        "empty transcript",
+    ]
+    assert "all 2 that are left out" in capsys.readouterr().err
+    manifest.write_text(mended)
+    for path in (*folder.glob("*.safetensors"), folder / "log.jsonl"):
+        path.unlink()
+    main(words)
+    assert (folder / "left_out.jsonl").read_text() == ""
+    assert "left out" not in capsys.readouterr().err
+
+
 def test_a_folder_in_use_is_not_overwritten(tmp_path: Path, recipe: Path, write_tones: Callable[..., Path]) -> None:
     folder = tmp_path / "run"
     folder.mkdir()

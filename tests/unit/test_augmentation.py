@@ -101,6 +101,23 @@ def test_a_stretch_of_a_recording_is_all_that_is_used(tmp_path: Path) -> None:
     np.testing.assert_allclose(wet, expected, atol=1e-4)
 
 
+def test_silent_noise_adds_nothing(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "noise.wav", np.zeros(4000), RATE)
+    step = Noise((Utterance(tmp_path / "noise.wav", 0.25),), 0.0, 0.0)
+    assert np.array_equal(step.apply(sine(400), np.random.default_rng(0)), sine(400))
+
+
+@pytest.mark.parametrize("rate", [RATE, 48_000])
+def test_a_room_may_be_shorter_than_any_speech(tmp_path: Path, rate: int) -> None:
+    # A single tap delays nothing and, as the level is kept, changes nothing; soxr rings around it at another rate.
+    taps = np.zeros(201, np.float32)
+    taps[12] = 0.5
+    soundfile.write(tmp_path / "room.wav", taps, rate, subtype="FLOAT")
+    room = ImpulseResponse((Utterance(tmp_path / "room.wav", 201 / rate),))
+    wet = room.apply(sine(400), np.random.default_rng(0))
+    np.testing.assert_allclose(wet[1000:-1000], sine(400)[1000:-1000], atol=1e-4 if rate == RATE else 0.02)
+
+
 def test_a_recording_without_a_length_is_used_to_its_end(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "noise.wav", sine(400), RATE, subtype="FLOAT")
     added = Noise((Utterance(tmp_path / "noise.wav", 0.0),), 0.0, 0.0).apply(sine(1000), np.random.default_rng(0))

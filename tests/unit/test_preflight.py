@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import soundfile
 import torch
 
 from deepspeech2.speech.build import build_model
+from deepspeech2.speech.data import preflight as module
 from deepspeech2.speech.data.labels import ctc_frames_needed
 from deepspeech2.speech.data.manifest import Utterance, read_manifest
 from deepspeech2.speech.data.preflight import PreflightOptions, Reason, output_frames, preflight
@@ -50,6 +52,26 @@ def test_telephone_speech_passes_when_it_is_asked_for(tmp_path: Path) -> None:
     narrow = Utterance(tmp_path / "narrow.wav", 1.0, "ab")
     for lowest, usable in ((16_000, 0), (8001, 0), (8000, 1)):
         assert len(preflight([narrow], LABELS, PreflightOptions(lowest_rate=lowest)).usable) == usable
+
+
+def test_threads_check_side_by_side(write_tones: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each reading waits until another one is under way, which one thread could not bring about.
+    both = Barrier(2, timeout=60)
+
+    def met(*_: object, **__: object) -> np.ndarray:
+        both.wait()
+        return np.ones(16_000, np.float32)
+
+    monkeypatch.setattr(module, "load_audio", met)
+    utterances = [
+        replace(item, text=item.text + 20 * "a") for item in read_manifest(write_tones(["ab", "cd", "a", "b"]))
+    ]
+    utterances[2] = replace(utterances[2], text="a")
+    done: list[int] = []
+    report = preflight(utterances, LABELS, workers=2, progress=done.append)
+    assert report.usable == (utterances[2],)
+    assert [problem.utterance for problem in report.problems] == [utterances[number] for number in (0, 1, 3)]
+    assert done == [1, 2, 3, 4]
 
 
 def test_the_reason_is_not_read_from_the_name_of_the_file(tmp_path: Path) -> None:

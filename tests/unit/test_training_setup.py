@@ -16,10 +16,10 @@ from deepspeech2.speech import training_setup
 from deepspeech2.speech.audio import load_audio
 from deepspeech2.speech.build import build_model
 from deepspeech2.speech.checkpoints import save_model
-from deepspeech2.speech.data.augment import Noise, Sometimes
+from deepspeech2.speech.data.augment import ImpulseResponse, Noise, Sometimes
 from deepspeech2.speech.data.augmentation_config import AugmentationOptions
 from deepspeech2.speech.data.batching import BatchingOptions
-from deepspeech2.speech.data.manifest import read_manifest
+from deepspeech2.speech.data.manifest import Utterance, read_manifest
 from deepspeech2.speech.data.preflight import Reason
 from deepspeech2.speech.data.prepare import PrepareOptions
 from deepspeech2.speech.features import Normalizer, spectrogram
@@ -262,6 +262,37 @@ def test_a_training_goes_on_with_its_normaliser_whatever_lies_beside_the_manifes
     assert said[1] == "normaliser: that of the training gone on with"
     again.trainer.resume()
     assert again.trainer.state.epoch == 1
+
+
+def test_recordings_that_cannot_be_drawn_are_left_out_and_named(
+    write_tones: Callable[..., Path], tmp_path: Path
+) -> None:
+    manifest = write_tones(["ab cd", "dad", "cab ad"])
+    hum = read_manifest(manifest)[0]
+    silent, short, text = (tmp_path / name for name in ("silent.wav", "short.wav", "text.wav"))
+    soundfile.write(silent, np.zeros(1600), 16_000)
+    soundfile.write(short, np.hanning(201), 16_000)
+    text.write_text("no audio")
+    given = [hum, *(Utterance(path, 0.0) for path in (silent, short, text, tmp_path / "lost.wav"))]
+    steps = (Sometimes(Noise(given, 5.0, 6.0)), Sometimes(ImpulseResponse(given), 0.5))
+    recipe = replace(RECIPE, augmentation=AugmentationOptions(steps=steps))
+    setup = set_up_training(TrainingData(manifest, manifest), recipe, tmp_path / "run")
+    found = [(problem.utterance.audio_path.name, problem.reason) for problem in setup.train.recordings]
+    lost = [("text.wav", Reason.UNREADABLE), ("lost.wav", Reason.UNREADABLE)]
+    # Silent noise is none, and a silent room would leave nothing of the speech; a short room is one all the same.
+    assert found == [("short.wav", Reason.UNREADABLE), *lost, ("silent.wav", Reason.SILENT), *lost]
+    assert setup.train.problems == ()
+    kept = setup.trainer._train.augmentation
+    assert kept is not None
+    noise, room = (step.augmentation for step in kept.steps)
+    assert noise == Noise((hum, given[1]), 5.0, 6.0)
+    assert room == ImpulseResponse((hum, given[2]))
+    assert [step.probability for step in kept.steps] == [1.0, 0.5]
+    assert len(setup.trainer.run()) == 1
+
+    only = replace(recipe, augmentation=AugmentationOptions(steps=(Sometimes(ImpulseResponse(given[3:])),)))
+    with pytest.raises(ManifestError, match=r"none of the 2 recordings for ImpulseResponse .*the first: .*text\.wav"):
+        set_up_training(TrainingData(manifest, manifest), only, tmp_path / "other")
 
 
 @pytest.mark.parametrize("given", [None, 3])

@@ -43,9 +43,9 @@ def train(
 ) -> None:
     """Train a DeepSpeech2 on a manifest of speech.
 
-    OUTPUT receives latest, best, average and epoch-NNN.safetensors, log.jsonl, left_out.jsonl (the utterances that
-    cannot be used, and why) and the state to resume from. Killed at any moment, the same command with --resume ends
-    with the same weights. Several processes: start with torchrun.
+    OUTPUT receives latest, best, average and epoch-NNN.safetensors, log.jsonl, left_out.jsonl (the speech and the noise
+    that cannot be used, and why) and the state to resume from. Killed at any moment, the same command with --resume
+    ends with the same weights. Several processes: start with torchrun.
 
     Examples:
     ```
@@ -161,14 +161,16 @@ def _say_what_is_used(training: TrainingSetup, display: Display, output: Path) -
 
     display.say(f"train: {training.train.summary()}")
     display.say(f"dev: {training.dev.summary()}")
-    problems = (*training.train.problems, *training.dev.problems)
-    if not problems:
-        return
+    recordings = training.train.recordings
+    if recordings:
+        display.say(f"augmentation: recordings of noise and rooms that are left out: {len(recordings)}")
+    problems = (*recordings, *training.train.problems, *training.dev.problems)
     for problem in problems[:5]:
         display.say(f"left out: {problem}")
     output.mkdir(parents=True, exist_ok=True)
-    write_problems(output / "left_out.jsonl", problems)
-    display.say(f"all {len(problems)} that are left out: {output / 'left_out.jsonl'}")
+    write_problems(output / "left_out.jsonl", problems)  # with nothing in it, too: one of before would say otherwise
+    if problems:
+        display.say(f"all {len(problems)} that are left out: {output / 'left_out.jsonl'}")
 
 
 def _run(

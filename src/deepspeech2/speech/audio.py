@@ -53,6 +53,7 @@ def load_audio(
     offset_seconds: float = 0.0,
     duration_seconds: float | None = None,
     channel: int | None = None,
+    minimum: int = WINDOW_SAMPLES,
 ) -> NDArray[np.float32]:
     """Read a WAV, FLAC, OGG (Vorbis or Opus) or MP3 file as mono samples.
 
@@ -66,13 +67,14 @@ def load_audio(
         offset_seconds: Where to start, in seconds from the beginning of the file.
         duration_seconds: How much to read; everything that is left when None.
         channel: The one channel to read, counted from 0; None for the average of all.
+        minimum: The fewest samples that are enough, at 16 kHz: one window, without which speech has no spectrogram.
 
     Returns:
         Samples in [-1, 1], shape (samples,), float32.
 
     Raises:
         AudioError: The file is missing, is not audio, lacks the channel, or its audio is empty, silent
-            (`SilentAudioError`), shorter than one window of 20 ms, or holds values that are not numbers; an open file
+            (`SilentAudioError`), shorter than `minimum`, or holds values that are not numbers; an open file
             is closed, of text, cannot seek or stands at its end.
 
     Example:
@@ -86,6 +88,7 @@ def load_audio(
         offset_seconds=offset_seconds,
         duration_seconds=duration_seconds,
         channel=channel,
+        minimum=minimum,
     ).samples
 
 
@@ -96,6 +99,7 @@ def read_audio(
     offset_seconds: float = 0.0,
     duration_seconds: float | None = None,
     channel: int | None = None,
+    minimum: int = WINDOW_SAMPLES,
 ) -> Audio:
     """`load_audio` for those who need to know the recording's own rate as well.
 
@@ -112,7 +116,7 @@ def read_audio(
         )
     read = _read_mono(source, name, offset_seconds, duration_seconds, channel)
     samples, native_rate = read.samples, read.native_rate
-    check_samples(samples, name, minimum=math.ceil(WINDOW_SAMPLES * native_rate / SAMPLE_RATE))
+    check_samples(samples, name, minimum=math.ceil(minimum * native_rate / SAMPLE_RATE))
     if native_rate != sample_rate:
         samples = soxr.resample(samples, native_rate, sample_rate).astype(np.float32, copy=False)
         check_samples(samples, name, minimum=1)  # values near the largest float32 overflow

@@ -41,6 +41,11 @@ class World:
         """Whether this process writes the files and shows the progress."""
         return self.rank == 0
 
+    @property
+    def first_here(self) -> bool:
+        """Whether this process looks after the disk of its machine: checks the data, makes spectrograms."""
+        return self.local_rank == 0
+
     def sum(self, values: list[float]) -> list[float]:
         """Each value summed over all processes, in float64."""
         if self.size == 1:
@@ -64,6 +69,23 @@ class World:
         tensor = torch.tensor(values, dtype=torch.float64)
         distributed.broadcast(tensor, 0)
         return [float(value) for value in tensor]
+
+    def gathered(self, text: str) -> list[str]:
+        """What every process says, in the order of their ranks."""
+        if self.size == 1:
+            return [text]
+        said = text.encode("utf-8", "surrogatepass")
+        lengths = [0.0] * self.size
+        lengths[self.rank] = float(len(said))
+        lengths = self.sum(lengths)
+        # Tensors of one length, which that exchange needs.
+        padded = bytearray(said.ljust(int(max(lengths)) + 1))
+        heard = [torch.empty(len(padded), dtype=torch.uint8) for _ in range(self.size)]
+        distributed.all_gather(heard, torch.frombuffer(padded, dtype=torch.uint8))
+        return [
+            tensor.numpy().tobytes()[: int(length)].decode("utf-8", "surrogatepass")
+            for tensor, length in zip(heard, lengths, strict=True)
+        ]
 
     @contextmanager
     def file_of_the_leader(self, path: Path) -> Iterator[Path]:

@@ -31,7 +31,7 @@ from deepspeech2.speech.objective import evaluate_greedy, feasible_losses
 from deepspeech2.speech.precision import forward_in, products_in
 from deepspeech2.speech.training_checkpoints import TrainingState, load_state, save_state
 from deepspeech2.speech.training_folder import STATE_FILE, epoch_name, model_path
-from deepspeech2.speech.training_identity import training_identity
+from deepspeech2.speech.training_identity import check_agreement, training_identity
 from deepspeech2.speech.training_options import TrainingOptions
 from deepspeech2.speech.training_reports import EpochReport, StepReport, out_of_patience, rank
 
@@ -57,6 +57,7 @@ class Trainer:
 
     Raises:
         InputError: The network has no labels.
+        OptionError: The processes differ in their options or in what they train on.
 
     ``docs/training.md`` shows a training from Python, in which `set_up_training` makes the batches and the trainer.
     """
@@ -82,6 +83,8 @@ class Trainer:
             synchronize_batch_norm(model)
         self._optimizer = _optimizer(model, options)
         self._identity = training_identity(model, options, train, dev, self.world.size)
+        ends = {"epochs": options.epochs, "patience": options.patience}  # which a resumption may change, for all alike
+        check_agreement(self.world, {**self._identity, **ends})
 
     def resume(self) -> None:
         """Go back to where the training in the folder of the leading process stood.

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from deepspeech2.errors import CheckpointError, OptionError
 from deepspeech2.files import replacement
 from deepspeech2.speech.features import Normalizer
+from deepspeech2.speech.training_identity import first_difference
 
 _FORMAT = "deepspeech2 training state 1"
 
@@ -131,21 +132,13 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _check_identity(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    # Compared as JSON, where a tuple and a list are the same.
-    wanted, present = _flat(msgspec.json.decode(_encode(expected))), _flat(found)
-    for key in sorted({*wanted, *present}):
-        if wanted.get(key) != present.get(key):
-            raise CheckpointError(
-                f"{path}: the training it belongs to had {key} {_clip(present.get(key))}, this one has "
-                f"{_clip(wanted.get(key))}; resume with the same, or train into another folder"
-            )
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        leaves |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return leaves
+    different = first_difference(found, expected)
+    if different:
+        key, present, wanted = different
+        raise CheckpointError(
+            f"{path}: the training it belongs to had {key} {present}, this one has {wanted}; resume with the same, "
+            "or train into another folder"
+        )
 
 
 def _load_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
@@ -162,8 +155,3 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _encode(value: Any) -> str:
     return msgspec.json.encode(value).decode()
-
-
-def _clip(value: Any, length: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= length else text[: length - 3] + "..."

@@ -1,4 +1,4 @@
-"""What must be the same when a training goes on."""
+"""What must be the same when a training goes on, and for all of its processes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from dataclasses import asdict, fields, is_dataclass
 from pathlib import PurePath
 from typing import Any
 
+import msgspec
+
+from deepspeech2.errors import OptionError
 from deepspeech2.speech.data.loading import BatchLoader
 from deepspeech2.speech.data.manifest import Utterance, data_digest
+from deepspeech2.speech.distributed import World
 from deepspeech2.speech.features import Normalizer
 from deepspeech2.speech.network import DeepSpeech2
 from deepspeech2.speech.training_options import TrainingOptions
@@ -38,6 +42,37 @@ def training_identity(
     }
 
 
+def check_agreement(world: World, settings: dict[str, Any]) -> None:
+    """Refuse processes that would not train the same: they would wait for each other in different places.
+
+    Args:
+        world: The processes, each of which has to call this.
+        settings: What they have to have in common, as values JSON can hold.
+
+    Raises:
+        OptionError: Two differ; raised by all of them, with the first process that does and what it differs in.
+    """
+    said = [msgspec.json.decode(text) for text in world.gathered(msgspec.json.encode(settings).decode())]
+    for rank, other in enumerate(said):
+        different = first_difference(said[0], other)
+        if different:
+            key, first, found = different
+            raise OptionError(
+                f"processes that train together need the same data and options: process 0 has {key} {first}, "
+                f"process {rank} has {found}"
+            )
+
+
+def first_difference(one: dict[str, Any], other: dict[str, Any]) -> tuple[str, str, str] | None:
+    """The first name, with dots, under which two trees of settings differ, and the two values as short texts."""
+    # Compared as JSON, where a tuple and a list are the same.
+    left, right = (_flat(msgspec.json.decode(msgspec.json.encode(tree))) for tree in (one, other))
+    for key in sorted({*left, *right}):
+        if left.get(key) != right.get(key):
+            return key, _clip(left.get(key)), _clip(right.get(key))
+    return None
+
+
 def described(value: Any) -> Any:
     """A value of options as JSON can hold it: its classes by name, recordings and normalisers by their digests."""
     if isinstance(value, Normalizer):
@@ -53,3 +88,15 @@ def described(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return str(value) if isinstance(value, PurePath) else type(value).__name__
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return leaves
+
+
+def _clip(value: Any, length: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= length else text[: length - 3] + "..."

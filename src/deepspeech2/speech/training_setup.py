@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,26 +13,19 @@ import torch
 
 from deepspeech2.errors import ManifestError, OptionError
 from deepspeech2.printing import printable
-from deepspeech2.processors import available_processors
-from deepspeech2.speech.audio import SAMPLE_RATE, WINDOW_SAMPLES
+from deepspeech2.speech.audio import SAMPLE_RATE
 from deepspeech2.speech.build import build_model, with_labels
 from deepspeech2.speech.checkpoints import load_model
+from deepspeech2.speech.data.augmentation_config import AugmentationOptions
 from deepspeech2.speech.data.feature_cache import FeatureCache
 from deepspeech2.speech.data.labels import read_labels
 from deepspeech2.speech.data.loading import BatchLoader
-from deepspeech2.speech.data.manifest import Utterance, read_manifest
-from deepspeech2.speech.data.preflight import (
-    PreflightOptions,
-    PreflightReport,
-    Problem,
-    Reason,
-    check_decoded,
-    check_utterance,
-    preflight,
-)
+from deepspeech2.speech.data.manifest import Utterance, data_digest, read_manifest
+from deepspeech2.speech.data.preflight import PreflightOptions, PreflightReport
 from deepspeech2.speech.data.prepare import NORMALIZER_FILE, NORMALIZER_UTTERANCES, fit_normalizer, prepared_beside
+from deepspeech2.speech.data.recordings import recordings_of
 from deepspeech2.speech.distributed import World
-from deepspeech2.speech.features import HOP_SAMPLES, Normalizer
+from deepspeech2.speech.features import Normalizer
 from deepspeech2.speech.network import DeepSpeech2
 from deepspeech2.speech.options import NetworkOptions
 from deepspeech2.speech.pretrained import choose_pretrained
@@ -40,7 +33,9 @@ from deepspeech2.speech.recipe import Recipe
 from deepspeech2.speech.training import Trainer
 from deepspeech2.speech.training_checkpoints import stored_normalizer
 from deepspeech2.speech.training_folder import STATE_FILE
+from deepspeech2.speech.training_identity import check_agreement
 from deepspeech2.speech.training_vocabulary import choose_labels
+from deepspeech2.speech.usable_speech import SpeechChecks
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +69,7 @@ class TrainingSetup(NamedTuple):
 
     Attributes:
         trainer: The trainer, at its start.
-        train: What the preflight of the training utterances found.
+        train: What the preflight of the training utterances found, and of the recordings they are augmented with.
         dev: What that of the dev utterances found.
     """
 
@@ -95,7 +90,8 @@ def set_up_training(  # noqa: PLR0913
 ) -> TrainingSetup:
     """Check the data, build or load the network, fill the feature cache, and return a trainer.
 
-    Utterances that cannot be used, damaged audio included, are left out and reported.
+    Utterances that cannot be used, damaged audio included, are left out and reported, and so are recordings of noise
+    and rooms. With several processes those are left out that any machine cannot use: all have to train on the same.
 
     Args:
         data: The files.
@@ -108,23 +104,25 @@ def set_up_training(  # noqa: PLR0913
 
     Raises:
         ManifestError: A manifest cannot be read, or holds nothing usable.
+        OptionError: The processes were given different data or options.
         VocabularyError: Vocabulary and network do not fit.
         CheckpointError: The folder has a training state that is damaged.
     """
     world = world or World()
-    train = read_manifest(data.train, texts=False)
+    train, dev = read_manifest(data.train, texts=False), read_manifest(data.dev, texts=False)
     start = _start(data, recipe)
     say = say or (lambda line: None)
     labels = _labels(data, start, train, say)
     network = start.options if start else recipe.network
+    _agree(world, {"train": train, "dev": dev}, recipe.augmentation, labels, network)
     stride = math.prod(layer.stride[1] for layer in network.convolutions)
     checking = PreflightOptions(decode=False, stride=stride, lowest_rate=data.lowest_rate)
-    checks = _Checks(
-        labels, checking, data.cache or folder / "cache", world, progress or (lambda what, done, total: None)
-    )
-    speeds = None if recipe.augmentation.steps else recipe.augmentation.speeds
-    report, train_cache = checks.usable(data.train, train, speeds)
-    dev_report, dev_cache = checks.usable(data.dev, read_manifest(data.dev, texts=False), (1.0,))
+    checks = SpeechChecks(labels, checking, world, progress or (lambda what, done, total: None))
+    caches = data.cache or folder / "cache"
+    augmentation, unusable = checks.augmentation(recipe.augmentation)
+    speeds = None if augmentation.steps else augmentation.speeds
+    report, train_cache = _usable(checks, data.train, train, speeds, caches)
+    dev_report, dev_cache = _usable(checks, data.dev, dev, (1.0,), caches)
 
     normalizer = _normalizer(data, start, report.usable, folder, recipe.training.seed, say) if world.leads else None
     normalizer = _shared(normalizer, network.frequencies, world)
@@ -134,69 +132,50 @@ def set_up_training(  # noqa: PLR0913
     model.normalizer = normalizer
     seed = recipe.training.seed
     loaders = (
-        BatchLoader(report.usable, labels, normalizer, recipe.augmentation, train_cache, seed),
+        BatchLoader(report.usable, labels, normalizer, augmentation, train_cache, seed),
         BatchLoader(dev_report.usable, labels, normalizer, None, dev_cache, seed),
     )
     trainer = Trainer(model.to(device or "cpu"), *loaders, recipe.training, folder, world)
-    return TrainingSetup(trainer, report, dev_report)
+    return TrainingSetup(trainer, replace(report, recordings=unusable), dev_report)
 
 
-@dataclass(frozen=True)
-class _Checks:
-    """Finds what of a manifest can be used, on the way making its spectrograms."""
+def _agree(
+    world: World,
+    data: dict[str, list[Utterance]],
+    augmentation: AugmentationOptions,
+    labels: tuple[str, ...],
+    network: NetworkOptions,
+) -> None:
+    """Refuse processes that would check other lists, or in another way, before the first list is checked.
 
-    labels: tuple[str, ...]
-    options: PreflightOptions
-    caches: Path
-    world: World
-    notify: Callable[[str, int, int], None]
+    Raises:
+        OptionError: Two differ.
+    """
+    if world.size == 1:
+        return
+    lists = {**data, "recordings": [recording for _, recording in recordings_of(augmentation)]}
+    # Durations may come from headers, and a file that one machine lacks is no other list: it is left out and named.
+    digests = {name: data_digest(replace(item, duration=0.0) for item in items)[:12] for name, items in lists.items()}
+    steps = [type(step.augmentation).__name__ for step in augmentation.steps]
+    alike = {"labels": labels, "network": asdict(network), "speeds": augmentation.speeds, "steps": steps}
+    check_agreement(world, {"manifest": digests, **alike})
 
-    def usable(
-        self, manifest: Path, utterances: list[Utterance], speeds: tuple[float, ...] | None
-    ) -> tuple[PreflightReport, FeatureCache | None]:
-        """What can be used, and the cache of its spectrograms; without speeds none are kept, and audio is decoded now.
 
-        Raises:
-            ManifestError: Nothing can be used.
-        """
-        options = replace(self.options, decode=speeds is None)
-        total = len(utterances)
-        report = preflight(utterances, self.labels, options, progress=lambda done: self.notify("checking", done, total))
-        cache = None
-        if speeds is not None and report.usable:
-            report, cache = self._cached(report, speeds)
-        if not report.usable:
-            raise ManifestError(f"{manifest}: {report.summary()}; the first: {report.problems[0]}")
-        return report, cache
+def _usable(
+    checks: SpeechChecks, manifest: Path, listed: list[Utterance], speeds: tuple[float, ...] | None, caches: Path
+) -> tuple[PreflightReport, FeatureCache | None]:
+    """What can be used, and the cache of its spectrograms; without speeds none are kept, and audio is decoded now.
 
-    def _cached(self, report: PreflightReport, speeds: tuple[float, ...]) -> tuple[PreflightReport, FeatureCache]:
-        wanted = tuple(dict.fromkeys((1.0, *speeds)))
-        cache = FeatureCache(self.caches, report.usable, wanted)
-        total = len(report.usable) * len(wanted)
-        # The leading process first; then the first one of every machine makes what its own disk still lacks.
-        for mine in (self.world.leads, self.world.local_rank == 0):
-            if mine:
-                cache.build(
-                    workers=available_processors(), progress=lambda done: self.notify("spectrograms", done, total)
-                )
-            self.world.wait()
-        problems = self._damaged(cache, report.usable)
-        kept = tuple(item for number, item in enumerate(report.usable) if number not in problems)
-        return PreflightReport(kept, (*report.problems, *problems.values())), cache.without(problems)
-
-    def _damaged(self, cache: FeatureCache, utterances: tuple[Utterance, ...]) -> dict[int, Problem]:
-        """What only decoding shows: audio that gives no spectrogram, or less of it than was promised."""
-        problems = {
-            number: check_utterance(utterances[number], self.labels, replace(self.options, decode=True))
-            or Problem(utterances[number], Reason.UNREADABLE, "no spectrogram at every speed")
-            for number in cache.unreadable()
-        }
-        for number, utterance in enumerate(utterances):
-            seconds = (cache.frames(number) * HOP_SAMPLES + WINDOW_SAMPLES) / SAMPLE_RATE
-            short = check_decoded(utterance, seconds, utterance.duration, self.options)
-            if number not in problems and short is not None:
-                problems[number] = short
-        return problems
+    Raises:
+        ManifestError: Nothing can be used.
+    """
+    report = checks.utterances(listed, decode=speeds is None)
+    cache: FeatureCache | None = None
+    if speeds is not None and report.usable:
+        report, cache = checks.spectrograms(report, speeds, caches)
+    if not report.usable:
+        raise ManifestError(f"{manifest}: {report.summary()}; the first: {report.problems[0]}")
+    return report, cache
 
 
 def _start(data: TrainingData, recipe: Recipe) -> DeepSpeech2 | None:

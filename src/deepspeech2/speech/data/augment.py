@@ -10,8 +10,8 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from deepspeech2.errors import OptionError
-from deepspeech2.speech.audio import SAMPLE_RATE, load_audio
+from deepspeech2.errors import OptionError, SilentAudioError
+from deepspeech2.speech.audio import SAMPLE_RATE, WINDOW_SAMPLES, load_audio
 from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.option_checks import check_kind, check_number, check_positive, check_range, check_whole
 
@@ -152,16 +152,35 @@ class BandLimit(Augmentation):
 
 
 @dataclass(frozen=True, slots=True)
-class Noise(Augmentation):
+class Recorded(Augmentation):
+    """An augmentation by recordings, one of which is drawn each time.
+
+    Attributes:
+        recordings: What to draw from.
+    """
+
+    recordings: Sequence[Utterance] = field(repr=False)
+
+    @classmethod
+    @abstractmethod
+    def read(cls, recording: Utterance) -> Samples:
+        """What `apply` uses of a recording, shape (samples,), float32.
+
+        Raises:
+            AudioError: It cannot be used.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Noise(Recorded):
     """Add a random piece of a noise recording at a random signal-to-noise ratio.
 
     Attributes:
-        recordings: Noise to draw from.
+        recordings: Noise to draw from; a silent recording adds nothing.
         lowest: Smallest ratio in dB.
         highest: Largest ratio in dB.
     """
 
-    recordings: Sequence[Utterance] = field(repr=False)
     lowest: float = 10.0
     highest: float = 30.0
 
@@ -172,21 +191,27 @@ class Noise(Augmentation):
 
     def apply(self, samples: Samples, generator: np.random.Generator) -> Samples:
         """Mix; noise shorter than the speech is repeated."""
-        noise = _load(self.recordings[int(generator.integers(len(self.recordings)))])
+        noise = self.read(self.recordings[int(generator.integers(len(self.recordings)))])
         ratio = generator.uniform(self.lowest, self.highest)
         start = int(generator.integers(max(1, len(noise) - len(samples) + 1)))
         return mix_noise(samples, np.resize(noise[start:], len(samples)), float(ratio))
 
+    @classmethod
+    def read(cls, recording: Utterance) -> Samples:
+        """The noise, of 20 ms or more; of silence one sample, which is repeated as any noise is."""
+        try:
+            return _load(recording, WINDOW_SAMPLES)
+        except SilentAudioError:
+            return np.zeros(1, np.float32)
+
 
 @dataclass(frozen=True, slots=True)
-class ImpulseResponse(Augmentation):
+class ImpulseResponse(Recorded):
     """Convolve with the impulse response of a room.
 
     Attributes:
-        recordings: Impulse responses to draw from.
+        recordings: Impulse responses to draw from, of any length.
     """
-
-    recordings: Sequence[Utterance] = field(repr=False)
 
     def __post_init__(self) -> None:
         if not self.recordings:
@@ -194,7 +219,12 @@ class ImpulseResponse(Augmentation):
 
     def apply(self, samples: Samples, generator: np.random.Generator) -> Samples:
         """Convolve, keeping length and level."""
-        return convolve_room(samples, _load(self.recordings[int(generator.integers(len(self.recordings)))]))
+        return convolve_room(samples, self.read(self.recordings[int(generator.integers(len(self.recordings)))]))
+
+    @classmethod
+    def read(cls, recording: Utterance) -> Samples:
+        """The response; a dry room's is shorter than the 20 ms that speech has to have."""
+        return _load(recording, 1)
 
 
 def change_speed(samples: Samples, rate: float) -> Samples:
@@ -227,12 +257,13 @@ def convolve_room(samples: Samples, response: Samples) -> Samples:
     return (wet * (before / after) ** 0.5 if after else wet).astype(np.float32)
 
 
-def _load(recording: Utterance) -> Samples:
+def _load(recording: Utterance, minimum: int) -> Samples:
     return load_audio(
         recording.audio_path,
         offset_seconds=recording.offset,
         duration_seconds=recording.duration or None,
         channel=recording.channel,
+        minimum=minimum,
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TypeVar
 
 from deepspeech2.errors import AudioError, SilentAudioError
 from deepspeech2.speech.audio import SAMPLE_RATE, WINDOW_SAMPLES, load_audio
@@ -15,6 +17,11 @@ from deepspeech2.speech.features import HOP_SAMPLES
 
 OUTPUT_STRIDE = 3
 """Input frames per output frame: the time stride of the published first convolution."""
+
+# So many are handed to the threads at a time: an interruption waits for no more.
+_AT_ONCE = 512
+
+Item = TypeVar("Item")
 
 
 class Reason(StrEnum):
@@ -74,14 +81,21 @@ class PreflightReport:
     Attributes:
         usable: The utterances to train on, in their order.
         problems: The others, each with its reason.
+        recordings: The recordings of noise and rooms that a training cannot draw, each with its reason.
     """
 
     usable: tuple[Utterance, ...]
     problems: tuple[Problem, ...]
+    recordings: tuple[Problem, ...] = ()
 
     def counts(self) -> dict[Reason, int]:
         """Number of utterances left out for each reason, most frequent first."""
         return dict(Counter(problem.reason for problem in self.problems).most_common())
+
+    def without(self, problems: Mapping[int, Problem]) -> PreflightReport:
+        """The report when these problems are known as well, by their places among the usable utterances."""
+        kept = tuple(item for place, item in enumerate(self.usable) if place not in problems)
+        return replace(self, usable=kept, problems=(*self.problems, *problems.values()))
 
     def summary(self) -> str:
         """One line: how many utterances are usable and why the others are not."""
@@ -95,6 +109,7 @@ def preflight(
     labels: Sequence[str],
     options: PreflightOptions | None = None,
     *,
+    workers: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> PreflightReport:
     """Check every utterance and go on without the ones that cannot be trained on.
@@ -106,19 +121,40 @@ def preflight(
         utterances: What to check.
         labels: The characters of the model.
         options: What to look at.
+        workers: Threads that check.
         progress: Called with the number of utterances checked so far.
     """
-    options = options or PreflightOptions()
-    usable, problems = [], []
-    for number, utterance in enumerate(utterances, start=1):
-        problem = check_utterance(utterance, labels, options)
-        if problem is None:
-            usable.append(utterance)
-        else:
-            problems.append(problem)
-        if progress:
-            progress(number)
-    return PreflightReport(tuple(usable), tuple(problems))
+    looked_at = options or PreflightOptions()
+    problems = find_problems(
+        utterances, lambda item: check_utterance(item, labels, looked_at), workers=workers, progress=progress
+    )
+    return PreflightReport(tuple(utterances), ()).without(problems)
+
+
+def find_problems(
+    items: Sequence[Item],
+    check: Callable[[Item], Problem | None],
+    *,
+    workers: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> dict[int, Problem]:
+    """What is wrong with some of a list, by their places in it, in order.
+
+    Args:
+        items: What to check.
+        check: Gives the problem of one, None when it is usable; called in threads.
+        workers: How many threads. Decoding and reading leave the interpreter lock.
+        progress: Called with the number checked so far.
+    """
+    problems = {}
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        for first in range(0, len(items), _AT_ONCE):
+            for place, problem in enumerate(pool.map(check, items[first : first + _AT_ONCE]), start=first):
+                if problem is not None:
+                    problems[place] = problem
+                if progress:
+                    progress(place + 1)
+    return problems
 
 
 def check_utterance(utterance: Utterance, labels: Sequence[str], options: PreflightOptions) -> Problem | None:
