@@ -2,6 +2,10 @@
 
 import threading
 import time
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,6 +48,101 @@ def test_what_a_forward_stores_goes_with_the_fakes() -> None:
     assert list(module.state_dict()) == list(before)
     assert all(type(value) is torch.Tensor for value in module.state_dict().values())
     assert type(module(torch.ones(2, 3))) is torch.Tensor
+
+
+class Slots:
+    """An object whose attributes are in no dictionary."""
+
+    __slots__ = ("last",)
+
+    def __repr__(self) -> str:
+        return f"Slots({getattr(self, 'last', None)})"
+
+
+class Streaming(nn.Module):
+    """Keeps what it computes in a cache of any kind, and gives back what is in it."""
+
+    def __init__(self, cache: Any, keep: Callable[[Any, torch.Tensor], Any]) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+        self.cache = cache
+        self.keep = keep
+
+    def forward(self, x: torch.Tensor) -> Any:
+        self.keep(self.cache, self.linear(x))
+        return self.cache
+
+
+@pytest.mark.parametrize(
+    ("make", "keep"),
+    [
+        (lambda: deque(maxlen=2), lambda cache, x: cache.append(x)),
+        (OrderedDict, lambda cache, x: cache.update(last=x)),
+        (lambda: defaultdict(list), lambda cache, x: cache["all"].append(x)),
+        (set, lambda cache, x: cache.add(x)),
+        (SimpleNamespace, lambda cache, x: setattr(cache, "last", x)),
+        (lambda: SimpleNamespace(layers=[{}]), lambda cache, x: cache.layers[0].update(key=x)),
+        (lambda: {"layer": {}}, lambda cache, x: cache["layer"].update(key=x)),
+        (lambda: [[]], lambda cache, x: cache[0].append(x)),
+        (lambda: ([], {}), lambda cache, x: cache[0].append(x)),
+        (Slots, lambda cache, x: setattr(cache, "last", x)),
+    ],
+)
+def test_caches_of_every_kind_and_depth_stay_as_they_were(
+    make: Callable[[], Any], keep: Callable[[Any, torch.Tensor], Any]
+) -> None:
+    module = Streaming(make(), keep)
+    assert count(module, torch.empty(2, 3)).macs == 18
+    assert repr(module.cache) == repr(make())
+    module(torch.ones(2, 3))
+    assert "FakeTensor" not in repr(module.cache)
+
+
+def test_what_caches_held_is_there_again_in_its_order() -> None:
+    first, second = torch.zeros(2, 3), torch.ones(2, 3)
+
+    def keep(cache: Any, x: torch.Tensor) -> None:
+        cache["window"].append(x)
+        cache["named"].move_to_end("first")
+        cache["named"]["third"] = x
+        cache["object"].last = x
+
+    named = OrderedDict(first=first, second=second)
+    cache = {"window": deque([first, second], maxlen=2), "named": named, "object": Slots()}
+    cache["object"].last = first  # type: ignore[attr-defined]
+    count(Streaming(cache, keep), torch.empty(2, 3))
+    assert [id(one) for one in cache["window"]] == [id(first), id(second)]  # type: ignore[attr-defined]
+    assert cache["named"] is named
+    assert list(named) == list(reversed(list(reversed(named)))) == ["first", "second"]
+    assert cache["object"].last is first  # type: ignore[attr-defined]
+
+
+def test_objects_that_are_called_stay_as_they_were() -> None:
+    class Decoder:
+        def __init__(self) -> None:
+            self.cache: list[list[torch.Tensor]] = [[]]
+
+        def __call__(self, x: torch.Tensor) -> torch.Tensor:
+            self.cache[0].append(x * 2)
+            return torch.stack(self.cache[0])
+
+    decoder = Decoder()
+    for program in (decoder, decoder.__call__):
+        assert count(program, torch.empty(5)).flops == 5
+        assert decoder.cache == [[]]
+
+
+def test_gradients_a_program_computes_are_not_left_in_its_weights() -> None:
+    linear, deep = nn.Linear(3, 3), nn.Linear(3, 3)
+    deep.hidden = {"layer": {"scale": nn.Parameter(torch.ones(3))}}  # type: ignore[assignment]
+
+    def program(x: torch.Tensor) -> None:
+        with torch.enable_grad():
+            (deep(linear(x)) * deep.hidden["layer"]["scale"]).sum().backward()  # type: ignore[index]
+
+    count(program, torch.empty(2, 3))
+    assert [one.grad for one in (*linear.parameters(), *deep.parameters())] == [None] * 4
+    assert deep.hidden["layer"]["scale"].grad is None  # type: ignore[index]
 
 
 def test_threads_count_one_after_the_other() -> None:
