@@ -1,9 +1,11 @@
 """What `count` must not do: leave fakes behind, mix threads, swallow inputs it cannot count, forget conditions."""
 
+import functools
 import threading
 import time
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -143,6 +145,95 @@ def test_gradients_a_program_computes_are_not_left_in_its_weights() -> None:
     count(program, torch.empty(2, 3))
     assert [one.grad for one in (*linear.parameters(), *deep.parameters())] == [None] * 4
     assert deep.hidden["layer"]["scale"].grad is None  # type: ignore[index]
+
+
+@dataclass
+class Tables:
+    """What a cached function may return instead of a tensor."""
+
+    parts: dict[str, tuple[torch.Tensor, ...]]
+
+
+def _as_module(table: torch.Tensor) -> nn.Module:
+    module = nn.Module()
+    module.register_buffer("table", table)
+    return module
+
+
+@pytest.mark.parametrize("cached", [functools.cache, functools.lru_cache, functools.lru_cache(maxsize=1)])
+@pytest.mark.parametrize(
+    ("wrap", "unwrap"),
+    [
+        (lambda table: table, lambda table: table),
+        (lambda table: Tables({"cosines": (table,)}), lambda tables: tables.parts["cosines"][0]),
+        (_as_module, lambda module: module.table),
+    ],
+)
+def test_a_table_in_a_cache_of_functools_counts_every_time(
+    cached: Callable[[Any], Any], wrap: Callable[[Any], Any], unwrap: Callable[[Any], Any]
+) -> None:
+    table = cached(lambda size: wrap(torch.ones(size).cos()))
+
+    def program(x: torch.Tensor) -> torch.Tensor:
+        x = x * unwrap(table(x.shape[-1]))
+        return x + unwrap(table(x.shape[-1]))
+
+    # 8 cosines once, 24 products, 24 sums.
+    for _ in range(2):
+        assert count(program, torch.empty(3, 8)).flops == 8 + 24 + 24
+    assert table.cache_info().currsize == 0
+    assert type(program(torch.ones(3, 8))) is torch.Tensor
+
+
+def test_a_table_in_a_cache_of_functools_is_part_of_a_formula() -> None:
+    @functools.lru_cache
+    def table(size: int) -> torch.Tensor:
+        return torch.ones(size).cos()
+
+    formula = count(lambda x: x * table(x.shape[-1]), torch.empty(3, 8), symbolic={"time": 1})
+    assert [formula.at(time=time_) for time_ in (1, 8, 1000)] == [4, 32, 4000]
+    assert table.cache_info().currsize == 0
+
+
+def test_caches_of_functools_without_fakes_are_left_alone() -> None:
+    @functools.lru_cache
+    def table(size: int) -> torch.Tensor:
+        return torch.ones(size).cos()
+
+    @functools.lru_cache
+    def other(size: int) -> torch.Tensor:
+        return torch.ones(size).sin()
+
+    kept = table(8)
+    # The table is there already, so that the program does not compute it.
+    assert count(lambda x: x * table(8) * other(8), torch.empty(3, 8)).flops == 8 + 24 + 24
+    assert table(8) is kept
+    assert other.cache_info().currsize == 0
+
+
+def test_a_cache_of_functools_is_emptied_where_the_count_fails() -> None:
+    @functools.lru_cache
+    def table(size: int) -> torch.Tensor:
+        return torch.ones(size)
+
+    with pytest.raises(InputError, match="Dimension out of range"):
+        count(lambda x: (x * table(8)).sum(7), torch.empty(3, 8))
+    assert type(table(8)) is torch.Tensor
+
+
+def test_a_dictionary_of_the_program_itself_is_named_by_the_next_count() -> None:
+    tables: dict[int, torch.Tensor] = {}
+
+    def program(x: torch.Tensor) -> torch.Tensor:
+        if x.shape[-1] not in tables:
+            tables[x.shape[-1]] = torch.ones(x.shape[-1]).cos()
+        return x * tables[x.shape[-1]]
+
+    assert count(program, torch.empty(3, 8)).flops == 8 + 24
+    with pytest.raises(InputError, match="kept a tensor of an earlier count"):
+        count(program, torch.empty(3, 8))
+    tables.clear()
+    assert count(program, torch.empty(3, 8)).flops == 8 + 24
 
 
 def test_threads_count_one_after_the_other() -> None:

@@ -23,12 +23,17 @@ from deepspeech2.flops.expressions import SizeReader, dimension, plain_sympy
 from deepspeech2.flops.held import held, same_state
 from deepspeech2.flops.index_patterns import IndexPatterns
 from deepspeech2.flops.known_values import KnownValues, is_read
+from deepspeech2.flops.leftovers import Leftovers
 from deepspeech2.flops.piece_sizes import PieceSizes
 from deepspeech2.flops.quantised_tensors import QuantisedTensors, quantised
 
 NO_MASKED_TENSORS = (
     "expected dense tensors, found a masked one (torch.masked), whose operations depend on its mask; count the program "
     "on its data"
+)
+_OF_AN_EARLIER_COUNT = (
+    "the program has kept a tensor of an earlier count, which holds no values, outside of its module (a dictionary of "
+    "its own, say); empty that before the program is counted or run"
 )
 _QUANTISED_LAYERS = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 # Tensors of integers this small keep their values: a program may ask for them (lengths, table of positions).
@@ -47,6 +52,8 @@ class FakesOfCountedThreads(FakeTensorMode):
         super().__init__(**options)
         self.counted = {threading.get_ident()}
         self.refused = ""
+        self.leftovers = Leftovers()
+        self.ended = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if threading.get_ident() not in self.counted:
@@ -55,7 +62,9 @@ class FakesOfCountedThreads(FakeTensorMode):
                 "thread that counts is followed; call it without the pool"
             )
             self.refuse_what_was_lost()
-        return super().__torch_dispatch__(func, types, args, kwargs or {})
+        results = super().__torch_dispatch__(func, types, args, kwargs or {})
+        self.leftovers.note(results)
+        return results
 
     def refuse_what_was_lost(self) -> None:
         """Raise CountingError if operators ran elsewhere, also where the program swallowed the refusal."""
@@ -89,8 +98,11 @@ class FakeWorld:
 
     def fake(self, tensor: torch.Tensor) -> torch.Tensor:
         """The fake that stands for a tensor; the same one every time, without memory, on a device that computes."""
-        if isinstance(tensor, FakeTensor) and tensor.fake_mode is self.mode:
-            return tensor
+        if isinstance(tensor, FakeTensor):
+            if tensor.fake_mode is self.mode:
+                return tensor
+            if isinstance(tensor.fake_mode, FakesOfCountedThreads) and tensor.fake_mode.ended:
+                raise InputError(_OF_AN_EARLIER_COUNT)
         if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
             # A transform's own: what it wraps is met below.
             return tensor
@@ -139,6 +151,12 @@ class FakeWorld:
         if tensor.requires_grad:
             fake.requires_grad_()
         return fake
+
+    def end(self) -> None:
+        """Let go of the fakes, and of those that caches of functools took up: a real run would be given them."""
+        self.mode.ended = True
+        self._fakes.clear()
+        self.mode.leftovers.empty_caches()
 
     def fake_tree(self, tree: Any) -> Any:
         """Replace every tensor in nested containers."""
