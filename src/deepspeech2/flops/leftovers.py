@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import weakref
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -51,9 +51,7 @@ class Leftovers:
 def _holds(entries: list[Any], wanted: Collection[int]) -> bool:
     """Whether what a cache refers to, its keys and results, leads to one of the tensors."""
     for one in held(entries):
-        tensors: Iterable[torch.Tensor] = (one,)
-        if isinstance(one, torch.nn.Module):
-            tensors = (*one.parameters(), *one.buffers())
+        tensors = (*one.parameters(), *one.buffers()) if isinstance(one, torch.nn.Module) else (one,)
         if any(id(tensor) in wanted for tensor in tensors):
             return True
     return False
