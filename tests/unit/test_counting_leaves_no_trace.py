@@ -1,7 +1,13 @@
 """What `count` must not do: leave fakes behind, mix threads, swallow inputs it cannot count, forget conditions."""
 
+import functools
 import threading
 import time
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,6 +50,190 @@ def test_what_a_forward_stores_goes_with_the_fakes() -> None:
     assert list(module.state_dict()) == list(before)
     assert all(type(value) is torch.Tensor for value in module.state_dict().values())
     assert type(module(torch.ones(2, 3))) is torch.Tensor
+
+
+class Slots:
+    """An object whose attributes are in no dictionary."""
+
+    __slots__ = ("last",)
+
+    def __repr__(self) -> str:
+        return f"Slots({getattr(self, 'last', None)})"
+
+
+class Streaming(nn.Module):
+    """Keeps what it computes in a cache of any kind, and gives back what is in it."""
+
+    def __init__(self, cache: Any, keep: Callable[[Any, torch.Tensor], Any]) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+        self.cache = cache
+        self.keep = keep
+
+    def forward(self, x: torch.Tensor) -> Any:
+        self.keep(self.cache, self.linear(x))
+        return self.cache
+
+
+@pytest.mark.parametrize(
+    ("make", "keep"),
+    [
+        (lambda: deque(maxlen=2), lambda cache, x: cache.append(x)),
+        (OrderedDict, lambda cache, x: cache.update(last=x)),
+        (lambda: defaultdict(list), lambda cache, x: cache["all"].append(x)),
+        (set, lambda cache, x: cache.add(x)),
+        (SimpleNamespace, lambda cache, x: setattr(cache, "last", x)),
+        (lambda: SimpleNamespace(layers=[{}]), lambda cache, x: cache.layers[0].update(key=x)),
+        (lambda: {"layer": {}}, lambda cache, x: cache["layer"].update(key=x)),
+        (lambda: [[]], lambda cache, x: cache[0].append(x)),
+        (lambda: ([], {}), lambda cache, x: cache[0].append(x)),
+        (Slots, lambda cache, x: setattr(cache, "last", x)),
+    ],
+)
+def test_caches_of_every_kind_and_depth_stay_as_they_were(
+    make: Callable[[], Any], keep: Callable[[Any, torch.Tensor], Any]
+) -> None:
+    module = Streaming(make(), keep)
+    assert count(module, torch.empty(2, 3)).macs == 18
+    assert repr(module.cache) == repr(make())
+    module(torch.ones(2, 3))
+    assert "FakeTensor" not in repr(module.cache)
+
+
+def test_what_caches_held_is_there_again_in_its_order() -> None:
+    first, second = torch.zeros(2, 3), torch.ones(2, 3)
+
+    def keep(cache: Any, x: torch.Tensor) -> None:
+        cache["window"].append(x)
+        cache["named"].move_to_end("first")
+        cache["named"]["third"] = x
+        cache["object"].last = x
+
+    named = OrderedDict(first=first, second=second)
+    cache = {"window": deque([first, second], maxlen=2), "named": named, "object": Slots()}
+    cache["object"].last = first  # type: ignore[attr-defined]
+    count(Streaming(cache, keep), torch.empty(2, 3))
+    assert [id(one) for one in cache["window"]] == [id(first), id(second)]  # type: ignore[attr-defined]
+    assert cache["named"] is named
+    assert list(named) == list(reversed(list(reversed(named)))) == ["first", "second"]
+    assert cache["object"].last is first  # type: ignore[attr-defined]
+
+
+def test_objects_that_are_called_stay_as_they_were() -> None:
+    class Decoder:
+        def __init__(self) -> None:
+            self.cache: list[list[torch.Tensor]] = [[]]
+
+        def __call__(self, x: torch.Tensor) -> torch.Tensor:
+            self.cache[0].append(x * 2)
+            return torch.stack(self.cache[0])
+
+    decoder = Decoder()
+    for program in (decoder, decoder.__call__):
+        assert count(program, torch.empty(5)).flops == 5
+        assert decoder.cache == [[]]
+
+
+def test_gradients_a_program_computes_are_not_left_in_its_weights() -> None:
+    linear, deep = nn.Linear(3, 3), nn.Linear(3, 3)
+    deep.hidden = {"layer": {"scale": nn.Parameter(torch.ones(3))}}  # type: ignore[assignment]
+
+    def program(x: torch.Tensor) -> None:
+        with torch.enable_grad():
+            (deep(linear(x)) * deep.hidden["layer"]["scale"]).sum().backward()  # type: ignore[index]
+
+    count(program, torch.empty(2, 3))
+    assert [one.grad for one in (*linear.parameters(), *deep.parameters())] == [None] * 4
+    assert deep.hidden["layer"]["scale"].grad is None  # type: ignore[index]
+
+
+@dataclass
+class Tables:
+    """What a cached function may return instead of a tensor."""
+
+    parts: dict[str, tuple[torch.Tensor, ...]]
+
+
+def _as_module(table: torch.Tensor) -> nn.Module:
+    module = nn.Module()
+    module.register_buffer("table", table)
+    return module
+
+
+@pytest.mark.parametrize("cached", [functools.cache, functools.lru_cache, functools.lru_cache(maxsize=1)])
+@pytest.mark.parametrize(
+    ("wrap", "unwrap"),
+    [
+        (lambda table: table, lambda table: table),
+        (lambda table: Tables({"cosines": (table,)}), lambda tables: tables.parts["cosines"][0]),
+        (_as_module, lambda module: module.table),
+    ],
+)
+def test_a_table_in_a_cache_of_functools_counts_every_time(
+    cached: Callable[[Any], Any], wrap: Callable[[Any], Any], unwrap: Callable[[Any], Any]
+) -> None:
+    table = cached(lambda size: wrap(torch.ones(size).cos()))
+
+    def program(x: torch.Tensor) -> torch.Tensor:
+        x = x * unwrap(table(x.shape[-1]))
+        return x + unwrap(table(x.shape[-1]))
+
+    # 8 cosines once, 24 products, 24 sums.
+    for _ in range(2):
+        assert count(program, torch.empty(3, 8)).flops == 8 + 24 + 24
+    assert table.cache_info().currsize == 0
+    assert type(program(torch.ones(3, 8))) is torch.Tensor
+
+
+def test_a_table_in_a_cache_of_functools_is_part_of_a_formula() -> None:
+    @functools.lru_cache
+    def table(size: int) -> torch.Tensor:
+        return torch.ones(size).cos()
+
+    formula = count(lambda x: x * table(x.shape[-1]), torch.empty(3, 8), symbolic={"time": 1})
+    assert [formula.at(time=time_) for time_ in (1, 8, 1000)] == [4, 32, 4000]
+    assert table.cache_info().currsize == 0
+
+
+def test_caches_of_functools_without_fakes_are_left_alone() -> None:
+    @functools.lru_cache
+    def table(size: int) -> torch.Tensor:
+        return torch.ones(size).cos()
+
+    @functools.lru_cache
+    def other(size: int) -> torch.Tensor:
+        return torch.ones(size).sin()
+
+    kept = table(8)
+    # The table is there already, so that the program does not compute it.
+    assert count(lambda x: x * table(8) * other(8), torch.empty(3, 8)).flops == 8 + 24 + 24
+    assert table(8) is kept
+    assert other.cache_info().currsize == 0
+
+
+def test_a_cache_of_functools_is_emptied_where_the_count_fails() -> None:
+    @functools.lru_cache
+    def table(size: int) -> torch.Tensor:
+        return torch.ones(size)
+
+    with pytest.raises(InputError, match="Dimension out of range"):
+        count(lambda x: (x * table(8)).sum(7), torch.empty(3, 8))
+    assert type(table(8)) is torch.Tensor
+
+
+def test_a_dictionary_of_the_program_itself_is_named_by_the_next_count() -> None:
+    tables: dict[int, torch.Tensor] = {}
+
+    def program(x: torch.Tensor) -> torch.Tensor:
+        if x.shape[-1] not in tables:
+            tables[x.shape[-1]] = torch.ones(x.shape[-1]).cos()
+        return x * tables[x.shape[-1]]
+
+    assert count(program, torch.empty(3, 8)).flops == 8 + 24
+    with pytest.raises(InputError, match="kept a tensor of an earlier count"):
+        count(program, torch.empty(3, 8))
+    tables.clear()
+    assert count(program, torch.empty(3, 8)).flops == 8 + 24
 
 
 def test_threads_count_one_after_the_other() -> None:

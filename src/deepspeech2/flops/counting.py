@@ -249,6 +249,8 @@ def _run(
         shapes = ", ".join(shape_text(value) for value in (*args, *kwargs.values())) or "()"
         message = message_of(error)
         raise InputError(f"the module does not run on inputs {shapes}: {message}") from error
+    finally:
+        world.end()
 
 
 def _refuse_arrays(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:

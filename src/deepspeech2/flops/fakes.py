@@ -1,4 +1,4 @@
-"""Fake tensors: what stands for a program's tensors while it is counted, and how a module is given them and back."""
+"""Fake tensors: what stands for a program's tensors while it is counted, and how a module is lent them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ import torch._dynamo.config  # FakeTensorMode imports it on first use; here, so 
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
-from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_map, tree_map_only
 
 from deepspeech2.errors import CountingError, InputError
 from deepspeech2.flops.expressions import SizeReader, dimension, plain_sympy
+from deepspeech2.flops.held import held, same_state
 from deepspeech2.flops.index_patterns import IndexPatterns
 from deepspeech2.flops.known_values import KnownValues, is_read
+from deepspeech2.flops.leftovers import Leftovers
 from deepspeech2.flops.piece_sizes import PieceSizes
 from deepspeech2.flops.quantised_tensors import QuantisedTensors, quantised
 from deepspeech2.flops.refused_tensors import RefusedTensorError, why_refused
 
+_OF_AN_EARLIER_COUNT = (
+    "the program has kept a tensor of an earlier count, which holds no values, outside of its module (a dictionary of "
+    "its own, say); empty that before the program is counted or run"
+)
 _QUANTISED_LAYERS = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 # Tensors of integers this small keep their values: a program may ask for them (lengths, table of positions).
 _MAX_CONSTANT = 4096
@@ -44,6 +49,8 @@ class FakesOfCountedThreads(FakeTensorMode):
         super().__init__(**options)
         self.counted = {threading.get_ident()}
         self.refused = ""
+        self.leftovers = Leftovers()
+        self.ended = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if threading.get_ident() not in self.counted:
@@ -52,7 +59,9 @@ class FakesOfCountedThreads(FakeTensorMode):
                 "thread that counts is followed; call it without the pool"
             )
             self.refuse_what_was_lost()
-        return super().__torch_dispatch__(func, types, args, kwargs or {})
+        results = super().__torch_dispatch__(func, types, args, kwargs or {})
+        self.leftovers.note(results)
+        return results
 
     def refuse_what_was_lost(self) -> None:
         """Raise CountingError if operators ran elsewhere, also where the program swallowed the refusal."""
@@ -86,8 +95,11 @@ class FakeWorld:
 
     def fake(self, tensor: torch.Tensor) -> torch.Tensor:
         """The fake that stands for a tensor; the same one every time, without memory, on a device that computes."""
-        if isinstance(tensor, FakeTensor) and tensor.fake_mode is self.mode:
-            return tensor
+        if isinstance(tensor, FakeTensor):
+            if tensor.fake_mode is self.mode:
+                return tensor
+            if isinstance(tensor.fake_mode, FakesOfCountedThreads) and tensor.fake_mode.ended:
+                raise InputError(_OF_AN_EARLIER_COUNT)
         if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
             # A transform's own: what it wraps is met below.
             return tensor
@@ -129,6 +141,12 @@ class FakeWorld:
             fake.requires_grad_()
         return fake
 
+    def end(self) -> None:
+        """Let go of the fakes, and of those that caches of functools took up: a real run would be given them."""
+        self.mode.ended = True
+        self._fakes.clear()
+        self.mode.leftovers.empty_caches()
+
     def fake_tree(self, tree: Any) -> Any:
         """Replace every tensor in nested containers."""
         return tree_map_only(torch.Tensor, self.fake, tree)
@@ -145,11 +163,11 @@ class FakeWorld:
             return self.fake(value)
         if callable(value) or not hasattr(value, "__dict__"):
             return value
-        held = list(_held(value))
-        if any(isinstance(one, torch.nn.Module) for one in held):
+        inside = list(held(value))
+        if any(isinstance(one, torch.nn.Module) for one in inside):
             # A copy of a module would take memory, and be another module.
             return value
-        memo = {id(one): self.fake(one) for one in held if isinstance(one, torch.Tensor)}
+        memo = {id(one): self.fake(one) for one in inside if isinstance(one, torch.Tensor)}
         try:
             return copy.deepcopy(value, memo)
         except Exception:  # objects say in many ways that they cannot be copied; such a one goes as it is
@@ -188,72 +206,26 @@ class FakeWorld:
         return found
 
 
-def tensors_within(value: Any) -> Iterator[torch.Tensor]:
-    """The tensors an object holds, in its attributes and containers at any depth."""
-    return (one for one in _held(value) if isinstance(one, torch.Tensor))
-
-
-def _held(value: Any) -> Iterator[torch.Tensor | torch.nn.Module]:
-    """Tensors and modules in an object, its attributes and containers; not what modules and functions hold."""
-    seen: set[int] = set()
-    waiting = [value]
-    while waiting:
-        one = waiting.pop(0)
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        if isinstance(one, torch.Tensor | torch.nn.Module):
-            yield one
-        elif isinstance(one, Mapping):
-            waiting += list(one.values())
-        elif isinstance(one, list | tuple | set):
-            waiting += list(one)
-        elif hasattr(one, "__dict__") and not callable(one):
-            waiting += list(vars(one).values())
-
-
-@contextmanager
-def same_state(module: torch.nn.Module) -> Iterator[list[Any]]:
-    """Give a module and its children back, at the end, what they hold now; gives the stores where that is.
-
-    What the forward stores in the module (a state, a cache, a buffer) goes.
-    """
-    saved = _copies(module)
-    # A module that only a function's line holds is gone when that line has run.
-    del module
-    try:
-        yield [store for store, _ in saved]
-    finally:
-        for store, before in saved:
-            store.clear()
-            store.extend(before) if isinstance(store, list) else store.update(before)
-
-
-def _copies(module: torch.nn.Module) -> list[tuple[Any, Any]]:
-    """What a module and its children keep things in, each with a copy."""
-    saved: list[tuple[Any, Any]] = []
-    for child in module.modules():
-        if isinstance(child, torch.jit.ScriptModule):
-            # TorchScript keeps its own attributes; the dispatch level replaces them call by call.
-            continue
-        if any(value is not None and is_lazy(value) for value in child._parameters.values()):
-            raise InputError(f"{type(child).__name__} has no sizes before its first use; run it once, then count it")
-        saved += [(store, store.copy()) for store in (child.__dict__, child._parameters, child._buffers)]
-        # One level into what a module keeps in containers: recurrent states, caches, lists of weights.
-        saved += [(value, value.copy()) for value in child.__dict__.values() if type(value) in (dict, list)]
-    return saved
-
-
 @contextmanager
 def fake_state(module: torch.nn.Module, world: FakeWorld) -> Iterator[None]:
     """Put fakes in place of all tensors a module and its children hold, and put everything back at the end."""
-    with same_state(module) as stores:
+    with same_state(module):
         for child in module.modules():
             if type(child).__module__.startswith(_QUANTISED_LAYERS):
                 _unwrap_scales(child)
-        for store in stores:
+        for store in list(_places(module)):
             _replace_tensors(store, world)
         yield
+
+
+def _places(module: torch.nn.Module) -> Iterator[Any]:
+    """Where fakes have to stand before the module runs; what lies deeper is replaced call by call."""
+    for child in module.modules():
+        if isinstance(child, torch.jit.ScriptModule):
+            continue
+        yield from (child.__dict__, child._parameters, child._buffers)
+        # One level into what a module keeps in containers: recurrent states, caches, lists of weights.
+        yield from (value for value in child.__dict__.values() if type(value) in (dict, list))
 
 
 def _unwrap_scales(module: torch.nn.Module) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch.autograd.graph import _engine_run_backward
 
 from deepspeech2.errors import CountingError
-from deepspeech2.flops.fakes import tensors_within
+from deepspeech2.flops.held import tensors_within
 from deepspeech2.flops.recorder import Recorder
 
 
