@@ -58,7 +58,8 @@ class Search {
   struct Newcomer {
     double value;
     uint32_t node, record;
-  };  // Who holds a future: a slot, or count_ + a candidate.
+  };
+  // Who holds a future: a slot, or count_ + a candidate.
   struct Future {
     uint32_t state, lexeme;
     int32_t holder, column;

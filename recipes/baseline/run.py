@@ -37,6 +37,7 @@ from deepspeech2.speech.training_log import TrainingLog
 from deepspeech2.speech.training_options import TrainingOptions
 from deepspeech2.speech.training_reports import EpochReport
 from recipes.baseline.network import Baseline, BaselineRecognizer, UtteranceNormalizer, build_baseline, load_baseline
+from recipes.baseline.tabulate import epochs_of
 
 HERE = Path(__file__).parent
 SETS = ("dev", "test", "test_other", "test_nonnative")
@@ -68,7 +69,7 @@ def set_up(arguments: argparse.Namespace) -> Trainer:
 
 
 def plan(arguments: argparse.Namespace) -> tuple[Baseline, TrainingOptions]:
-    """A network of the size of recipes/small, and as many epochs as take the operations of that recipe's."""
+    """A network of the size of recipes/small, and as many epochs as take the operations that model was trained with."""
     small = read_recipe(HERE.parent / "small" / "small.toml")
     with torch.device("meta"):
         reference = build_model(small.network)
@@ -77,13 +78,14 @@ def plan(arguments: argparse.Namespace) -> tuple[Baseline, TrainingOptions]:
     training = read_recipe(HERE / "baseline.toml").training
     model = build_baseline(parameters, channels=arguments.channels, seed=training.seed, features=arguments.features)
     ratio = model.macs(999) / cost
-    training = replace(training, epochs=arguments.epochs or max(1, round(small.training.epochs / ratio)))
+    spent = len(epochs_of(HERE.parent / "small" / "log.jsonl"))
+    training = replace(training, epochs=arguments.epochs or max(1, round(spent / ratio)))
     if arguments.learning_rate:
         training = replace(training, schedule=replace(training.schedule, peak=arguments.learning_rate))
     print(
         f"{model.parameter_count():,} parameters (recipes/small: {parameters:,}), "
         f"{model.macs(999) / 1e9:.2f} GMAC for ten seconds ({ratio:.2f} times recipes/small), "
-        f"{training.epochs} epochs (recipes/small: {small.training.epochs})",
+        f"{training.epochs} epochs (recipes/small: {spent})",
         flush=True,
     )
     return model, training

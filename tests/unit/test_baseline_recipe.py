@@ -12,11 +12,13 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from deepspeech2.flops.counting import count
 from deepspeech2.speech.audio import load_audio
+from deepspeech2.speech.build import build_model
 from deepspeech2.speech.data.batching import BatchingOptions
 from deepspeech2.speech.data.loading import BatchLoader
 from deepspeech2.speech.data.manifest import read_manifest
 from deepspeech2.speech.features import spectrogram
 from deepspeech2.speech.options import ENGLISH_LABELS
+from deepspeech2.speech.recipe import read_recipe
 from deepspeech2.speech.training import Trainer
 from deepspeech2.speech.training_options import TrainingOptions
 from recipes.baseline.network import (
@@ -28,7 +30,9 @@ from recipes.baseline.network import (
     reversed_frames,
     sum_of_directions,
 )
+from recipes.baseline.tabulate import RATIO
 
+RECIPES = Path(__file__).parents[2] / "recipes"
 CLIP = Path(__file__).parents[2] / "examples" / "clip_10s.flac"
 
 
@@ -85,6 +89,14 @@ def test_its_multiplications_are_those_the_counter_finds(model: Baseline) -> Non
     )
     found += sum(count(lstm, (torch.randn(51, 1, lstm.input_size),)).macs for lstm in model.recurrent)
     assert model.macs(101) == found + count(model.output, (torch.randn(51, 1, model.options.recurrent_size),)).macs
+
+
+def test_the_ratio_of_its_page_is_that_of_the_counts() -> None:
+    with torch.device("meta"):
+        small = build_model(read_recipe(RECIPES / "small" / "small.toml").network)
+        cost = count(small, (torch.empty(1, 161, 999), torch.tensor([999], device="cpu"))).macs
+        baseline = build_baseline(sum(weight.numel() for weight in small.parameters()), channels=16)
+    assert round(baseline.macs(999) / cost, 2) == RATIO
 
 
 def test_features_are_normalised_magnitudes() -> None:
