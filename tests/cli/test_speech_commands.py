@@ -109,7 +109,6 @@ def test_transcribe_reads_standard_input(
         (("transcribe", CLIP, "--model", "smal"), "did you mean 'small'"),
         (("transcribe", CLIP, "--modle", "small"), "unknown option --modle"),
         (("transcribe", CLIP, "--decoder", "greedy", "--alpha", "2"), "--alpha belongs to the beam search"),
-        (("transcribe", CLIP, "--model", "own.safetensors", "--alpha", "2"), "--alpha belongs to a language model"),
         (("transcribe", CLIP, CLIP, "--output-dir", "OUT"), "would both be written to"),
         (("evaluate", "lost.jsonl"), "no such manifest"),
         (("evaluate", "lost.jsonl", "--output", "/nowhere/p.jsonl"), "/nowhere/p.jsonl: cannot be written"),
@@ -125,6 +124,13 @@ def test_mistakes_are_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_weights_of_a_language_model_need_one(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("transcribe", CLIP, "--model", checkpoint, "--alpha", "2", "--beta", "1") == 2
+    assert "--alpha and --beta: they weigh a language model" in capsys.readouterr().err
 
 
 def test_evaluate_prints_rates_and_writes_predictions(

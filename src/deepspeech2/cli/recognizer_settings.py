@@ -54,7 +54,7 @@ class RecognizerArguments:
         weights = [f"--{name}" for name in ("alpha", "beta") if name in given]
         if weights and shipped is None and self.lm is None:
             what = " and ".join(weights)
-            raise OptionError(f"{what} belongs to a language model, which {model} does not bring; add --lm FILE")
+            raise OptionError(f"{what}: they weigh a language model, which {model} does not bring; add --lm FILE")
         own = shipped.beam if shipped else BeamOptions()
         options = replace(own, **given) if given else None  # type: ignore[arg-type]
         language_model = str(self.lm) if self.lm else None
