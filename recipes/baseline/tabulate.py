@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from statistics import mean, median
+from statistics import median
 from typing import Any
 
 HERE = Path(__file__).parent
@@ -58,19 +58,24 @@ def results_table() -> str:
 
 
 def effort() -> str:
-    """What the finished epochs took: the mean of an epoch's logged updates, times its updates."""
+    """What the finished epochs took: the median of an epoch's logged updates, times its updates and its threads.
+
+    A mean would count the hours in which the training was held up between two updates.
+    """
     records = [json.loads(line) for line in (HERE / "results" / "log.jsonl").read_text().splitlines()]
     epochs = [record for record in records if record.get("kind") == "epoch"]
     hours, medians, before = 0.0, [], 0
     for epoch in epochs:
-        seconds = [one["seconds"] for one in records if "kind" not in one and one["epoch"] == epoch["epoch"]]
-        hours += mean(seconds) * (epoch["step"] - before) / 3600
-        medians.append(median(seconds))
+        usual = median(one["seconds"] for one in records if "kind" not in one and one["epoch"] == epoch["epoch"])
+        alone = min(max(ONE_THREAD - before, 0), epoch["step"] - before)
+        hours += usual * (2 * (epoch["step"] - before) - alone) / 3600
+        medians.append(usual)
         before = epoch["step"]
+    small = sum(epoch["seconds"] for epoch in epochs_of(SMALL / "log.jsonl")) / 3600
     return (
-        f"{len(epochs)} epochs, {epochs[-1]['step']:,} updates, {hours:.1f} hours of two cores that had other work\n"
-        f"beside it; one thread up to update {ONE_THREAD:,}, two from there. The median update of an epoch took\n"
-        f"{min(medians):.1f} to {max(medians):.1f} seconds."
+        f"{len(epochs)} epochs, {epochs[-1]['step']:,} updates, {hours:.1f} hours of a core (`small`: {small:.1f})\n"
+        f"beside other work; one thread up to update {ONE_THREAD:,}, two from there. The median update of an epoch\n"
+        f"took {min(medians):.1f} to {max(medians):.1f} seconds."
     )
 
 
