@@ -71,9 +71,10 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     Raises:
         OptionError: as `replacement`.
     """
+    given = Path(path)
+    if given.exists() and not given.is_dir() and not given.is_file():
+        return  # a pipe, to which a link (/dev/stdout) leads by no name of its own
     target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_dir() and not target.is_file():
-        return
     if target.is_dir():
         raise OptionError(f"{path}: expected a file to write, found a folder")
     try:

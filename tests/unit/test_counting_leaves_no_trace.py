@@ -1,11 +1,15 @@
 """What `count` must not do: leave fakes behind, mix threads, swallow inputs it cannot count, forget conditions."""
 
 import functools
+import gzip
+import logging
+import queue
 import threading
 import time
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -98,6 +102,91 @@ def test_caches_of_every_kind_and_depth_stay_as_they_were(
     assert repr(module.cache) == repr(make())
     module(torch.ones(2, 3))
     assert "FakeTensor" not in repr(module.cache)
+
+
+class Busy(nn.Module):
+    """Refers to things that go on while it is counted."""
+
+    def __init__(self, things: Any, use: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+        self.things = things
+        self.use = use
+
+    def forward(self, x: torch.Tensor) -> Any:
+        self.use(self.things)
+        return self.linear(x)
+
+
+def test_who_waits_for_a_module_is_still_woken_after_a_count() -> None:
+    woken = threading.Semaphore(0)
+    ready = threading.Condition()
+
+    def wait() -> None:
+        with ready:
+            for _ in range(3):
+                woken.release()
+                ready.wait()
+        woken.release()
+
+    def wake(_: Any) -> None:
+        with ready:
+            ready.notify()
+        assert woken.acquire(timeout=20)
+
+    threading.Thread(target=wait, daemon=True).start()
+    assert woken.acquire(timeout=20)
+    module = Busy(ready, wake)
+    count(module, torch.empty(2, 3))
+    for _ in range(2):
+        module(torch.ones(2, 3))
+
+
+def test_what_a_module_shares_with_others_goes_on_while_it_is_counted(tmp_path: Path) -> None:
+    def use(things: SimpleNamespace) -> None:
+        things.file.write(b"line")
+        things.shared.steps += 1
+        things.jobs.put(things.shared.steps)
+        logging.getLogger("made.while.counted").disabled = True
+
+    things = SimpleNamespace(shared=SimpleNamespace(steps=0), jobs=queue.Queue(), log=logging.getLogger("of.a.module"))
+    with gzip.open(tmp_path / "log.gz", "wb") as things.file:
+        count(Busy(things, use), torch.empty(2, 3))
+    with gzip.open(tmp_path / "log.gz") as file:
+        assert file.read() == b"line"
+    assert things.jobs.get_nowait() == things.shared.steps == 1
+    assert logging.getLogger("made.while.counted").disabled
+
+
+class Shut:
+    """An object that shows its attributes to nobody, as one bound to a context outside of it."""
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
+        raise RuntimeError("outside of its context")
+
+
+def test_objects_that_cannot_be_looked_into_are_passed_over() -> None:
+    cached = functools.lru_cache(Shut)
+    cached()
+    table = functools.lru_cache(lambda size: torch.ones(size).cos())
+    module = Busy(Shut(), lambda _: table(3))
+    assert count(module, torch.empty(2, 3)).macs == 18
+    assert table.cache_info().currsize == 0
+
+
+def test_slots_of_a_module_stay_as_they_were() -> None:
+    class Slotted(nn.Linear):
+        __slots__ = ("last",)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.last = getattr(self, "last", 0) + super().forward(x)
+            return self.last
+
+    module = Slotted(3, 3)
+    count(module, torch.empty(2, 3))
+    assert not hasattr(module, "last")
+    assert type(module(torch.ones(2, 3))) is torch.Tensor
 
 
 def test_what_caches_held_is_there_again_in_its_order() -> None:

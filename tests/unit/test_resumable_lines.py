@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from deepspeech2.errors import AudioError, OptionError
+from deepspeech2.files import check_writable
 from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.evaluation import compare
 from deepspeech2.speech.predictions_file import PredictionsFile
@@ -221,3 +223,45 @@ def test_predictions_of_two_channels_are_told_apart(tmp_path: Path) -> None:
         file.finish()
     assert earlier(sides) == ["yes", "yet"]
     assert earlier(sides[::-1]) == ["yet", "yes"]
+
+
+def test_a_folder_that_is_not_there_is_named_and_not_the_lock(tmp_path: Path) -> None:
+    with pytest.raises(OptionError) as caught:
+        lines_of(tmp_path / "lost" / "out.jsonl", "a")
+    assert str(caught.value) == f"{tmp_path}/lost: cannot be written: No such file or directory"
+
+
+def test_a_lock_of_another_user_that_nobody_holds_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = tmp_path / "x.lock"
+    lock.touch()
+    usual = Path.open
+
+    def opened(self: Path, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+        if self == lock and mode != "rb":
+            raise PermissionError(13, "Permission denied", str(self))
+        return usual(self, mode, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", opened)
+    with single_writer(lock) as first, single_writer(lock) as second:
+        assert (first, second) == (True, False)
+
+
+def test_a_partial_file_that_is_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl.partial").mkdir()
+    for resume in (False, True):
+        with pytest.raises(OptionError, match=r"out\.jsonl\.partial: expected a file or nothing there, found a folder"):
+            lines_of(tmp_path / "out.jsonl", "a", resume=resume)
+
+
+def test_a_link_to_a_pipe_is_written_to(tmp_path: Path) -> None:
+    end, start = os.pipe()
+    (tmp_path / "link").symlink_to(f"/proc/self/fd/{start}")
+    check_writable(tmp_path / "link")
+    with lines_of(tmp_path / "link", "a") as file:
+        add(file, 0, "a")
+        file.finish()
+    os.close(start)
+    with os.fdopen(end, "rb") as read:
+        assert read.read().decode() == line("a")

@@ -223,6 +223,9 @@ def test_what_lies_beside_the_manifest_is_taken(write_tones: Callable[..., Path]
     assert said == [f"vocabulary: the 5 characters of {start}", f"normaliser: that of {start}"]
     assert found.trainer.model.labels == ("d", "a", " ", "b", "c")
 
+    np.savez(numbers, mean=np.zeros((80, 1)), std=np.ones((80, 1)))
+    with pytest.raises(CheckpointError, match=r"mean_std\.npz: .* of 161 bins, found 80; .* --normalizer names"):
+        set_up(data, tmp_path / "new")
     words.write_text("hello\n")
     with pytest.raises(VocabularyError, match=r"vocabulary\.txt:1: expected one character.*--vocabulary names another"):
         set_up(data, tmp_path / "run")
@@ -251,15 +254,19 @@ def test_rare_characters_are_named_where_nothing_says_which_there_are(
     assert "'\u0438' in 1 and 3 more;" in said[0]
 
 
-def test_a_training_goes_on_with_its_normaliser_whatever_lies_beside_the_manifest_now(
+def test_a_training_goes_on_with_what_it_began_with_whatever_lies_beside_the_manifest_now(
     write_tones: Callable[..., Path], tmp_path: Path
 ) -> None:
     manifest = write_tones(["ab cd", "dad", "cab ad"])
     data = TrainingData(manifest, manifest)
     set_up(data, tmp_path / "run")[0].trainer.run()
     np.savez(tmp_path / "mean_std.npz", mean=np.full((161, 1), 9.0), std=np.ones((161, 1)))
+    (tmp_path / "vocabulary.txt").write_text("a\nb\nc\nd\n \n")
     again, said = set_up(data, tmp_path / "run")
-    assert said[1] == "normaliser: that of the training gone on with"
+    assert said == [
+        "vocabulary: the 28 characters of the training gone on with",
+        "normaliser: that of the training gone on with",
+    ]
     again.trainer.resume()
     assert again.trainer.state.epoch == 1
 

@@ -30,7 +30,8 @@ from deepspeech2.flops.refused_tensors import RefusedTensorError, why_refused
 
 _OF_AN_EARLIER_COUNT = (
     "the program has kept a tensor of an earlier count, which holds no values, outside of its module (a dictionary of "
-    "its own, say); empty that before the program is counted or run"
+    "its own, say), or of an earlier run of this one, of which a formula takes several; keep it in the module, or "
+    "empty that before the program is counted or run"
 )
 _QUANTISED_LAYERS = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 # Tensors of integers this small keep their values: a program may ask for them (lengths, table of positions).

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -14,6 +15,7 @@ from types import MappingProxyType, ModuleType, NoneType
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.parameter import is_lazy
 
 from deepspeech2.errors import InputError
@@ -22,6 +24,11 @@ from deepspeech2.errors import InputError
 _HOLDS_NOTHING = frozenset({str, bytes, int, float, complex, bool, NoneType, ModuleType, *weakref.ProxyTypes})
 # Graphs, compilers and the like: what they hold is theirs, and leads to all of torch.
 _MACHINERY = ("torch._", "torch.fx.", "torch.export.", "torch.jit.")
+# Of the standard library only these may be a program's own: queues, locks, loggers and files serve others as well, and
+# go on while a program is counted.
+_OF_THE_LIBRARY = frozenset({"builtins", "collections", "types"})
+# A container of more is a table, such as a vocabulary: no forward fills it, and copies would cost seconds.
+_MOST = 10_000
 # In the place of what a slot does not hold.
 _EMPTY = object()
 # How a container is read, emptied and filled, whatever a subclass makes of it. An ordered dictionary comes before the
@@ -32,6 +39,18 @@ _CONTAINERS: dict[type, tuple[Any, Any, Any]] = {
     list: (list.__iter__, list.clear, list.extend),
     deque: (deque.__iter__, deque.clear, deque.extend),
     set: (set.__iter__, set.clear, set.update),
+}
+
+
+# How the parts of what holds any are read, those of keys aside.
+_PARTS: dict[type, Callable[[Any], Iterable[Any]]] = {
+    dict: dict.values,
+    MappingProxyType: MappingProxyType.values,
+    tuple: tuple.__iter__,
+    frozenset: frozenset.__iter__,
+    list: list.__iter__,
+    deque: deque.__iter__,
+    set: set.__iter__,
 }
 
 
@@ -57,19 +76,19 @@ class _Places:
         if issubclass(kind, torch.Tensor | torch.nn.Module):
             return cls()
         container = next((one for one in _CONTAINERS if issubclass(kind, one)), None)
-        parts: Callable[[Any], Iterable[Any]] | None = None
-        if issubclass(kind, dict):
-            parts = dict.values
-        elif issubclass(kind, MappingProxyType):
-            parts = MappingProxyType.values
-        elif container is not None or issubclass(kind, tuple | frozenset):
-            parts = iter
+        parts = next((read for base, read in _PARTS.items() if issubclass(kind, base)), None)
         # Classes, functions and whatever else is called keep theirs to themselves.
         is_called = any("__call__" in vars(base) for base in kind.__mro__)
-        if kind in _CONTAINERS or is_called or kind.__module__.startswith(_MACHINERY):
+        home = str(kind.__module__)
+        of_others = home.partition(".")[0] in sys.stdlib_module_names and home not in _OF_THE_LIBRARY
+        if kind in _CONTAINERS or is_called or of_others or home.startswith(_MACHINERY):
             return cls(container, parts)
-        slots = [slot for base in kind.__mro__ if "__slots__" in vars(base) for slot in vars(base).values()]
-        return cls(container, parts, attributes=True, slots=tuple(filter(inspect.ismemberdescriptor, slots)))
+        return cls(container, parts, attributes=True, slots=_slots_of(kind))
+
+
+def _slots_of(kind: type) -> tuple[Any, ...]:
+    slots = [slot for base in kind.__mro__ if "__slots__" in vars(base) for slot in vars(base).values()]
+    return tuple(filter(inspect.ismemberdescriptor, slots))
 
 
 def tensors_within(value: Any) -> Iterator[torch.Tensor]:
@@ -79,49 +98,55 @@ def tensors_within(value: Any) -> Iterator[torch.Tensor]:
 
 def held(value: Any) -> Iterator[torch.Tensor | torch.nn.Module]:
     """Tensors and modules in an object, its attributes and containers; not what modules and functions hold."""
-    return (one for one, _ in _walk([value]) if isinstance(one, torch.Tensor | torch.nn.Module))
+    return (one for one, _ in _walk([value]) if issubclass(type(one), torch.Tensor | torch.nn.Module))
 
 
 @contextmanager
 def same_state(root: Any) -> Iterator[None]:
-    """Give an object back, at the end, what it holds now: in attributes and containers, at any depth.
+    """Give an object back, at the end, what it holds now.
 
-    Of a module and its children that is what the forward stores in them: a state, a cache, a buffer, gradients; of
-    anything else that is called, its own attributes. Not what functions, callable objects and modules that are no
-    children hold in turn.
+    What a module and its children hold themselves, and in lists and dictionaries of theirs, comes back whatever it is.
+    Deeper, in containers and attributes at any depth, a place comes back where the fakes of a count are in it or the
+    tensors it had are not: what else a program shares with others goes on meanwhile. Gradients come back, too. Not what
+    functions, callable objects and modules that are no children hold in turn, nor what is in a container of more than
+    `_MOST` or in an object of the standard library.
 
     Raises:
         InputError: a module has no sizes yet.
     """
-    copies, steps = _copies(root)
+    steps = _steps_back(root)
     # A module that only a function's line holds is gone when that line has run.
     del root
     try:
         yield
     finally:
-        for kind, container, before in copies:
-            _refill(kind, container, before)
         for step in steps:
             step()
 
 
-def _copies(root: Any) -> tuple[list[tuple[type, Any, tuple[Any, ...]]], list[Callable[[], None]]]:
-    """The containers a root leads to, each with its contents; and what puts back slots and gradients."""
-    roots = list(map(vars, _children(root))) if isinstance(root, torch.nn.Module) else [_attributes(root)]
-    # Most containers are those of modules, and empty: for each there is one tuple.
-    copies: list[tuple[type, Any, tuple[Any, ...]]] = []
-    steps: list[Callable[[], None]] = []
-    for one, places in _walk(roots):
+def _steps_back(root: Any) -> list[Callable[[], None]]:
+    """What puts back the containers, slots and gradients a root leads to."""
+    modules = list(_children(root)) if isinstance(root, torch.nn.Module) else []
+    roots: list[dict[str, Any] | None] = [vars(module) for module in modules] or [_attributes(root)]
+    own = {id(one) for one in roots}
+    own |= {id(value) for one in roots if one for value in one.values() if type(value) in (dict, list)}
+    steps: list[Callable[[], None]] = [
+        partial(_fill_slot, slot, module, _in_slot(slot, module))
+        for module in modules
+        for slot in _slots_of(type(module))
+    ]
+    for one, places in _walk(roots, _MOST):
         if places.container is not None:
-            contents = _CONTAINERS[places.container][0]
-            copies.append((places.container, one, tuple(contents(one))))
+            # Most containers are those of modules, and empty: for each there is one tuple.
+            before = tuple(_CONTAINERS[places.container][0](one))
+            steps.append(partial(_refill, places.container, one, before, always=id(one) in own))
         if places.slots:
             steps += [partial(_fill_slot, slot, one, _in_slot(slot, one)) for slot in places.slots]
-        if isinstance(one, torch.Tensor):
+        if issubclass(type(one), torch.Tensor):
             with torch._C.DisableTorchFunction():
                 if one.requires_grad and one.is_leaf:
                     steps.append(partial(_give_gradient, one, one.grad))
-    return copies, steps
+    return steps
 
 
 def _children(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
@@ -135,8 +160,11 @@ def _children(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
         yield child
 
 
-def _walk(roots: list[Any]) -> Iterator[tuple[Any, _Places]]:
-    """Everything in the roots, nearest first and each once, themselves included."""
+def _walk(roots: list[Any], most: int | None = None) -> Iterator[tuple[Any, _Places]]:
+    """Everything in the roots, nearest first and each once, themselves included; not containers of more than `most`.
+
+    A module's own containers, of which there are few, are among the roots or right below, and never as large.
+    """
     seen: set[int] = set()
     classes: dict[type, _Places] = {}
     waiting = deque(roots)
@@ -149,6 +177,8 @@ def _walk(roots: list[Any]) -> Iterator[tuple[Any, _Places]]:
         places = classes.get(kind)
         if places is None:
             places = classes[kind] = _Places.of(kind)
+        if most is not None and places.parts is not None and len(one) > most:
+            continue
         yield one, places
         if places.parts is not None:
             waiting += places.parts(one)
@@ -159,7 +189,10 @@ def _walk(roots: list[Any]) -> Iterator[tuple[Any, _Places]]:
 
 
 def _attributes(one: Any) -> dict[str, Any] | None:
-    return vars(one) if hasattr(one, "__dict__") and not isinstance(one, type) else None
+    with suppress(Exception):  # none, or none that can be looked into, whatever a property of this name says
+        attributes = vars(one)
+        return attributes if type(attributes) is dict else None
+    return None
 
 
 def _in_slot(slot: Any, owner: Any) -> Any:
@@ -169,11 +202,13 @@ def _in_slot(slot: Any, owner: Any) -> Any:
         return _EMPTY
 
 
-def _refill(kind: type, container: Any, before: tuple[Any, ...]) -> None:
+def _refill(kind: type, container: Any, before: tuple[Any, ...], *, always: bool) -> None:
     """Put back what a container held; one that still does is left alone, since other threads may be at it."""
     contents, clear, fill = _CONTAINERS[kind]
     now = tuple(contents(container))
-    if (now or before) and _identities(kind, now) != _identities(kind, before):
+    if not (now or before) or _identities(kind, now) == _identities(kind, before):
+        return
+    if always or _leads_to_fakes(now) or _holds_tensors(before):
         clear(container)
         fill(container, before)
 
@@ -183,10 +218,22 @@ def _identities(kind: type, contents: tuple[Any, ...]) -> list[int]:
     return list(map(id, chain.from_iterable(contents) if issubclass(kind, dict) else contents))
 
 
+def _leads_to_fakes(value: Any) -> bool:
+    return any(issubclass(type(one), FakeTensor) for one in held(value))
+
+
+def _holds_tensors(contents: tuple[Any, ...]) -> bool:
+    """Whether a container held tensors itself, as values or in tuples."""
+    return any(issubclass(type(one), torch.Tensor) or (type(one) is tuple and _holds_tensors(one)) for one in contents)
+
+
 def _fill_slot(slot: Any, owner: Any, before: Any) -> None:
+    now = _in_slot(slot, owner)
+    if now is before or not (_leads_to_fakes(now) or _holds_tensors((before,))):
+        return
     if before is not _EMPTY:
         slot.__set__(owner, before)
-    elif _in_slot(slot, owner) is not _EMPTY:
+    elif now is not _EMPTY:
         slot.__delete__(owner)
 
 

@@ -6,6 +6,7 @@ import functools
 import gc
 import weakref
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -50,8 +51,9 @@ class Leftovers:
 
 def _holds(entries: list[Any], wanted: Collection[int]) -> bool:
     """Whether what a cache refers to, its keys and results, leads to one of the tensors."""
-    for one in held(entries):
-        tensors = (*one.parameters(), *one.buffers()) if isinstance(one, torch.nn.Module) else (one,)
-        if any(id(tensor) in wanted for tensor in tensors):
-            return True
+    with suppress(Exception):  # entries of others, which may be anything: what cannot be looked into is not ours
+        for one in held(entries):
+            tensors = (*one.parameters(), *one.buffers()) if isinstance(one, torch.nn.Module) else (one,)
+            if any(id(tensor) in wanted for tensor in tensors):
+                return True
     return False

@@ -45,8 +45,11 @@ def why_refused(tensor: torch.Tensor) -> str:
     if code:
         return (
             f"expected plain tensors, found a {kind.__name__}, whose {code} may compute what a count would not see; "
-            f"count with a plain tensor in its place, and what {kind.__name__} computes on its own"
+            f"count with a plain tensor in its place (x.as_subclass(torch.Tensor) is one), and what {kind.__name__} "
+            "computes on its own"
         )
+    if tensor.layout == torch._mkldnn:  # type: ignore[attr-defined]
+        return "expected plain tensors, found one that torch.utils.mkldnn has packed; count the module it was made from"
     if tensor.layout != torch.strided:
         return f"expected dense tensors, found one of layout {tensor.layout}: its operations depend on its values"
     return ""

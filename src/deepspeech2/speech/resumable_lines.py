@@ -62,8 +62,9 @@ class ResumableLines:
     def __init__(self, path: Path, keys: Sequence[Key], run: str, form: LineForm, *, resume: bool) -> None:
         if path.is_dir():
             raise OptionError(f"{path}: expected a file to write, found a folder")
-        self._path = Path(os.path.realpath(path)) if path.is_symlink() else path
         self._directly = path.exists() and not path.is_file()
+        # A link to a pipe (/dev/stdout) has no name it leads to.
+        self._path = Path(os.path.realpath(path)) if path.is_symlink() and not self._directly else path
         if self._directly and resume:
             raise OptionError(
                 f"{path}: expected a file that an interrupted run can go on with, found a device or a pipe"
@@ -77,6 +78,8 @@ class ResumableLines:
                     raise OptionError(
                         f"{path} is being written by another ds2; wait for it to end, or write to another file"
                     )
+                if self._partial.is_dir():
+                    raise OptionError(f"{self._partial}: expected a file or nothing there, found a folder")
                 if self._partial.exists() and not resume:
                     raise OptionError(
                         f"{self._partial} is of an interrupted run; add --resume to go on with it, or remove it"

@@ -29,7 +29,7 @@ def single_writer(lock: Path) -> Iterator[bool]:
         Whether the block holds the lock; if not, another process does, or another block of this one.
 
     Raises:
-        OptionError: The file cannot be made.
+        OptionError: The file cannot be made; the message names its folder, of which alone a user knows.
     """
     file = _held(lock)
     if file is None:
@@ -45,9 +45,9 @@ def single_writer(lock: Path) -> Iterator[bool]:
 def _held(lock: Path) -> IO[bytes] | None:
     while True:
         try:
-            file = lock.open("ab")
+            file = _opened(lock)
         except OSError as error:
-            raise OptionError(f"{lock}: cannot be written: {error.strerror}") from error
+            raise OptionError(f"{lock.parent}: cannot be written: {error.strerror}") from error
         if not _locked(file):
             file.close()
             return None
@@ -55,6 +55,13 @@ def _held(lock: Path) -> IO[bytes] | None:
         if _is_named(file, lock):
             return file
         file.close()
+
+
+def _opened(lock: Path) -> IO[bytes]:
+    try:
+        return lock.open("ab")
+    except PermissionError:
+        return lock.open("rb")  # what a killed process of another user left there; to hold it needs no more
 
 
 def _locked(file: IO[bytes]) -> bool:

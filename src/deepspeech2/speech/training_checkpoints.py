@@ -119,6 +119,16 @@ def stored_normalizer(path: Path) -> Normalizer | None:
         return Normalizer(*(file.get_tensor(f"normalizer/{name}").numpy() for name in ("mean", "std")))
 
 
+def stored_labels(path: Path) -> tuple[str, ...]:
+    """The characters of the training that a state belongs to.
+
+    Raises:
+        CheckpointError: The file is damaged.
+    """
+    with _opened(path) as file:
+        return tuple(msgspec.json.decode(file.metadata()["identity"])["labels"])
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     try:

@@ -54,7 +54,11 @@ def entered(folder: Path) -> Iterator[Standing]:
         OptionError: The folder cannot be written, or the log in it cannot be read.
     """
     made = [place for place in (folder, *folder.absolute().parents) if not place.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = "it is a link that leads nowhere" if folder.is_symlink() else error.strerror
+        raise OptionError(f"{folder}: cannot be written: {what}") from error
     try:
         with single_writer(folder / _LOCK_FILE) as alone:
             yield standing_of(folder) if alone else Standing.TAKEN

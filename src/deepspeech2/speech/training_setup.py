@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from deepspeech2.errors import ManifestError, OptionError
+from deepspeech2.errors import CheckpointError, ManifestError, OptionError
 from deepspeech2.printing import printable
 from deepspeech2.speech.audio import SAMPLE_RATE
 from deepspeech2.speech.build import build_model, with_labels
@@ -31,7 +31,7 @@ from deepspeech2.speech.options import NetworkOptions
 from deepspeech2.speech.pretrained import choose_pretrained
 from deepspeech2.speech.recipe import Recipe
 from deepspeech2.speech.training import Trainer
-from deepspeech2.speech.training_checkpoints import stored_normalizer
+from deepspeech2.speech.training_checkpoints import stored_labels, stored_normalizer
 from deepspeech2.speech.training_folder import STATE_FILE
 from deepspeech2.speech.training_identity import check_agreement
 from deepspeech2.speech.training_vocabulary import choose_labels
@@ -112,7 +112,7 @@ def set_up_training(  # noqa: PLR0913
     train, dev = read_manifest(data.train, texts=False), read_manifest(data.dev, texts=False)
     start = _start(data, recipe)
     say = say or (lambda line: None)
-    labels = _labels(data, start, train, say)
+    labels = _labels(data, start, train, folder, say)
     network = start.options if start else recipe.network
     _agree(world, {"train": train, "dev": dev}, recipe.augmentation, labels, network)
     stride = math.prod(layer.stride[1] for layer in network.convolutions)
@@ -194,8 +194,14 @@ def _start(data: TrainingData, recipe: Recipe) -> DeepSpeech2 | None:
 
 
 def _labels(
-    data: TrainingData, start: DeepSpeech2 | None, train: list[Utterance], say: Callable[[str], None]
+    data: TrainingData, start: DeepSpeech2 | None, train: list[Utterance], folder: Path, say: Callable[[str], None]
 ) -> tuple[str, ...]:
+    begun = folder / STATE_FILE
+    if start is None and data.vocabulary is None and begun.is_file():
+        # As with the normaliser: a file written beside the manifest since does not keep a training from going on.
+        labels = stored_labels(begun)
+        say(f"vocabulary: the {len(labels)} characters of the training gone on with")
+        return labels
     if start is None:
         return choose_labels(data.vocabulary, data.train, train, say)
     if start.labels is None:
@@ -223,9 +229,18 @@ def _normalizer(
     source = data.normalizer or prepared_beside(data.train, NORMALIZER_FILE)
     if source is not None:
         say(f"normaliser: {printable(source)}")
-        return Normalizer.load(source)
+        return _of_file(source, given=data.normalizer is not None)
     say(f"normaliser: measured on {min(len(usable), NORMALIZER_UTTERANCES)} utterances")
     return fit_normalizer(usable, NORMALIZER_UTTERANCES, seed)
+
+
+def _of_file(source: Path, *, given: bool) -> Normalizer:
+    """A normaliser for this package's features, refused here by its file's name and not by the first batch."""
+    normalizer, bins = Normalizer.load(source), NetworkOptions().frequencies
+    if normalizer.mean.size != bins:
+        why = "" if given else "; it lies beside the manifest, --normalizer names another"
+        raise CheckpointError(f"{source}: expected mean and std of {bins} bins, found {normalizer.mean.size}{why}")
+    return normalizer
 
 
 def _shared(normalizer: Normalizer | None, frequencies: int, world: World) -> Normalizer:
