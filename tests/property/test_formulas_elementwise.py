@@ -70,7 +70,8 @@ def loop_sparse_product(scalars, values, right, start, *, places):
 def test_sparse_product(proves, stored, rows, inner, columns, seed) -> None:
     places = np.random.default_rng(seed).integers(0, (rows, inner), (stored, 2))
     values, right, start = random(seed, stored), random(seed + 1, inner, columns), random(seed + 2, rows, columns)
-    matrix = torch.sparse_coo_tensor(torch.from_numpy(places.T), torch.from_numpy(values), (rows, inner))
+    indices = torch.from_numpy(places.T)
+    matrix = torch.sparse_coo_tensor(indices, torch.from_numpy(values), (rows, inner), check_invariants=True)
     expected = torch.sparse.addmm(torch.from_numpy(start), matrix, torch.from_numpy(right)).numpy()
     arrays = (values, right, start)
     proves(sparse_product(stored, columns), loop_sparse_product, *arrays, equals=expected, places=places.tolist())

@@ -258,7 +258,7 @@ def _quiet_torch() -> Iterator[None]:
     """Keep torch from logging a traceback for shapes that do not fit, and from warning of our hooks on modules.
 
     The error itself says in one line what does not fit; a hook that runs twice for a compiled module costs nothing, nor
-    does what torch does in place of a rule for a vmap: it runs on fakes.
+    does what torch does in place of a rule for a vmap: it runs on fakes, whose indices no check could read either.
     """
     log = logging.getLogger("torch._subclasses.fake_tensor")
     before, log.disabled = log.disabled, True
@@ -267,6 +267,7 @@ def _quiet_torch() -> Iterator[None]:
             warnings.filterwarnings("ignore", message="Using `torch.compile")
             warnings.filterwarnings("ignore", message="flex_attention called without")
             warnings.filterwarnings("ignore", message="There is a performance drop")
+            warnings.filterwarnings("ignore", message="Sparse invariant checks")
             yield
     finally:
         log.disabled = before
