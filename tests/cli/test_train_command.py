@@ -158,14 +158,18 @@ def test_what_a_training_came_to_is_said(
     alike = error_rates(["ab cd"], ["d"])
     monkeypatch.setattr(training, "evaluate_greedy", lambda *_: (1.0, *alike))
     words = command(tmp_path / "run", write_tones(["ab cd", "dad cab"]), recipe)[1:]
-    for more, said in (
-        ((), "ended early: the last epoch is not better than the best before\n"),
-        (("--resume",), "already complete: "),
+    for more, said, labels in (
+        (
+            (),
+            "ended early: the last epoch is not better than the best before\n",
+            "English symbols, which spell every text",
+        ),
+        (("--resume",), "already complete: ", "characters of the training gone on with"),
     ):
         main([*words, *more])
         output = capsys.readouterr().err
         assert said in output
-        assert "vocabulary: the 28 English symbols, which spell every text\n" in output
+        assert f"vocabulary: the 28 {labels}\n" in output
         assert f"best: epoch 1, WER 100.00%: {tmp_path / 'run' / 'best.safetensors'}\n" in output
 
 
