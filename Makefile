@@ -20,8 +20,7 @@ demo: setup ## recognise ten seconds of real speech, and count what that and the
 
 test: setup ## every check: lint, format, types, tests
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/mypy & types=$$!; $(BIN)/pytest; tests=$$?; wait $$types && exit $$tests
 
 sanitize: setup ## fuzz the native core under the address and undefined-behaviour sanitizers
 	native/sanitize.sh
