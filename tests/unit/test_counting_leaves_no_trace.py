@@ -189,6 +189,15 @@ def test_slots_of_a_module_stay_as_they_were() -> None:
     assert type(module(torch.ones(2, 3))) is torch.Tensor
 
 
+@pytest.mark.parametrize("kind", [list, dict])
+def test_tensors_in_a_large_container_of_a_module_stay_its_own(kind: type) -> None:
+    first = torch.zeros(3)
+    table = [first] * 20_000 if kind is list else dict.fromkeys(range(20_000), first)
+    module = Busy(table, lambda things: things[0] + 1)
+    count(module, torch.empty(2, 3))
+    assert all(module.things[place] is first for place in range(20_000))
+
+
 def test_what_caches_held_is_there_again_in_its_order() -> None:
     first, second = torch.zeros(2, 3), torch.ones(2, 3)
 

@@ -22,22 +22,6 @@ from deepspeech2.files import replacement
 
 DATA = Path(__file__).parents[1] / "data" / "ctc"
 WORDS = DATA / "words.arpa"
-END = "\\end\\"
-ARPA_OF_TWO = """\\data\\
-ngram 1=4
-ngram 2=1
-
-\\1-grams:
--2\t<unk>
--99\t<s>\t-0.3
--1\t</s>
--0.5\tcat\t-0.2
-
-\\2-grams:
--0.1\t<s> cat
-
-\\end\\
-"""
 
 
 def sentences(model: object, count: int = 60) -> list[list[str]]:
@@ -586,8 +570,9 @@ def test_a_stray_token_of_a_character_model_is_named_or_ignored(tmp_path: Path) 
 
 
 def test_a_logarithm_of_zero_may_be_written_as_infinity(tmp_path: Path) -> None:
-    (tmp_path / "inf.arpa").write_text(ARPA_OF_TWO.replace("-99\t<s>", "-inf\t<s>").replace("-2\t<unk>", "-inf\t<unk>"))
-    (tmp_path / "usual.arpa").write_text(ARPA_OF_TWO.replace("-2\t<unk>", "-99\t<unk>"))
+    lowest = TEXT.replace("-1.0\t<unk>", "-99\t<unk>")
+    (tmp_path / "usual.arpa").write_text(lowest)
+    (tmp_path / "inf.arpa").write_text(lowest.replace("-99\t", "-inf\t"))
     usual, odd = (NgramModel(tmp_path / f"{name}.arpa", cache=False) for name in ("usual", "inf"))
     for words in sentences(usual, 20):
         assert scored(odd, words) == scored(usual, words)
@@ -595,9 +580,9 @@ def test_a_logarithm_of_zero_may_be_written_as_infinity(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("section", ["", "\\3-grams:\n\n"])
 def test_an_order_without_ngrams_needs_no_section(tmp_path: Path, section: str) -> None:
-    head, body = ARPA_OF_TWO.split("\n\n", 1)
-    (tmp_path / "two.arpa").write_text(ARPA_OF_TWO)
-    (tmp_path / "three.arpa").write_text(f"{head}\nngram 3=0\n\n{body.replace(END, section + END)}")
+    longer = TEXT.replace("ngram 2=2\n", "ngram 2=2\nngram 3=0\n").replace("\\end\\", section + "\\end\\")
+    (tmp_path / "two.arpa").write_text(TEXT)
+    (tmp_path / "three.arpa").write_text(longer)
     two, three = NgramModel(tmp_path / "two.arpa", cache=False), NgramModel(tmp_path / "three.arpa", cache=False)
     for words in sentences(two, 20):
         assert scored(three, words) == scored(two, words)

@@ -64,3 +64,19 @@ def test_states_of_kenlm_are_forgotten(tmp_path: Path, monkeypatch: pytest.Monke
     found = stream.finish()
     assert [h.text for h in found] == [h.text for h in whole]
     assert [h.score for h in found] == pytest.approx([h.score for h in whole], abs=0.01)
+
+
+def test_memory_grows_with_the_text_and_not_with_the_audio() -> None:
+    alphabet = Alphabet(LETTERS)
+    stream = BeamDecoder(alphabet, BeamOptions(beam_size=8)).stream()
+    rng = np.random.default_rng(0)
+    spoken = random_posteriors(rng, 8000, alphabet.columns, 3.0)
+    silence = np.tile(np.log([1e-4] * len(LETTERS) + [1 - len(LETTERS) * 1e-4]), (8000, 1))
+    stream.push(spoken)
+    letters, held = len(stream.best()[0].text), stream._core.memory()
+    assert letters > 4000
+    assert held < 1024 * letters
+    for _ in range(5):
+        stream.push(silence)
+    assert len(stream.best()[0].text) == letters
+    assert stream._core.memory() <= held

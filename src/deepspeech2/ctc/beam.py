@@ -191,8 +191,8 @@ class BeamDecoder:
 class BeamStream:
     """One utterance in pieces: the same result as decoding it whole.
 
-    Memory does not grow with the audio, but with the text: about 0.6 KB a letter are kept, so that `best` can say when
-    each began, and `best` takes time in proportion.
+    Memory does not grow with the audio, but with the text: less than 1 KB a letter is kept, so that `best` can say
+    when each began, and `best` takes time in proportion.
 
     Example:
         >>> import numpy as np

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import operator
 import sys
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -108,8 +109,8 @@ def same_state(root: Any) -> Iterator[None]:
     What a module and its children hold themselves, and in lists and dictionaries of theirs, comes back whatever it is.
     Deeper, in containers and attributes at any depth, a place comes back where the fakes of a count are in it or the
     tensors it had are not: what else a program shares with others goes on meanwhile. Gradients come back, too. Not what
-    functions, callable objects and modules that are no children hold in turn, nor what is in a container of more than
-    `_MOST` or in an object of the standard library.
+    functions, callable objects and modules that are no children hold in turn, nor what is in an object of the standard
+    library, or deeper in a container of more than `_MOST`.
 
     Raises:
         InputError: a module has no sizes yet.
@@ -135,7 +136,7 @@ def _steps_back(root: Any) -> list[Callable[[], None]]:
         for module in modules
         for slot in _slots_of(type(module))
     ]
-    for one, places in _walk(roots, _MOST):
+    for one, places in _walk(roots, own):
         if places.container is not None:
             # Most containers are those of modules, and empty: for each there is one tuple.
             before = tuple(_CONTAINERS[places.container][0](one))
@@ -160,10 +161,11 @@ def _children(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
         yield child
 
 
-def _walk(roots: list[Any], most: int | None = None) -> Iterator[tuple[Any, _Places]]:
-    """Everything in the roots, nearest first and each once, themselves included; not containers of more than `most`.
+def _walk(roots: list[Any], own: Collection[int] | None = None) -> Iterator[tuple[Any, _Places]]:
+    """Everything in the roots, nearest first and each once, themselves included.
 
-    A module's own containers, of which there are few, are among the roots or right below, and never as large.
+    Where a module's own containers are named, by their identities, containers of more than `_MOST` are passed over,
+    or, where they are among these, not looked into.
     """
     seen: set[int] = set()
     classes: dict[type, _Places] = {}
@@ -177,7 +179,9 @@ def _walk(roots: list[Any], most: int | None = None) -> Iterator[tuple[Any, _Pla
         places = classes.get(kind)
         if places is None:
             places = classes[kind] = _Places.of(kind)
-        if most is not None and places.parts is not None and len(one) > most:
+        if own is not None and places.parts is not None and len(one) > _MOST:
+            if id(one) in own:
+                yield one, places
             continue
         yield one, places
         if places.parts is not None:
@@ -206,16 +210,20 @@ def _refill(kind: type, container: Any, before: tuple[Any, ...], *, always: bool
     """Put back what a container held; one that still does is left alone, since other threads may be at it."""
     contents, clear, fill = _CONTAINERS[kind]
     now = tuple(contents(container))
-    if not (now or before) or _identities(kind, now) == _identities(kind, before):
+    if not (now or before) or _are_same(kind, now, before):
         return
     if always or _leads_to_fakes(now) or _holds_tensors(before):
         clear(container)
         fill(container, before)
 
 
-def _identities(kind: type, contents: tuple[Any, ...]) -> list[int]:
-    """What contents are known by: tensors that are equal may be different ones."""
-    return list(map(id, chain.from_iterable(contents) if issubclass(kind, dict) else contents))
+def _are_same(kind: type, now: tuple[Any, ...], before: tuple[Any, ...]) -> bool:
+    """Whether contents are the same objects in the same order: tensors that are equal may be different ones."""
+    if len(now) != len(before):
+        return False
+    if issubclass(kind, dict):
+        return all(map(operator.is_, chain.from_iterable(now), chain.from_iterable(before)))
+    return all(map(operator.is_, now, before))
 
 
 def _leads_to_fakes(value: Any) -> bool:
