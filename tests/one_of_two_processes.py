@@ -23,7 +23,7 @@ from deepspeech2.speech.data.augmentation_config import AugmentationOptions
 from deepspeech2.speech.data.batching import BatchingOptions
 from deepspeech2.speech.data.loading import Batch, BatchLoader
 from deepspeech2.speech.data.manifest import read_manifest
-from deepspeech2.speech.distributed import World, join_world, leave_world
+from deepspeech2.speech.distributed import World, joined_world
 from deepspeech2.speech.options import ConvolutionOptions, NetworkOptions
 from deepspeech2.speech.recipe import Recipe
 from deepspeech2.speech.training_options import TrainingOptions
@@ -58,12 +58,25 @@ def refusal(*arguments: Any, world: World) -> str:
     return ""
 
 
+def threads_of_the_group() -> list[str]:
+    """The threads of this process that exchange tensors with others, where the system lists threads."""
+    names = [file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")]
+    return [name for name in names if "gloo" in name]
+
+
 def main() -> None:
     """Train and be refused."""
     distributed.PATIENCE = timedelta(minutes=5)
-    world = join_world()
     folder = Path(sys.argv[1])
-    own = folder / str(world.rank)
+    with joined_world() as world:
+        results = outcomes(world, folder / str(world.rank))
+        assert threads_of_the_group() or sys.platform != "linux"
+    results["threads left"] = threads_of_the_group()
+    (folder / f"{world.rank}.json").write_text(json.dumps(results))
+
+
+def outcomes(world: World, own: Path) -> dict[str, Any]:
+    """What comes of each way to train on the data in a folder."""
     data = TrainingData(own / "tones.jsonl", own / "tones.jsonl", cache=own / "cache")
     recipe = Recipe(NETWORK, TRAINING)
     noise = Noise(read_manifest(own / "noise.jsonl"))
@@ -92,8 +105,7 @@ def main() -> None:
     results["other manifest"] = refusal(mine, recipe, own / "refused", world=machines)
     longer = replace(recipe, training=replace(TRAINING, epochs=2 + world.rank))
     results["other options"] = refusal(data, longer, own / "refused", world=machines)
-    (folder / f"{world.rank}.json").write_text(json.dumps(results))
-    leave_world()
+    return results
 
 
 main()

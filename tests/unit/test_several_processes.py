@@ -97,3 +97,9 @@ def test_processes_that_would_train_otherwise_are_refused(found: tuple[dict[str,
         assert "process 0 has manifest.train '" in result["other manifest"]
         assert ", process 1 has '" in result["other manifest"]
         assert result["other options"].endswith("process 0 has epochs 2, process 1 has 3")
+
+
+def test_nothing_of_the_group_runs_on(found: tuple[dict[str, Any], ...]) -> None:
+    # A thread of gloo's that still runs when the interpreter ends can abort the process after its work is done.
+    for result in found:
+        assert result["threads left"] == []

@@ -93,7 +93,7 @@ def train(
     """
     from deepspeech2.cli.training_display import Display
     from deepspeech2.speech.devices import choose_device, use_device
-    from deepspeech2.speech.distributed import join_world
+    from deepspeech2.speech.distributed import joined_world
     from deepspeech2.speech.training_folder import Standing
     from deepspeech2.speech.training_setup import TrainingData, set_up_training
 
@@ -101,10 +101,12 @@ def train(
     _check_logging(log_every, tensorboard)
     place = choose_device(device)
     use_device(place)
-    world = join_world()
-    display = Display(world.leads)
     data = TrainingData(manifest, dev, vocabulary, normalizer, initial_model, cache, lowest_rate)
-    with _opened_folder(output, world, resume=resume) as standing, display:
+    with (
+        joined_world() as world,
+        _opened_folder(output, world, resume=resume) as standing,
+        Display(world.leads) as display,
+    ):
         training = set_up_training(
             data, settings, output, world=world, device=place, progress=display.preparing, say=display.say
         )
@@ -184,21 +186,17 @@ def _run(
 ) -> None:
     """Train to the end, in the leading process with a log and, on a device to be `measured`, its utilisation."""
     from deepspeech2.cli.training_rate import peak_flops, training_flops
-    from deepspeech2.speech.distributed import leave_world
     from deepspeech2.speech.training_log import TrainingLog
 
-    try:
-        with _stopped_by_signals(trainer):
-            if not trainer.world.leads:
-                trainer.run()
-                return
-            if measured is not None:
-                display.measure(training_flops(trainer.model), peak_flops(trainer.options.precision, measured))
-            log = TrainingLog(output, state=trainer.state, every=log_every, tensorboard=tensorboard, notify=display.say)
-            with closing(log):
-                _run_logged(trainer, log, display, output)
-    finally:
-        leave_world()
+    with _stopped_by_signals(trainer):
+        if not trainer.world.leads:
+            trainer.run()
+            return
+        if measured is not None:
+            display.measure(training_flops(trainer.model), peak_flops(trainer.options.precision, measured))
+        log = TrainingLog(output, state=trainer.state, every=log_every, tensorboard=tensorboard, notify=display.say)
+        with closing(log):
+            _run_logged(trainer, log, display, output)
 
 
 def _run_logged(trainer: Trainer, log: TrainingLog, display: Display, output: Path) -> None:

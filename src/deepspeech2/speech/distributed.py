@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,8 +118,9 @@ class World:
             distributed.barrier()
 
 
-def join_world() -> World:
-    """Meet the other processes that ``torchrun`` started; alone, a world of one.
+@contextmanager
+def joined_world() -> Iterator[World]:
+    """Meet the other processes that ``torchrun`` started, and say goodbye when the block ends; alone, a world of one.
 
     Uses gloo on CPUs and nccl where CUDA is available.
 
@@ -127,15 +129,22 @@ def join_world() -> World:
     """
     size = os.environ.get("WORLD_SIZE")
     if size is None or size == "1":
-        return World()
+        yield World()
+        return
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
         raise OptionError(f"WORLD_SIZE is {size}, but {', '.join(missing)} not set; start with torchrun")
-    if not distributed.is_initialized():
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        distributed.init_process_group(backend, timeout=PATIENCE)
-    rank = distributed.get_rank()
-    return World(rank, distributed.get_world_size(), int(os.environ.get("LOCAL_RANK", rank)))
+    # This module's functions have the process group as a default argument, taken when it is imported. Imported later,
+    # which DistributedDataParallel would do, it would keep the group, and gloo's threads, beyond the end of the block:
+    # one that then lets go of a tensor while the interpreter ends aborts the process.
+    importlib.import_module("torch.distributed.nn.functional")
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    distributed.init_process_group(backend, timeout=PATIENCE)
+    try:
+        rank = distributed.get_rank()
+        yield World(rank, distributed.get_world_size(), int(os.environ.get("LOCAL_RANK", rank)))
+    finally:
+        distributed.destroy_process_group()
 
 
 @contextmanager
@@ -155,12 +164,6 @@ def gradients_exchanged(model: nn.Module, world: World) -> Iterator[nn.Module]:
 
 def _in_plain_layout(gradient: Tensor) -> Tensor:
     return gradient.clone(memory_format=torch.contiguous_format)
-
-
-def leave_world() -> None:
-    """Say goodbye to the other processes, if there are any."""
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
 
 
 def synchronize_batch_norm(module: nn.Module) -> None:

@@ -53,7 +53,7 @@ class Trainer:
         dev: Makes the dev batches.
         options: How to train.
         folder: Where everything is written.
-        world: The processes that train together; see `join_world`.
+        world: The processes that train together; see `joined_world`.
 
     Raises:
         InputError: The network has no labels.
