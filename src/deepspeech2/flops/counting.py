@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_flatten
 from deepspeech2.errors import CountingError, DataDependentError, InputError, UncountedOperatorError
 from deepspeech2.flops.closed_form import ClosedForm
 from deepspeech2.flops.fakes import FakeWorld
+from deepspeech2.flops.leftovers import caches_emptied
 from deepspeech2.flops.refusals import failing_line, message_of, needed_value, shape_text, way_out, with_line
 from deepspeech2.flops.refused_tensors import RefusedTensorError, refuse_tensors
 from deepspeech2.flops.tally import Tally
@@ -42,6 +43,7 @@ def count(
 ) -> ClosedForm: ...
 
 
+@caches_emptied()
 def count(
     program: Callable[..., Any],
     inputs: Any,
@@ -126,6 +128,7 @@ def count_training(
 ) -> ClosedForm: ...
 
 
+@caches_emptied()
 def count_training(  # noqa: PLR0913  (each is a part of what a step is)
     module: torch.nn.Module,
     inputs: Any,

@@ -18,6 +18,7 @@ from deepspeech2.flops.expressions import evaluate, plain_sympy
 from deepspeech2.flops.fakes import FakeWorld
 from deepspeech2.flops.interpolation import interpolate
 from deepspeech2.flops.known_values import is_read
+from deepspeech2.flops.leftovers import caches_emptied
 from deepspeech2.flops.piece_sizes import PieceSizes
 from deepspeech2.flops.tally import Tally
 
@@ -186,6 +187,7 @@ def _traced(
 
     known = _known_inputs(tally, args, kwargs)
 
+    @caches_emptied()
     def recount(sizes: Mapping[str, int]) -> Tally:
         return count(FakeWorld.create(), *dimensions.resized(*known, sizes))
 

@@ -23,7 +23,7 @@ from deepspeech2.flops.expressions import SizeReader, dimension, plain_sympy
 from deepspeech2.flops.held import held, same_state
 from deepspeech2.flops.index_patterns import IndexPatterns
 from deepspeech2.flops.known_values import KnownValues, is_read
-from deepspeech2.flops.leftovers import Leftovers
+from deepspeech2.flops.leftovers import Leftovers, empty_caches
 from deepspeech2.flops.piece_sizes import PieceSizes
 from deepspeech2.flops.quantised_tensors import QuantisedTensors, quantised
 from deepspeech2.flops.refused_tensors import RefusedTensorError, why_refused
@@ -89,6 +89,7 @@ class FakeWorld:
     @classmethod
     def create(cls, symbolic: bool = False) -> FakeWorld:
         """A world of integer sizes, or one whose sizes may be symbols."""
+        empty_caches()
         # Equal hints share one symbol (duck shaping): the batch of every input is the same batch.
         shapes = ShapeEnv(specialize_zero_one=False, duck_shape=True) if symbolic else None
         mode = FakesOfCountedThreads(allow_non_fake_inputs=True, shape_env=shapes)
@@ -143,10 +144,10 @@ class FakeWorld:
         return fake
 
     def end(self) -> None:
-        """Let go of the fakes, and of those that caches of functools took up: a real run would be given them."""
+        """Let go of the fakes; those that caches of functools took up are let go of before anything else runs."""
         self.mode.ended = True
         self._fakes.clear()
-        self.mode.leftovers.empty_caches()
+        self.mode.leftovers.wait()
 
     def fake_tree(self, tree: Any) -> Any:
         """Replace every tensor in nested containers."""

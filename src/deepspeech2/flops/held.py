@@ -23,8 +23,9 @@ from deepspeech2.errors import InputError
 
 # What is told at a glance to hold nothing. A proxy answers for something else, which may be gone.
 _HOLDS_NOTHING = frozenset({str, bytes, int, float, complex, bool, NoneType, ModuleType, *weakref.ProxyTypes})
-# Graphs, compilers and the like: what they hold is theirs, and leads to all of torch.
-_MACHINERY = ("torch._", "torch.fx.", "torch.export.", "torch.jit.")
+# Graphs, compilers, expressions and the like: what they hold is theirs, and leads to all of torch. Their caches of
+# functools grow with every formula of a process.
+MACHINERY = ("torch._", "torch.fx.", "torch.export.", "torch.jit.", "torch.utils._sympy.", "sympy.")
 # Of the standard library only these may be a program's own: queues, locks, loggers and files serve others as well, and
 # go on while a program is counted.
 _OF_THE_LIBRARY = frozenset({"builtins", "collections", "types"})
@@ -82,7 +83,7 @@ class _Places:
         is_called = any("__call__" in vars(base) for base in kind.__mro__)
         home = str(kind.__module__)
         of_others = home.partition(".")[0] in sys.stdlib_module_names and home not in _OF_THE_LIBRARY
-        if kind in _CONTAINERS or is_called or of_others or home.startswith(_MACHINERY):
+        if kind in _CONTAINERS or is_called or of_others or home.startswith(MACHINERY):
             return cls(container, parts)
         return cls(container, parts, attributes=True, slots=_slots_of(kind))
 

@@ -17,6 +17,7 @@ from deepspeech2.errors import ClosedFormError, InputError
 from deepspeech2.flops.closed_form import ClosedForm
 from deepspeech2.flops.dimensions import SymbolicInputs
 from deepspeech2.flops.expressions import dimension, evaluate
+from deepspeech2.flops.leftovers import caches_emptied
 from deepspeech2.flops.operations import OperationCount
 from deepspeech2.flops.piece_sizes import PieceSizes
 from deepspeech2.flops.residue_classes import Parabola, all_classes, degree_in
@@ -329,6 +330,7 @@ def _with_other_classes(
     """
     others: list[ClosedForm] = []
 
+    @caches_emptied()
     def recount(sizes: Mapping[str, int]) -> Tally:
         longest = max(sizes[name] for name in loops)
         if longest < _LONGEST_DIRECT:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import functools
 import gc
+import threading
 import weakref
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
-from deepspeech2.flops.held import held
+from deepspeech2.flops.held import MACHINERY, held
 
 # How many fakes are noted before those that are gone are forgotten.
 _FEW = 4096
-# Its caches are large, and hold expressions.
-_NO_TENSORS = "sympy."
 
 
 class Leftovers:
@@ -36,6 +35,10 @@ class Leftovers:
             self._made = [made for made in self._made if made() is not None]
             self._room = 2 * len(self._made) + _FEW
 
+    def wait(self) -> None:
+        """The count is over; its fakes are gone, but for leftovers, when what called it, or its error, is done with."""
+        _waiting().append(self)
+
     def empty_caches(self) -> None:
         """Empty the caches of functools that hold a fake; of other places where the program kept one, none is searched.
 
@@ -45,8 +48,39 @@ class Leftovers:
         if not alive:
             return
         for cache in [one for one in gc.get_objects() if type(one) is functools._lru_cache_wrapper]:
-            if not str(cache.__module__).startswith(_NO_TENSORS) and _holds(gc.get_referents(cache), alive):
+            if not str(cache.__module__).startswith(MACHINERY) and _holds(gc.get_referents(cache), alive):
                 cache.cache_clear()
+
+
+_of_thread = threading.local()
+
+
+def _waiting() -> list[Leftovers]:
+    """Of the counts of this thread that are over, those whose leftovers were not looked for yet."""
+    if not hasattr(_of_thread, "waiting"):
+        _of_thread.waiting = []
+    waiting: list[Leftovers] = _of_thread.waiting
+    return waiting
+
+
+def empty_caches() -> None:
+    """Empty the caches that hold fakes of counts that are over: before another begins, and before their caller goes on.
+
+    All of them are looked for in the whole memory of the process, which would cost more than most counts if it was
+    done while the frames of a count that failed, as many of a formula do, still hold fakes of their own.
+    """
+    waiting = _waiting()
+    while waiting:
+        waiting.pop().empty_caches()
+
+
+@contextmanager
+def caches_emptied() -> Iterator[None]:
+    """Empty the caches that hold fakes when the block, or the function this decorates, is over."""
+    try:
+        yield
+    finally:
+        empty_caches()
 
 
 def _holds(entries: list[Any], wanted: Collection[int]) -> bool:
