@@ -1,6 +1,8 @@
 # `make` alone lists the commands. Everything runs in .venv, which the first command makes.
 PYTHON ?= python3
 BIN := .venv/bin
+# Files of tests run side by side; threads that wait leave the cores to the others.
+TESTS := OMP_WAIT_POLICY=passive $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 .PHONY: help setup demo test sanitize bench-flops bench-decode bench-inference
 
 help: ## list the commands
@@ -20,7 +22,7 @@ demo: setup ## recognise ten seconds of real speech, and count what that and the
 
 test: setup ## every check: lint, format, types, tests
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	$(BIN)/mypy & types=$$!; $(BIN)/pytest; tests=$$?; wait $$types && exit $$tests
+	$(BIN)/mypy & types=$$!; $(TESTS); tests=$$?; wait $$types && exit $$tests
 
 sanitize: setup ## fuzz the native core under the address and undefined-behaviour sanitizers
 	native/sanitize.sh
