@@ -1,6 +1,7 @@
 """What `count` must not do: leave fakes behind, mix threads, swallow inputs it cannot count, forget conditions."""
 
 import functools
+import gc
 import gzip
 import logging
 import queue
@@ -291,6 +292,21 @@ def test_a_table_in_a_cache_of_functools_is_part_of_a_formula() -> None:
     formula = count(lambda x: x * table(x.shape[-1]), torch.empty(3, 8), symbolic={"time": 1})
     assert [formula.at(time=time_) for time_ in (1, 8, 1000)] == [4, 32, 4000]
     assert table.cache_info().currsize == 0
+
+
+def test_a_formula_of_many_counts_seldom_searches_the_memory_for_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts, searches = [], []
+    everything = gc.get_objects
+    monkeypatch.setattr(gc, "get_objects", lambda: searches.append(None) or everything())
+
+    def folds(x: torch.Tensor) -> torch.Tensor:
+        counts.append(x.shape)
+        return x.reshape(x.shape[0], x.shape[1] // 16, 16 * 4) @ torch.ones(64, 3)
+
+    # Fifteen of sixteen lengths do not fit: their errors hold fakes, which are no leftovers once they were caught.
+    count(folds, torch.empty(2, 160, 4), symbolic={"batch": 0, "time": 1})
+    assert len(counts) > 50
+    assert len(searches) < 10
 
 
 def test_caches_of_functools_without_fakes_are_left_alone() -> None:
