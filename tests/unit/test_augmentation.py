@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import soundfile
 
@@ -206,6 +208,54 @@ def test_every_width_and_every_place_is_as_likely(axis: int) -> None:
             assert found[width, start] == pytest.approx(expected, abs=5 * expected**0.5), (width, start)
 
 
+def test_any_moment_is_warped_to_any_place_as_pillow_resizes() -> None:
+    """Of seven frames the third to the fifth moves by one back to two on, each as likely; bicubic what is beside it."""
+    features = np.random.default_rng(0).standard_normal((3, 7)).astype(np.float32)
+
+    def resized(part: np.ndarray, frames: int) -> np.ndarray:
+        return np.asarray(PIL.Image.fromarray(part).resize((frames, 3), PIL.Image.Resampling.BICUBIC))
+
+    warps = {
+        (moment, moved): np.hstack([resized(features[:, :moment], moved), resized(features[:, moment:], 7 - moved)])
+        for moment in (2, 3, 4)
+        for moved in range(moment - 1, moment + 3)
+    }
+    options = SpecAugmentOptions(0, 0, 0, 0, time_warp=2)
+    generator = np.random.default_rng(1)
+    found: Counter[tuple[int, int]] = Counter()
+    for _ in range(1200):
+        warped = spec_augment(features, options, generator)
+        nearest = min(warps, key=lambda warp: float(np.abs(warps[warp] - warped).max()))
+        np.testing.assert_allclose(warped, warps[nearest], atol=1e-5)
+        found[nearest] += 1
+    # What does not move is the same whichever it is. Within five standard deviations.
+    assert found.pop((2, 2)) == pytest.approx(300, abs=75)
+    assert {*found} == {*warps} - {(2, 2), (3, 3), (4, 4)}
+    assert all(times == pytest.approx(100, abs=48) for times in found.values())
+    assert np.array_equal(spec_augment(features[:, :4], options, generator), features[:, :4])
+
+
+def test_masks_adapt_to_the_length() -> None:
+    def masked(frames: int, seed: int, **options: Any) -> int:
+        chosen = SpecAugmentOptions(0, 0, 1, 1, 1.0, **options)
+        return int((spec_augment(np.ones((2, frames), np.float32), chosen, np.random.default_rng(seed))[0] == 0).sum())
+
+    assert max(masked(200, seed, seconds_per_time_mask=0.5) for seed in range(100)) == 4
+    assert max(masked(200, seed, seconds_per_time_mask=0.5, most_time_masks=3) for seed in range(100)) == 3
+    assert max(masked(200, seed, time_width_share=0.125) for seed in range(400)) == 25
+
+
+def test_what_is_hidden_may_be_the_mean() -> None:
+    features = np.random.default_rng(0).standard_normal((161, 300)).astype(np.float32)
+    options = SpecAugmentOptions(time_warp=0, mask_with_mean=True)
+    masked = spec_augment(features, options, np.random.default_rng(1))
+    zeros = spec_augment(features, replace(options, mask_with_mean=False), np.random.default_rng(1))
+    hidden = zeros == 0
+    assert 0 < hidden.sum() < hidden.size
+    np.testing.assert_allclose(masked[hidden], features.mean(), rtol=1e-6)
+    assert (masked[~hidden] == features[~hidden]).all()
+
+
 def test_reads_the_configuration_of_the_original(tmp_path: Path, write_tones: Callable[..., Path]) -> None:
     noise = write_tones(["abcd"], "noise.jsonl")
     steps = [
@@ -247,13 +297,29 @@ def test_what_is_turned_off_is_passed_over(tmp_path: Path) -> None:
     assert options.steps == ()
     assert options.spec_augment == SpecAugmentOptions(2, 20, 2, 30, 1.0)
     for changed, message in (
-        ({"params": masks | {"adaptive_size_ratio": 0.05}}, 'found "adaptive_size_ratio"'),
-        ({"params": masks | {"replace_with_zero": False}}, 'found "replace_with_zero"'),
+        ({"params": masks | {"adaptive_number_ratio": -1}}, 'expected "adaptive_number_ratio" from 0 to 1, found -1'),
+        ({"params": masks | {"adaptive_size_ratio": 2}}, "time_width_share as a number from 0 to 1, found 2"),
+        ({"params": masks | {"replace_with_zero": 1}}, 'expected "replace_with_zero" as true or false, found 1'),
+        ({"params": masks | {"warp_mode": "sparse_image_warp"}}, "found 'sparse_image_warp'"),
         ({"prob": 0.5}, 'expected "prob" of 1 or 0'),
     ):
         path.write_text(json.dumps([steps[2] | changed]))
         with pytest.raises(OptionError, match=message):
             read_augmentation(path)
+
+
+def test_reads_masks_of_the_original_that_adapt_and_its_warping(tmp_path: Path) -> None:
+    path = tmp_path / "augmentation.json"
+    masks = {"F": 20, "T": 30, "n_freq_masks": 2, "n_time_masks": 2}
+    few = {"W": 0, "adaptive_number_ratio": 0.04, "max_n_time_masks": 5}
+    adapted = {"W": 80.0, "adaptive_number_ratio": 0.04, "adaptive_size_ratio": 0.05, "replace_with_zero": False}
+    for params, expected in (
+        (masks, SpecAugmentOptions(2, 20, 2, 30, 1.0, time_warp=40)),
+        (masks | adapted, SpecAugmentOptions(2, 20, 2, 30, 1.0, 0.25, 20, 0.05, 80, mask_with_mean=True)),
+        (masks | few, SpecAugmentOptions(2, 20, 2, 30, 1.0, 0.25, 5)),
+    ):
+        path.write_text(json.dumps([{"type": "specaug", "params": params}]))
+        assert read_augmentation(path).spec_augment == expected
 
 
 def test_a_stretch_may_be_as_long_as_the_speech_where_no_share_is_given(tmp_path: Path) -> None:
@@ -318,7 +384,7 @@ def test_whole_numbers_may_be_written_with_a_point(tmp_path: Path) -> None:
             "speed: expected rates as a whole number of at least 1",
         ),
         ({"type": "noise", "params": {}}, "noise_manifest_path"),
-        ({"type": "specaug", "params": {"W": 80}}, "time warping"),
+        ({"type": "specaug", "params": {"W": 80.5}}, '"W" as a whole number, found 80.5'),
         ("volume", 'expected {"type", "params", "prob"}'),
     ],
 )

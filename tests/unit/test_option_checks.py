@@ -18,7 +18,8 @@ from deepspeech2.speech.data.spec_augment import SpecAugmentOptions
 from deepspeech2.speech.training_options import ScheduleOptions, TrainingOptions
 
 RECORDINGS = (Utterance(Path("a.wav"), 1.0, ""),)
-NONES = {"patience", "clip_norm", "seconds_per_time_mask", "rates", "spec_augment"}
+NONES = {"patience", "clip_norm", "rates", "spec_augment"}
+NONES |= {"seconds_per_time_mask", "most_time_masks", "time_width_share"}
 """Fields where None says something."""
 BELOW_ZERO = {(Volume, "lowest"), (Shift, "lowest"), (Noise, "lowest"), (Volume, "highest"), (Shift, "highest")}
 """Decibels and milliseconds, which may be below zero; the highest of noise not below its lowest, 10."""

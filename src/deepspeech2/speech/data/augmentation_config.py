@@ -64,7 +64,7 @@ def read_augmentation(path: str | os.PathLike[str]) -> AugmentationOptions:
     Types: ``volume``, ``speed``, ``shift``, ``resample``, ``noise``, ``impulse`` and ``specaug``. Manifests named in
     it are looked for beside the file, then in the current directory. ``bayesian_normal`` is refused: it only
     changes the level, which the features bring to -20 dB in any case. A step with ``prob`` 0 is passed over,
-    whatever it is. Of ``specaug`` there is one, without time warping and with ``p`` 1 where it is not given.
+    whatever it is. Of ``specaug`` there is one; ``p`` is 1 and ``W`` 40 where they are not given.
 
     Raises:
         OptionError: The file is missing or malformed, or holds a type or a parameter that is not known or not done.
@@ -117,15 +117,21 @@ _RECORDED: dict[str, tuple[Callable[..., Augmentation], str, dict[str, str]]] = 
     "noise": (Noise, "noise_manifest_path", {"min_snr_dB": "lowest", "max_snr_dB": "highest"}),
     "impulse": (ImpulseResponse, "impulse_manifest_path", {}),
 }
-# Masks whose number and size adapt to the length are not done here, nor is time warping, which some versions of the
-# original do and others pass over: zero turns them off.
-_NOT_DONE = ("W", "adaptive_number_ratio", "adaptive_size_ratio")
-_MASKING = {"F": "frequency_width", "T": "time_width", "n_freq_masks": "frequency_masks"} | {
+_MASKING = {
+    "F": "frequency_width",
+    "T": "time_width",
+    "n_freq_masks": "frequency_masks",
     "n_time_masks": "time_masks",
     "p": "time_share",
+    "W": "time_warp",
+    "adaptive_number_ratio": "masks_per_frame",
+    "adaptive_size_ratio": "time_width_share",
+    "max_n_time_masks": "most_time_masks",
 }
+# The original's own defaults, not ours; `time_width_share` is none at all where it is 0.
+_OF_THE_ORIGINAL = {"time_share": 1.0, "time_warp": 40, "most_time_masks": 20, "masks_per_frame": 0}
 # A program that writes JSON may write these as 2.0, which no generator of random integers takes.
-_WHOLE = {"num_rates", "new_sample_rate", "F", "T", "n_freq_masks", "n_time_masks"}
+_WHOLE = {"num_rates", "new_sample_rate", "F", "T", "n_freq_masks", "n_time_masks", "W", "max_n_time_masks"}
 
 
 def _build(kind: str, params: dict[str, Any], where: str, folder: Path) -> Augmentation:
@@ -145,18 +151,22 @@ def _build(kind: str, params: dict[str, Any], where: str, folder: Path) -> Augme
 
 
 def _spec_augment(params: dict[str, Any], where: str) -> SpecAugmentOptions:
-    if params.get("W"):
-        raise OptionError(f'{where}: time warping ("W": {params["W"]!r}) is not done; set it to 0')
-    done = {name: value for name, value in params.items() if not _without_effect(name, value)}
-    # The original's own default, not ours.
-    return SpecAugmentOptions(**({"time_share": 1.0} | _rename(done, _MASKING, where, "specaug")))
-
-
-def _without_effect(name: str, value: Any) -> bool:
-    # A bound on a number that adapts to the length binds nothing where no ratio makes it adapt, nor does a way of
-    # warping change what is not warped. Masks are zeros here, too.
-    is_idle = name in ("max_n_time_masks", "warp_mode") or (name in _NOT_DONE and not value)
-    return is_idle or (name == "replace_with_zero" and value is True)
+    rest = dict(params)
+    if (mode := rest.pop("warp_mode", "PIL")) != "PIL":
+        raise OptionError(f'{where}: expected "warp_mode" of "PIL", which is cubic interpolation, found {mode!r}')
+    if not isinstance(with_zero := rest.pop("replace_with_zero", True), bool):
+        raise OptionError(f'{where}: expected "replace_with_zero" as true or false, found {with_zero!r}')
+    options = _OF_THE_ORIGINAL | _rename(rest, _MASKING, where, "specaug")
+    masks_per_frame = options.pop("masks_per_frame")
+    if not 0 <= masks_per_frame <= 1:
+        raise OptionError(f'{where}: expected "adaptive_number_ratio" from 0 to 1, found {masks_per_frame}')
+    if masks_per_frame:
+        options["seconds_per_time_mask"] = 0.01 / masks_per_frame
+    else:
+        del options["most_time_masks"]
+    if not options.get("time_width_share"):
+        options.pop("time_width_share", None)
+    return SpecAugmentOptions(**options, mask_with_mean=not with_zero)
 
 
 def _rename(params: dict[str, Any], names: dict[str, str], where: str, kind: str) -> dict[str, Any]:

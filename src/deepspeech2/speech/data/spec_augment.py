@@ -1,18 +1,20 @@
-"""SpecAugment: masking of frequency bands and stretches of time."""
+"""SpecAugment: warping of time, masking of frequency bands and stretches of time."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn.functional import interpolate
 
-from deepspeech2.speech.option_checks import check_number, check_positive, check_whole
+from deepspeech2.speech.option_checks import check_flag, check_number, check_positive, check_whole
 
 
 @dataclass(frozen=True, slots=True)
 class SpecAugmentOptions:
-    """How much of a spectrogram is masked (Park et al. 2019, without the time warping).
+    """How a spectrogram is warped and how much of it masked (Park et al. 2019 and, for lengths that adapt, 2020).
 
     Attributes:
         frequency_masks: Number of bands masked.
@@ -22,6 +24,12 @@ class SpecAugmentOptions:
         time_share: No stretch is longer than this share of the utterance.
         seconds_per_time_mask: When given, utterances get one stretch for each so many seconds (at least one)
             instead of `time_masks`.
+        most_time_masks: With `seconds_per_time_mask`, no utterance gets more.
+        time_width_share: When given, the longest stretch is this share of the utterance instead of `time_width`.
+        time_warp: A random moment is moved by at most so many frames, and what is before and after it stretched to fit;
+            utterances of no more than twice as many stay as they are. 0 for none.
+        mask_with_mean: Whether what is masked is set to the mean of the spectrogram at hand instead of zero, which is
+            the mean of all that the normaliser has seen.
     """
 
     frequency_masks: int = 2
@@ -30,6 +38,10 @@ class SpecAugmentOptions:
     time_width: int = 40
     time_share: float = 0.15
     seconds_per_time_mask: float | None = None
+    most_time_masks: int | None = None
+    time_width_share: float | None = None
+    time_warp: int = 0
+    mask_with_mean: bool = False
 
     def __post_init__(self) -> None:
         what = "spec_augment"
@@ -38,34 +50,64 @@ class SpecAugmentOptions:
         check_number(what, "from 0 to 1", 0, 1, time_share=self.time_share)
         if self.seconds_per_time_mask is not None:
             check_positive(what, seconds_per_time_mask=self.seconds_per_time_mask)
+        if self.most_time_masks is not None:
+            check_whole(what, most_time_masks=self.most_time_masks)
+        if self.time_width_share is not None:
+            check_number(what, "from 0 to 1", 0, 1, time_width_share=self.time_width_share)
+        check_whole(what, time_warp=self.time_warp)
+        check_flag(what, mask_with_mean=self.mask_with_mean)
 
 
 def spec_augment(
     features: NDArray[np.float32], options: SpecAugmentOptions, generator: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Set random bands and stretches of a normalised spectrogram to zero, its mean.
+    """Warp a normalised spectrogram and hide random bands and stretches of it.
 
     Args:
         features: Shape (161, frames), normalised; not changed.
-        options: How much to mask.
+        options: How far to warp and how much to mask.
         generator: Source of the random numbers.
 
     Returns:
-        A masked copy.
+        A copy of the same shape.
     """
-    masked = features.copy()
+    masked = _warped(features, options.time_warp, generator)
+    hidden = masked.mean() if options.mask_with_mean else 0.0
     bins, frames = masked.shape
     for _ in range(options.frequency_masks):
         start, stop = _stretch(bins, min(options.frequency_width, bins), generator)
-        masked[start:stop] = 0.0
-    count = options.time_masks
-    if options.seconds_per_time_mask is not None:
-        count = max(1, int(frames / (100 * options.seconds_per_time_mask)))
-    width = min(options.time_width, int(options.time_share * frames))
-    for _ in range(count):
+        masked[start:stop] = hidden
+    width = options.time_width if options.time_width_share is None else int(options.time_width_share * frames)
+    width = min(width, int(options.time_share * frames))
+    for _ in range(_time_masks(options, frames)):
         start, stop = _stretch(frames, width, generator)
-        masked[:, start:stop] = 0.0
+        masked[:, start:stop] = hidden
     return masked
+
+
+def _time_masks(options: SpecAugmentOptions, frames: int) -> int:
+    if options.seconds_per_time_mask is None:
+        return options.time_masks
+    count = max(1, int(frames / (100 * options.seconds_per_time_mask)))
+    return count if options.most_time_masks is None else min(count, options.most_time_masks)
+
+
+def _warped(features: NDArray[np.float32], furthest: int, generator: np.random.Generator) -> NDArray[np.float32]:
+    """A copy in which one moment is moved by up to so many frames, with cubic interpolation before and after it."""
+    frames = features.shape[1]
+    if furthest == 0 or frames <= 2 * furthest:
+        return features.copy()
+    moment = int(generator.integers(furthest, frames - furthest))
+    # From one frame on, and up to the last but one: neither part is empty.
+    moved = int(generator.integers(moment - furthest + 1, moment + furthest + 1))
+    return np.concatenate([_resized(features[:, :moment], moved), _resized(features[:, moment:], frames - moved)], 1)
+
+
+def _resized(features: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
+    image = torch.from_numpy(np.ascontiguousarray(features))[None, None]
+    size = (features.shape[0], frames)
+    resized: NDArray[np.float32] = interpolate(image, size=size, mode="bicubic", antialias=True)[0, 0].numpy()
+    return resized
 
 
 def _stretch(size: int, widest: int, generator: np.random.Generator) -> tuple[int, int]:
