@@ -256,6 +256,14 @@ def test_what_is_hidden_may_be_the_mean() -> None:
     assert (masked[~hidden] == features[~hidden]).all()
 
 
+def test_a_share_of_the_utterances_is_masked() -> None:
+    options = SpecAugmentOptions(frequency_masks=9, frequency_width=80, time_warp=5, probability=0.25)
+    features = np.random.default_rng(0).standard_normal((161, 50)).astype(np.float32)
+    generator = np.random.default_rng(1)
+    changed = sum(not np.array_equal(spec_augment(features, options, generator), features) for _ in range(1000))
+    assert changed == pytest.approx(250, abs=70)  # five standard deviations
+
+
 def test_reads_the_configuration_of_the_original(tmp_path: Path, write_tones: Callable[..., Path]) -> None:
     noise = write_tones(["abcd"], "noise.jsonl")
     steps = [
@@ -301,7 +309,6 @@ def test_what_is_turned_off_is_passed_over(tmp_path: Path) -> None:
         ({"params": masks | {"adaptive_size_ratio": 2}}, "time_width_share as a number from 0 to 1, found 2"),
         ({"params": masks | {"replace_with_zero": 1}}, 'expected "replace_with_zero" as true or false, found 1'),
         ({"params": masks | {"warp_mode": "sparse_image_warp"}}, "found 'sparse_image_warp'"),
-        ({"prob": 0.5}, 'expected "prob" of 1 or 0'),
     ):
         path.write_text(json.dumps([steps[2] | changed]))
         with pytest.raises(OptionError, match=message):
@@ -318,8 +325,8 @@ def test_reads_masks_of_the_original_that_adapt_and_its_warping(tmp_path: Path) 
         (masks | adapted, SpecAugmentOptions(2, 20, 2, 30, 1.0, 0.25, 20, 0.05, 80, mask_with_mean=True)),
         (masks | few, SpecAugmentOptions(2, 20, 2, 30, 1.0, 0.25, 5)),
     ):
-        path.write_text(json.dumps([{"type": "specaug", "params": params}]))
-        assert read_augmentation(path).spec_augment == expected
+        path.write_text(json.dumps([{"type": "specaug", "params": params, "prob": 0.5}]))
+        assert read_augmentation(path).spec_augment == replace(expected, probability=0.5)
 
 
 def test_a_stretch_may_be_as_long_as_the_speech_where_no_share_is_given(tmp_path: Path) -> None:

@@ -85,11 +85,9 @@ def read_augmentation(path: str | os.PathLike[str]) -> AugmentationOptions:
         if probability == 0:
             continue  # examples of such files list steps that are turned off, of types that are not done here, too
         if kind == "specaug":
-            if probability != 1:
-                raise OptionError(f'{where}: masking is done always or never; expected "prob" of 1 or 0')
             if masking is not None:
                 raise OptionError(f'{where}: expected one step "specaug", found a second; put their masks into one')
-            masking = _spec_augment(params, where)
+            masking = _spec_augment(params, probability, where)
         else:
             parsed.append(Sometimes(_build(kind, params, where, source.parent), probability))
     return AugmentationOptions(steps=tuple(parsed), spec_augment=masking)
@@ -150,7 +148,7 @@ def _build(kind: str, params: dict[str, Any], where: str, folder: Path) -> Augme
     raise OptionError(f'{where}: expected a type of {known}, found "{kind}"')
 
 
-def _spec_augment(params: dict[str, Any], where: str) -> SpecAugmentOptions:
+def _spec_augment(params: dict[str, Any], probability: float, where: str) -> SpecAugmentOptions:
     rest = dict(params)
     if (mode := rest.pop("warp_mode", "PIL")) != "PIL":
         raise OptionError(f'{where}: expected "warp_mode" of "PIL", which is cubic interpolation, found {mode!r}')
@@ -166,7 +164,7 @@ def _spec_augment(params: dict[str, Any], where: str) -> SpecAugmentOptions:
         del options["most_time_masks"]
     if not options.get("time_width_share"):
         options.pop("time_width_share", None)
-    return SpecAugmentOptions(**options, mask_with_mean=not with_zero)
+    return SpecAugmentOptions(**options, mask_with_mean=not with_zero, probability=probability)
 
 
 def _rename(params: dict[str, Any], names: dict[str, str], where: str, kind: str) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class SpecAugmentOptions:
             utterances of no more than twice as many stay as they are. 0 for none.
         mask_with_mean: Whether what is masked is set to the mean of the spectrogram at hand instead of zero, which is
             the mean of all that the normaliser has seen.
+        probability: The share of utterances that are warped and masked; the others stay as they are.
     """
 
     frequency_masks: int = 2
@@ -42,6 +43,7 @@ class SpecAugmentOptions:
     time_width_share: float | None = None
     time_warp: int = 0
     mask_with_mean: bool = False
+    probability: float = 1.0
 
     def __post_init__(self) -> None:
         what = "spec_augment"
@@ -56,6 +58,7 @@ class SpecAugmentOptions:
             check_number(what, "from 0 to 1", 0, 1, time_width_share=self.time_width_share)
         check_whole(what, time_warp=self.time_warp)
         check_flag(what, mask_with_mean=self.mask_with_mean)
+        check_number(what, "from 0 to 1", 0, 1, probability=self.probability)
 
 
 def spec_augment(
@@ -71,6 +74,8 @@ def spec_augment(
     Returns:
         A copy of the same shape.
     """
+    if options.probability < 1 and generator.random() >= options.probability:
+        return features.copy()
     masked = _warped(features, options.time_warp, generator)
     hidden = masked.mean() if options.mask_with_mean else 0.0
     bins, frames = masked.shape
