@@ -13,6 +13,9 @@ from typing import IO, Any
 from deepspeech2.errors import OptionError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# A name may have 255 bytes on most systems, 18 of which go to what makes a temporary file's name its own; a character
+# has four bytes at most.
+_LONGEST_NAME, _END_OF_NAME = 237, 59
 
 
 @contextmanager
@@ -32,7 +35,8 @@ def replacement(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield target
         return
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
+        own = target.name if len(os.fsencode(target.name)) <= _LONGEST_NAME else target.name[-_END_OF_NAME:]
+        handle, name = tempfile.mkstemp(prefix=f".{own}.", suffix=".partial", dir=target.parent)
     except OSError as error:
         raise OptionError(f"{path}: cannot be written: {error.strerror}") from error
     os.close(handle)

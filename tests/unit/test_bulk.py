@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from deepspeech2.ctc import BeamOptions
 from deepspeech2.errors import OptionError
@@ -149,6 +151,39 @@ def test_a_folder_has_a_file_for_each(utterances: list[Utterance], tmp_path: Pat
     assert not ResultsFolder(tmp_path / "out", pieces, "txt", resume=False).has(1)
     with pytest.raises(OptionError, match="would both be written to"):
         ResultsFolder(tmp_path / "out", [*pieces, pieces[2]], "txt", resume=False)
+
+
+def test_pieces_from_one_moment_on_are_named_by_their_lengths(utterances: list[Utterance], tmp_path: Path) -> None:
+    piece = replace(utterances[0], offset=0.5, duration=1.0)
+    pieces = [piece, replace(piece, duration=2.25), replace(piece, offset=1.5), replace(piece, channel=1)]
+    folder = ResultsFolder(tmp_path, pieces, "txt", resume=False)
+    for index in range(4):
+        folder.add(index, said(str(index)))
+    names = ["0-0.500-1.000s.txt", "0-0.500-2.250s.txt", "0-1.500.txt", "0-0.500-channel1.txt"]
+    assert [(tmp_path / name).read_text() for name in names] == ["0\n", "1\n", "2\n", "3\n"]
+
+
+def test_places_that_take_no_transcript_are_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(OptionError, match=r"a\.txt: expected a file to write, found a folder"):
+        ResultsFolder(tmp_path, [tmp_path / "a.wav"], "txt", resume=True)
+    longest = tmp_path / f"{'x' * 251}.wav"
+    ResultsFolder(tmp_path, [longest], "txt", resume=False).add(0, said("one"))
+    assert longest.with_suffix(".txt").read_text() == "one\n"
+    with pytest.raises(OptionError, match=r"xxx\.json: cannot be written: File name too long; transcribe .* apart"):
+        ResultsFolder(tmp_path, [longest], "json", resume=False)
+
+
+def test_a_piece_that_cannot_be_read_is_named_by_its_line(settings: RecognizerSettings, tmp_path: Path) -> None:
+    samples = np.zeros(16_000, np.float32)
+    soundfile.write(tmp_path / "long.wav", samples, 16_000)
+    records = [{"audio_filepath": "long.wav", "offset": offset, "duration": 1} for offset in (5, 7)]
+    (tmp_path / "pieces.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    pieces = read_manifest(tmp_path / "pieces.jsonl", texts=False)
+    for workers in (1, 2):
+        outcomes = list(LocalEngine(settings.load(), workers).run(list(enumerate(pieces))))
+        for line, outcome in enumerate(outcomes, 1):
+            assert outcome.reason.startswith(f"pieces.jsonl:{line} (long.wav): ")
 
 
 def test_sources_are_told_apart(utterances: list[Utterance]) -> None:

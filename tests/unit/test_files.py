@@ -93,3 +93,14 @@ def test_a_full_disk_is_named_with_the_file(tmp_path: Path, error: OSError) -> N
     assert list(tmp_path.iterdir()) == [target]
     with pytest.raises(OSError, match="another file"), replacing(target):
         raise OSError(errno.ENOENT, "another file")
+
+
+@pytest.mark.parametrize("letter", ["x", "я", "字", "𝄞"])
+def test_a_name_as_long_as_names_may_be_can_be_written(tmp_path: Path, letter: str) -> None:
+    name = letter * (251 // len(letter.encode())) + ".txt"
+    for text in ("one", "two"):
+        with replacing(tmp_path / name) as file:
+            file.write(text)
+            (begun,) = {path.name for path in tmp_path.iterdir()} - {name}
+            assert begun.startswith(".") and f"{letter}.txt." in begun and begun.endswith(".partial")
+        assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, text)]

@@ -313,6 +313,12 @@ TRANSCRIPT = Transcript(
 )
 
 
+def test_text_is_no_markup_of_subtitles() -> None:
+    words = tuple(TimedWord(text, n / 5, n / 5 + 0.1, 0.9) for n, text in enumerate(["a", "<b>", "&", "c-->d"]))
+    text = format_transcript(Transcript("a <b> & c-->d", words, 5.0, 0.0), "vtt")
+    assert text.endswith("\na &lt;b&gt; &amp; c--&gt;d\n")
+
+
 def test_formats() -> None:
     assert format_transcript(TRANSCRIPT, "txt") == "hello big world\n"
     assert format_transcript(TRANSCRIPT, "srt") == (

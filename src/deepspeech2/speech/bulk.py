@@ -82,15 +82,17 @@ class Engine(Protocol):
 def recognize(recognizer: Recognizer, index: int, source: Source) -> Outcome:
     """Recognise one source; audio that cannot be used is an outcome, not an error."""
     try:
-        return _outcome(index, recognizer.transcribe(source))
+        return _outcome(index, source, recognizer.transcribe(source))
     except AudioError as error:
-        return _outcome(index, error)
+        return _outcome(index, source, error)
 
 
-def _outcome(index: int, answer: Transcript | AudioError) -> Outcome:
-    if isinstance(answer, AudioError):
-        return Outcome(index, reason=" ".join(str(answer).split()))
-    return Outcome(index, answer)
+def _outcome(index: int, source: Source, answer: Transcript | AudioError) -> Outcome:
+    if not isinstance(answer, AudioError):
+        return Outcome(index, answer)
+    # Of a long recording that a manifest cuts into pieces, the file alone does not say which piece it is.
+    piece = f"{source.name}: " if isinstance(source, Utterance) and source.where else ""
+    return Outcome(index, reason=piece + " ".join(str(answer).split()))
 
 
 class LocalEngine:
@@ -131,8 +133,8 @@ class LocalEngine:
         # A CPU answers each at once; a GPU is as fast with many as with one.
         together = 1 if device_of(self._recognizer.network).type == "cpu" else TOGETHER
         answers = self._recognizer.outcomes((source for _, source in sources), together=together)
-        for (index, _), answer in zip(sources, answers, strict=True):
-            yield _outcome(index, answer)
+        for (index, source), answer in zip(sources, answers, strict=True):
+            yield _outcome(index, source, answer)
 
 
 def identify(source: Source) -> tuple[str, float, float]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -107,30 +109,24 @@ class ResultsFolder:
         resume: Files that are there already are done.
 
     Raises:
-        OptionError: Two sources would be written to one file, or one over its own audio.
+        OptionError: Two sources would be written to one file, or one over its own audio, into a folder's place or under
+            a name that is too long.
     """
 
     def __init__(self, folder: Path, sources: Sequence[Source], kind: str, *, resume: bool) -> None:
         self._kind, self._resume = kind, resume
-        self._targets: list[Path] = []
-        self._offsets: list[float] = []
-        seen: dict[Path, str] = {}
-        for source in sources:
-            _, offset, _, channel = _key(source)
-            name = identify(source)[0]
-            stem = "stdin" if name == "standard input" else Path(name).stem
-            part = (f"-{offset:.3f}" if offset else "") + ("" if channel is None else f"-channel{channel}")
-            target = folder / f"{stem}{part}.{kind}"
-            if target in seen:
-                raise OptionError(f"{seen[target]} and {name} would both be written to {target}; transcribe them apart")
-            refuse_same(target, [name])
-            seen[target] = name
-            self._targets.append(target)
-            self._offsets.append(offset)
+        self._offsets = [_key(source)[1] for source in sources]
+        self._targets = _names(folder, sources, kind)
+        for target, source in zip(self._targets, sources, strict=True):
+            refuse_same(target, [identify(source)[0]])
+            if os.path.isdir(target):  # noqa: PTH112  (of a name that is too long it says no)
+                raise OptionError(f"{target}: expected a file to write, found a folder")
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OptionError(f"{folder}: cannot be made: {error.strerror}") from error
+        for target, source in zip(self._targets, sources, strict=True):
+            _refuse_unwritable_name(target, identify(source)[0])
 
     def refuse_over(self, inputs: Sequence[Path]) -> None:
         """Refuse to write a transcript over one of a few files that are read besides the audio.
@@ -144,11 +140,11 @@ class ResultsFolder:
     @property
     def kept(self) -> bool:
         """Whether there is anything that an interrupted run goes on with."""
-        return any(target.exists() for target in self._targets)
+        return any(target.is_file() for target in self._targets)
 
     def has(self, index: int) -> bool:
         """Whether the file is there already."""
-        return self._resume and self._targets[index].exists()
+        return self._resume and self._targets[index].is_file()
 
     def add(self, index: int, transcript: Transcript) -> None:
         """Write the file."""
@@ -157,6 +153,41 @@ class ResultsFolder:
 
     def finish(self) -> None:
         """Nothing is left to do."""
+
+
+def _names(folder: Path, sources: Sequence[Source], kind: str) -> list[Path]:
+    """A file for each source, named after its audio, and where that is not enough, offset, channel and duration."""
+    named = [_name(source, with_duration=False) for source in sources]
+    several = {name for name, times in Counter(named).items() if times > 1}
+    seen: dict[Path, str] = {}
+    for short, source in zip(named, sources, strict=True):
+        target = folder / f"{_name(source, with_duration=True) if short in several else short}.{kind}"
+        path = identify(source)[0]
+        if target in seen:
+            raise OptionError(f"{seen[target]} and {path} would both be written to {target}; transcribe them apart")
+        seen[target] = path
+    return list(seen)
+
+
+def _name(source: Source, *, with_duration: bool) -> str:
+    name, offset, duration = identify(source)
+    channel = source.channel if isinstance(source, Utterance) else None
+    parts = ["stdin" if name == "standard input" else Path(name).stem]
+    parts += [f"{offset:.3f}"] if offset else []
+    parts += [f"{duration:.3f}s"] if with_duration and duration else []
+    parts += [] if channel is None else [f"channel{channel}"]
+    return "-".join(parts)
+
+
+def _refuse_unwritable_name(target: Path, source: str) -> None:
+    try:
+        target.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OptionError(
+            f"{target}: cannot be written: {error.strerror}; transcribe {source} apart, with --output"
+        ) from error
 
 
 def digest(settings: RecognizerSettings) -> str:

@@ -48,7 +48,7 @@ class Evaluation:
 
     Attributes:
         predictions: One for every utterance that could be read.
-        failures: File and reason of the others.
+        failures: The others, by the line of the manifest and the file, and the reason.
         seconds: Wall-clock time of reading, recognising and decoding.
         earlier_audio_seconds: Seconds of audio that an interrupted run had recognised, which took none of this time.
     """
@@ -150,7 +150,7 @@ def evaluate_manifest(
     ordered = [answers[index] for index in range(len(utterances))]
     predictions = tuple(answer for answer in ordered if isinstance(answer, Prediction))
     failures = tuple(
-        (str(utterance.audio_path), str(answer))
+        (utterance.name, str(answer))
         for utterance, answer in zip(utterances, ordered, strict=True)
         if isinstance(answer, AudioError)
     )

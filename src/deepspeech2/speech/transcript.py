@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from html import escape
 
 from deepspeech2.errors import OptionError
 from deepspeech2.printing import utf8
@@ -134,8 +135,9 @@ def _srt(transcript: Transcript) -> str:
 
 
 def _vtt(transcript: Transcript) -> str:
+    # Text that holds "<", "&" or "-->" would be markup.
     blocks = [
-        f"{_clock(line[0].start, '.')} --> {_clock(line[-1].end, '.')}\n{_spelled(line)}\n"
+        f"{_clock(line[0].start, '.')} --> {_clock(line[-1].end, '.')}\n{escape(_spelled(line), quote=False)}\n"
         for line in transcript.lines()
     ]
     return "\n".join(["WEBVTT\n", *blocks])
