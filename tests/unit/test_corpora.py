@@ -222,6 +222,28 @@ def test_a_name_that_is_not_utf_8_is_left_out(tmp_path: Path, clip: Path, capsys
     assert (Path(left_out["audio_filepath"]).name, left_out["text"]) == ("caf\\xe9.wav", "bad")
 
 
+def test_a_transcript_that_is_not_utf_8_is_left_out(
+    tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "corpus"
+    put(clip, root / "a.wav", root / "b.wav", root / "c.wav")
+    (root / "a.txt").write_text("a cab")
+    (root / "b.txt").write_bytes("a dab\ncaf\u00e9".encode("latin-1"))
+    (root / "c.txt").write_text("bad")
+    command(root, tmp_path / "out")
+    said = f"{root / 'b.txt'}:2: cannot be read as UTF-8 text"
+    assert f"left out: {root / 'b.wav'}: empty transcript: {said}" in capsys.readouterr().out
+    assert [item.text for item in read_manifest(tmp_path / "out/manifest.jsonl")] == ["a cab", "bad"]
+    (left_out,) = map(json.loads, (tmp_path / "out/left_out.jsonl").read_text().splitlines())
+    assert (left_out["audio_filepath"], left_out["text"]) == (str(root / "b.wav"), "")
+    assert left_out["detail"].startswith(said)
+
+    for name in "ac":
+        (root / f"{name}.txt").write_bytes(b"\xff")
+    with pytest.raises(ManifestError, match=r"0 of 3 utterances usable.*a\.txt:1: cannot be read as UTF-8 text"):
+        prepare(root, tmp_path / "out")
+
+
 def test_a_link_to_itself_is_left_out(tmp_path: Path, clip: Path) -> None:
     (tmp_path / "loop.wav").symlink_to("loop.wav")
     lines = [{"audio_filepath": name, "text": "a cab"} for name in ("loop.wav", str(clip))]

@@ -25,13 +25,15 @@ class FoundFile:
 
     Attributes:
         audio_path: The audio file.
-        text: The transcript.
+        text: The transcript; empty where it cannot be read.
         speaker: Who speaks, when the corpus says so.
+        text_error: Why the transcript cannot be read, where it is a file of its own.
     """
 
     audio_path: Path
     text: str
     speaker: str | None = None
+    text_error: ManifestError | None = None
 
 
 def scan_corpus(folder: Path, layout: str = "auto") -> list[FoundFile]:
@@ -45,7 +47,8 @@ def scan_corpus(folder: Path, layout: str = "auto") -> list[FoundFile]:
     | commonvoice | ``validated.tsv`` or ``train.tsv`` and ``clips/``, or one such table | column ``sentence`` |
     | folder | audio files with ``.txt`` files of the same name | the whole text file |
 
-    A file that has a transcript and is not there is listed all the same, for the check to name it.
+    A file that has a transcript and is not there is listed all the same, for the check to name it; so is one whose
+    ``.txt`` cannot be read.
 
     Args:
         folder: The corpus; of Common Voice and AN4 also one of its tables, such as ``train.tsv``.
@@ -97,16 +100,22 @@ def tables_of(folder: Path, layout: str = "auto") -> list[Path]:
     return tables(folder) if tables else []
 
 
-def with_durations(found: Iterable[FoundFile], root: Path) -> Iterator[tuple[FoundFile, Utterance | AudioError]]:
+def with_durations(
+    found: Iterable[FoundFile], root: Path
+) -> Iterator[tuple[FoundFile, Utterance | AudioError | ManifestError]]:
     """Read the header of each file; an unreadable one comes with its error instead of an utterance.
 
-    So does one whose name is not UTF-8, its path with escapes in place of the bytes that are not.
+    So does one whose name is not UTF-8, its path with escapes in place of the bytes that are not, and, with a
+    `ManifestError`, one whose transcript cannot be read.
     """
     for item in found:
         where = item.audio_path.relative_to(root).as_posix() if item.audio_path.is_relative_to(root) else ""
         if (name := utf8(item.audio_path)) != str(item.audio_path):
             error = AudioError(f"{name}: the name is not UTF-8, as manifests have to be; rename the file or folder")
             yield replace(item, audio_path=Path(name)), error
+            continue
+        if item.text_error:
+            yield item, item.text_error
             continue
         try:
             seconds = probe_seconds(item.audio_path)
@@ -187,7 +196,12 @@ def _plain(folder: Path) -> Iterator[FoundFile]:
     for audio in folder.rglob("*"):
         text = audio.with_suffix(".txt")
         if audio.suffix.lower() in AUDIO_SUFFIXES and text.is_file():
-            yield FoundFile(audio, " ".join(word for _, line in _lines(text) for word in line.split()))
+            try:
+                words = [word for _, line in _lines(text) for word in line.split()]
+            except ManifestError as error:  # one utterance is lost with it, not a table of them
+                yield FoundFile(audio, "", text_error=error)
+            else:
+                yield FoundFile(audio, " ".join(words))
 
 
 def _audio_named(folder: Path, name: str) -> Path:

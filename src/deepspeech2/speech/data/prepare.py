@@ -215,11 +215,12 @@ def _is_list(source: Path, options: PrepareOptions) -> bool:
 def _scan(source: Path, options: PrepareOptions) -> tuple[list[Utterance], list[Problem]]:
     found, problems = [], []
     for item, result in with_durations(scan_corpus(source, options.layout), source):
-        if isinstance(result, AudioError):
-            lost = Utterance(item.audio_path, 0.0, item.text, speaker=item.speaker)
-            problems.append(Problem(lost, Reason.UNREADABLE, str(result)))
-        else:
+        if isinstance(result, Utterance):
             found.append(result)
+        else:
+            lost = Utterance(item.audio_path, 0.0, item.text, speaker=item.speaker)
+            reason = Reason.UNREADABLE if isinstance(result, AudioError) else Reason.EMPTY_TEXT
+            problems.append(Problem(lost, reason, str(result)))
     return found, problems
 
 
