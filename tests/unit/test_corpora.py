@@ -244,6 +244,48 @@ def test_a_transcript_that_is_not_utf_8_is_left_out(
         prepare(root, tmp_path / "out")
 
 
+def test_linked_folders_are_looked_through_once(tmp_path: Path) -> None:
+    root, disk = tmp_path / "corpus", tmp_path / "disk"
+    for place in (root / "own/1.wav", disk / "19/198/2.wav", disk / "19/3.wav", tmp_path / "beside/4.wav"):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+    links = {
+        root / "linked": disk / "19",
+        root / "twice": disk / "19/198",  # what it leads to is in `linked` as well
+        root / "again": root / "own",
+        root / "own/loop": root,
+        root / "up": tmp_path,  # and so to `beside`, which nobody has put into the corpus
+        disk / "19/loop": root / "linked",
+        root / "gone": tmp_path / "nowhere",
+    }
+    for link, target in links.items():
+        link.symlink_to(target)
+    with pytest.raises(ManifestError, match="no transcripts found: 3 audio files without"):
+        scan_corpus(root)
+
+    for audio in (root / "own/1.wav", disk / "19/198/2.wav", disk / "19/3.wav", tmp_path / "beside/4.wav"):
+        audio.with_suffix(".txt").write_text(audio.stem)
+    found = {str(item.audio_path.resolve()): item.text for item in scan_corpus(root)}
+    assert found == {str(disk / "19/198/2.wav"): "2", str(disk / "19/3.wav"): "3", str(root / "own/1.wav"): "1"}
+    paths = [item.audio_path for item in scan_corpus(root)]
+    assert len(paths) == 3
+    assert root / "own/1.wav" in paths  # not by the name that `again` gives it
+
+
+def test_linked_chapters_of_librispeech_are_found(tmp_path: Path, clip: Path) -> None:
+    root = tmp_path / "corpus"
+    librispeech(tmp_path / "disk", clip)
+    root.mkdir()
+    (root / "19").symlink_to(tmp_path / "disk/19")
+    names = ["19/198/19-198-0000.wav", "19/198/19-198-0001.wav"]
+    assert [(item.audio_path, item.text, item.speaker) for item in scan_corpus(root)] == [
+        (root / names[0], "A CAB", "19"),
+        (root / names[1], "BAD", "19"),
+    ]
+    usable = prepare(root, tmp_path / "out").report.usable
+    assert [item.where for item in usable] == names
+
+
 def test_a_link_to_itself_is_left_out(tmp_path: Path, clip: Path) -> None:
     (tmp_path / "loop.wav").symlink_to("loop.wav")
     lines = [{"audio_filepath": name, "text": "a cab"} for name in ("loop.wav", str(clip))]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
 import shlex
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,7 +50,7 @@ def scan_corpus(folder: Path, layout: str = "auto") -> list[FoundFile]:
     | folder | audio files with ``.txt`` files of the same name | the whole text file |
 
     A file that has a transcript and is not there is listed all the same, for the check to name it; so is one whose
-    ``.txt`` cannot be read.
+    ``.txt`` cannot be read. Links to folders are followed, and every folder is looked through once.
 
     Args:
         folder: The corpus; of Common Voice and AN4 also one of its tables, such as ``train.tsv``.
@@ -64,7 +66,7 @@ def scan_corpus(folder: Path, layout: str = "auto") -> list[FoundFile]:
 
 
 def _nothing_found(folder: Path, layout: str) -> str:
-    audio = sum(path.suffix.lower() in AUDIO_SUFFIXES for path in folder.rglob("*"))
+    audio = sum(path.suffix.lower() in AUDIO_SUFFIXES for path in _files_below(folder))
     if not audio or layout_of(folder, layout) != "folder":
         return (
             f"{folder}: no speech found as layout {layout}; expected the layout of {', '.join(_LAYOUTS)} "
@@ -125,8 +127,12 @@ def with_durations(
             yield item, Utterance(item.audio_path, seconds, item.text, speaker=item.speaker, where=where)
 
 
+def _librispeech_tables(folder: Path) -> Iterator[Path]:
+    return (path for path in _files_below(folder) if path.name.endswith(".trans.txt"))
+
+
 def _librispeech(folder: Path) -> Iterator[FoundFile]:
-    for table in folder.rglob("*.trans.txt"):
+    for table in _librispeech_tables(folder):
         for _, line in _lines(table):
             name, _, text = line.partition(" ")
             yield FoundFile(_audio_named(table.parent, name), text.strip(), name.split("-")[0])
@@ -193,7 +199,7 @@ def _commonvoice(folder: Path) -> Iterator[FoundFile]:
 
 
 def _plain(folder: Path) -> Iterator[FoundFile]:
-    for audio in folder.rglob("*"):
+    for audio in _files_below(folder):
         text = audio.with_suffix(".txt")
         if audio.suffix.lower() in AUDIO_SUFFIXES and text.is_file():
             try:
@@ -202,6 +208,26 @@ def _plain(folder: Path) -> Iterator[FoundFile]:
                 yield FoundFile(audio, "", text_error=error)
             else:
                 yield FoundFile(audio, " ".join(words))
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """All files in a folder, its subfolders and the folders it links to.
+
+    No folder comes twice, whatever leads to it: its own place in the corpus goes before a link, and a link to a folder
+    that the link lies in is not followed.
+    """
+    entered: set[str] = set()
+    tops = deque([folder])
+    while tops:
+        for place, folders, files in os.walk(tops.popleft()):  # which lists linked folders, and leaves them alone
+            real = os.path.realpath(place)
+            if real in entered:
+                folders.clear()
+                continue
+            entered.add(real)
+            links = [path for name in sorted(folders) if (path := Path(place, name)).is_symlink()]
+            tops.extend(path for path in links if not Path(real).is_relative_to(os.path.realpath(path)))
+            yield from (Path(place, name) for name in files)
 
 
 def _audio_named(folder: Path, name: str) -> Path:
@@ -226,7 +252,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 # Tried in this order; the plain folder fits everything and comes last.
 _LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Iterator[FoundFile]]]] = {
-    "librispeech": (lambda folder: any(True for _ in folder.rglob("*.trans.txt")), _librispeech),
+    "librispeech": (lambda folder: any(True for _ in _librispeech_tables(folder)), _librispeech),
     "ljspeech": (lambda folder: (folder / "metadata.csv").is_file() and (folder / "wavs").is_dir(), _ljspeech),
     "an4": (
         lambda folder: bool(_an4_tables(folder)) and (folder.is_dir() or folder.suffix != ".tsv"),
