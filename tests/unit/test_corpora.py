@@ -190,14 +190,17 @@ def test_the_tables_of_common_voice_are_told(tmp_path: Path, clip: Path, capsys:
     assert f"tables read: {root / 'validated.tsv'}\n" in capsys.readouterr().out
 
 
-def test_samples_without_a_header_come_with_the_command_that_converts_them(tmp_path: Path, clip: Path) -> None:
+@pytest.mark.parametrize("ending", [".raw", ".RAW"])
+def test_samples_without_a_header_come_with_the_command_that_converts_them(
+    tmp_path: Path, clip: Path, ending: str
+) -> None:
     root = tmp_path / "an4"
     root.mkdir()
     an4(root, clip)
     for audio in [*root.rglob("*.wav"), *root.rglob("*.sph")]:
-        audio.rename(audio.with_suffix(".raw"))
-        audio.with_suffix(".raw").write_bytes(bytes(1000))
-    raw = root / "wav/train/anna/an1-anna-b.raw"
+        audio.rename(audio.with_suffix(ending))
+        audio.with_suffix(ending).write_bytes(bytes(1000))
+    raw = root / f"wav/train/anna/an1-anna-b{ending}"
     line = f"sox -t raw -r 16000 -e signed -b 16 -B {raw} {raw.with_suffix('.wav')}"
     with pytest.raises(ManifestError) as caught:
         prepare(root, tmp_path / "out")
@@ -284,6 +287,20 @@ def test_linked_chapters_of_librispeech_are_found(tmp_path: Path, clip: Path) ->
     ]
     usable = prepare(root, tmp_path / "out").report.usable
     assert [item.where for item in usable] == names
+
+
+@pytest.mark.parametrize("layout", [librispeech, ljspeech, an4, plain])
+def test_endings_may_be_in_capitals(tmp_path: Path, clip: Path, layout: Callable[[Path, Path], None]) -> None:
+    root = tmp_path / "corpus"
+    root.mkdir()
+    layout(root, clip)
+    (root / "3.wav").unlink(missing_ok=True)
+    own = [*root.rglob("*.wav"), *root.rglob("*.sph"), *(root.rglob("*.txt") if layout is plain else [])]
+    for path in own:
+        path.rename(path.with_suffix(path.suffix.upper()))
+    found = scan_corpus(root)
+    assert [item.audio_path for item in found] == sorted([*root.rglob("*.WAV"), *root.rglob("*.SPH")], key=str)
+    assert sorted(spell_english(item.text) for item in found) == ["a cab", "bad"]
 
 
 def test_a_link_to_itself_is_left_out(tmp_path: Path, clip: Path) -> None:

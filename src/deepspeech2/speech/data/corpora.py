@@ -122,7 +122,7 @@ def with_durations(
         try:
             seconds = probe_seconds(item.audio_path)
         except AudioError as error:
-            yield item, _headerless(item.audio_path) if item.audio_path.suffix == ".raw" else error
+            yield item, _headerless(item.audio_path) if item.audio_path.suffix.lower() == ".raw" else error
         else:
             yield item, Utterance(item.audio_path, seconds, item.text, speaker=item.speaker, where=where)
 
@@ -170,8 +170,9 @@ def _an4(folder: Path) -> Iterator[FoundFile]:
             text, name = match.groups()
             place = table.parent.parent / "wav" / paths.get(name, name)
             audio = _audio_named(place.parent, place.name)
-            raw = place.parent / f"{place.name}.raw"
-            yield FoundFile(raw if audio == place and raw.is_file() else audio, text, place.parent.name)
+            if audio == place:
+                audio = _file_named(place.parent, place.name, (".raw",)) or place
+            yield FoundFile(audio, text, place.parent.name)
 
 
 def _commonvoice_tables(folder: Path) -> list[Path]:
@@ -200,8 +201,9 @@ def _commonvoice(folder: Path) -> Iterator[FoundFile]:
 
 def _plain(folder: Path) -> Iterator[FoundFile]:
     for audio in _files_below(folder):
-        text = audio.with_suffix(".txt")
-        if audio.suffix.lower() in AUDIO_SUFFIXES and text.is_file():
+        if audio.suffix.lower() not in AUDIO_SUFFIXES:
+            continue
+        if text := _file_named(audio.parent, audio.stem, (".txt",)):
             try:
                 words = [word for _, line in _lines(text) for word in line.split()]
             except ManifestError as error:  # one utterance is lost with it, not a table of them
@@ -232,7 +234,13 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 def _audio_named(folder: Path, name: str) -> Path:
     """The audio file of this name, whatever its format; a name without a format where there is none."""
-    return next((path for suffix in AUDIO_SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), folder / name)
+    return _file_named(folder, name, AUDIO_SUFFIXES) or folder / name
+
+
+def _file_named(folder: Path, name: str, suffixes: Iterable[str]) -> Path | None:
+    """The first file of this name with one of these endings, in small letters or in capitals."""
+    endings = (ending for suffix in suffixes for ending in (suffix, suffix.upper()))
+    return next((path for ending in endings if (path := folder / f"{name}{ending}").is_file()), None)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
