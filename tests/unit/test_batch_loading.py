@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 
 from deepspeech2.errors import AudioError
 from deepspeech2.speech.audio import load_audio
-from deepspeech2.speech.data.augment import Sometimes, Volume
+from deepspeech2.speech.data.augment import Augmentation, Noise, Shift, Sometimes, Speed, Volume
 from deepspeech2.speech.data.augmentation_config import AugmentationOptions
 from deepspeech2.speech.data.loading import BatchLoader, load_ahead
 from deepspeech2.speech.data.manifest import Utterance, read_manifest
@@ -68,6 +69,53 @@ def test_every_speed_is_drawn_and_no_other(utterances: list[Utterance], steps: t
         loader = BatchLoader(utterances, LABELS, PLAIN, AugmentationOptions(steps, speeds))
         frames = {int(loader.load([0], epoch).frames[0]) for epoch in range(30)}
         assert frames == {(round(samples / speed) - 320) // 160 + 1 for speed in speeds}
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Shift(2000, 2000),
+        Shift(-2000, -2000),
+        Speed(100, 100),
+        Speed(30_000, 30_000),
+        Volume(800, 800),
+        Volume(-1e3, -1e3),
+    ],
+    ids=["shifted out", "shifted out to the front", "too short", "empty", "overflowing", "silenced"],
+)
+def test_what_augmentation_leaves_nothing_of_is_given_as_recorded(
+    utterances: list[Utterance], step: Augmentation
+) -> None:
+    recorded = (spectrogram(load_audio(utterances[0].audio_path)) - 2.0) / 3.0
+    batch = BatchLoader(utterances, LABELS, PLAIN, AugmentationOptions((Sometimes(step),), (0.9,))).load([0])
+    np.testing.assert_allclose(batch.features[0], recorded, atol=1e-5)
+    # Masked as if the steps had changed nothing: a gain of 0 dB multiplies by one.
+    masked, expected = (
+        BatchLoader(utterances, LABELS, PLAIN, AugmentationOptions((Sometimes(each),), (1.0,), SpecAugmentOptions()))
+        for each in (step, Volume(0, 0))
+    )
+    for epoch in range(4):
+        assert torch.equal(masked.load([0], epoch).features, expected.load([0], epoch).features)
+    assert not torch.equal(masked.load([0]).features, batch.features)
+
+
+def test_a_shift_is_taken_back_only_where_it_leaves_nothing(utterances: list[Utterance]) -> None:
+    samples = load_audio(utterances[3].audio_path)  # 0.24 s, of which every second shift leaves something
+    loader = BatchLoader(utterances, LABELS, PLAIN, AugmentationOptions((Sometimes(Shift(20, 460)),)))
+    recorded = torch.from_numpy((spectrogram(samples) - 2.0) / 3.0)
+    silence = torch.full((161,), (math.log(1e-14) - 2.0) / 3.0)
+    found = [loader.load([3], epoch).features[0] for epoch in range(20)]
+    taken_back = [torch.allclose(features, recorded, atol=1e-5) for features in found]
+    begins_silent = [torch.allclose(features[:, 0], silence) for features in found]
+    assert taken_back == [not silent for silent in begins_silent]
+    assert 5 <= sum(taken_back) <= 15
+
+
+def test_noise_that_cannot_be_read_is_not_passed_over(tmp_path: Path, utterances: list[Utterance]) -> None:
+    noise = Noise((Utterance(tmp_path / "lost.wav", 1.0, ""),))
+    loader = BatchLoader(utterances, LABELS, PLAIN, AugmentationOptions((Sometimes(noise),)))
+    with pytest.raises(AudioError, match=r"lost\.wav: no such file"):
+        loader.load([0])
 
 
 def test_an_unreadable_file_raises_in_its_turn(tmp_path: Path, utterances: list[Utterance]) -> None:

@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deepspeech2.errors import AudioError
 from deepspeech2.speech.audio import load_audio
-from deepspeech2.speech.data.augment import augment, change_speed
+from deepspeech2.speech.data.augment import Sometimes, augment, change_speed
 from deepspeech2.speech.data.augmentation_config import AugmentationOptions
 from deepspeech2.speech.data.feature_cache import FeatureCache, utterance_spectrogram
 from deepspeech2.speech.data.labels import encode_text
@@ -46,7 +47,9 @@ class BatchLoader:
     """Makes batches of a list of utterances.
 
     What a batch holds depends on the seed, the epoch and the utterances in it, never on threads or on what was
-    loaded before: any batch of any epoch can be made again.
+    loaded before: any batch of any epoch can be made again. An utterance of which the steps of the augmentation leave
+    nothing that has a spectrogram (shifted out of itself, faster than a window, too loud for float32) is given as it
+    was recorded, masked all the same.
 
     Attributes:
         utterances: The list that indices refer to.
@@ -97,12 +100,22 @@ class BatchLoader:
         generator = np.random.default_rng([self.seed, epoch, index])
         speed = options.speeds[int(generator.integers(len(options.speeds)))]
         if options.steps:
-            samples = change_speed(self._samples(index), speed)
-            raw = spectrogram(augment(samples, options.steps, generator), name=self.utterances[index].name)
+            raw = self._changed_spectrogram(index, speed, options.steps, generator)
         else:
             raw = self._spectrogram(index, speed)
         features = self.normalizer(raw)
         return spec_augment(features, options.spec_augment, generator) if options.spec_augment else features
+
+    def _changed_spectrogram(
+        self, index: int, speed: float, steps: Sequence[Sometimes], generator: np.random.Generator
+    ) -> NDArray[np.float32]:
+        recorded, name = self._samples(index), self.utterances[index].name
+        with np.errstate(over="ignore", invalid="ignore"):  # what is no number is found by `spectrogram`
+            changed = augment(change_speed(recorded, speed), steps, generator)
+        try:
+            return spectrogram(changed, name=name)
+        except AudioError:
+            return spectrogram(recorded, name=name)
 
     def _spectrogram(self, index: int, speed: float) -> NDArray[np.float32]:
         if self.cache is not None:
