@@ -140,15 +140,56 @@ def test_a_cluster_that_is_not_there(settings: RecognizerSettings, scheme: str) 
 def test_the_command_starts_a_cluster_of_its_own(
     cluster: Any, utterances: list[Utterance], settings: RecognizerSettings, tmp_path: Path
 ) -> None:
+    # A name that Ray cannot keep, among the arguments: Ray reads the command it is started by.
+    odd = shutil.copy(utterances[0].audio_path, tmp_path / os.fsdecode(b"\xff.wav"))
+
     def run(*options: str) -> Path:
         output = tmp_path / f"{len(options)}.jsonl"
         manifest = str(utterances[0].audio_path.parent) + ".jsonl"
-        arguments = ["transcribe", manifest, "--model", settings.model, "--decoder", "greedy", "--output", str(output)]
+        arguments = ["transcribe", manifest, odd, "--model", settings.model, "--decoder", "greedy"]
+        arguments += ["--output", str(output)]
         command = [sys.executable, "-c", "from deepspeech2.cli.main import main; main()", *arguments, *options]
         subprocess.run(command, check=True, timeout=300)
         return output
 
     assert run("--engine", "ray", "--workers", "2").read_bytes() == run().read_bytes()
+
+
+def test_arguments_that_are_not_utf8_reach_ray_with_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    import psutil
+    from ray._private.utils import get_entrypoint_name
+
+    command = ["ds2", "transcribe", os.fsdecode(b"bad\xff.flac")]
+    monkeypatch.setattr(sys, "orig_argv", command)
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda process: list(command))
+    noted: list[bytes] = []
+
+    def init(**options: Any) -> None:
+        noted.append(get_entrypoint_name().encode())  # as Ray does it
+
+    ray = SimpleNamespace(is_initialized=lambda: False, init=init)
+    assert bulk_ray._connect(ray, RayOptions(workers=2)) == 2
+    assert noted == [rb"ds2 transcribe bad\xff.flac"]
+    assert psutil.Process().cmdline() == command
+
+
+def test_a_folder_that_ray_cannot_keep_is_no_lack_of_a_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    from ray.job_config import JobConfig
+
+    folder = tmp_path / os.fsdecode(b"\xff")
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    def init(**options: Any) -> None:
+        settings = JobConfig()
+        settings._py_driver_sys_path.append(str(Path.cwd()))  # as Ray does it
+        settings._serialize()
+
+    ray = SimpleNamespace(is_initialized=lambda: False, init=init)
+    with pytest.raises(OptionError, match=r"^ray: .*\\xff is not UTF-8, as its names have to be; use --engine local$"):
+        bulk_ray._connect(ray, RayOptions())
 
 
 class DeadWorkerError(Exception):

@@ -7,16 +7,19 @@ have to be under the same path on all of them.
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from deepspeech2.errors import OptionError
-from deepspeech2.printing import printable
+from deepspeech2.printing import printable, utf8
 from deepspeech2.speech.bulk import Outcome, RecognizerSettings, identify, recognize
 from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.pretrained import choose_pretrained
@@ -186,13 +189,36 @@ def _connect(ray: Any, options: RayOptions) -> int:
     try:
         if options.address is not None:
             _knock(options.address)
-            ray.init(address=options.address, ignore_reinit_error=True, **quiet)
+            with _command_in_utf8():
+                ray.init(address=options.address, ignore_reinit_error=True, **quiet)
         elif not ray.is_initialized():
-            ray.init(address="local", num_cpus=options.workers, include_dashboard=False, **quiet)
+            with _command_in_utf8():
+                ray.init(address="local", num_cpus=options.workers, include_dashboard=False, **quiet)
     except Exception as error:  # Ray raises many kinds
+        if isinstance(error, UnicodeEncodeError) and error.encoding == "utf-8":
+            name = printable(error.object)
+            raise OptionError(f"ray: {name} is not UTF-8, as its names have to be; use --engine local") from error
         where = options.address or "this machine"
         raise OptionError(f"ray: no cluster at {where} ({_last_line(error)}); ray start --head starts one") from error
     return options.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+@contextmanager
+def _command_in_utf8() -> Iterator[None]:
+    """Spell the command of this process in UTF-8 while Ray notes it down: names of files on Linux may be other bytes.
+
+    What is recognised keeps its name; only what Ray shows as the entry point of its job is spelled with escapes.
+    """
+    if all(utf8(part) == part for part in sys.orig_argv):
+        yield
+        return
+    process = importlib.import_module("psutil").Process  # Ray's own copy, once Ray is imported
+    as_given = process.cmdline
+    process.cmdline = lambda this: [utf8(part) for part in as_given(this)]
+    try:
+        yield
+    finally:
+        process.cmdline = as_given
 
 
 def _knock(address: str) -> None:
