@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -217,6 +218,38 @@ def test_a_change_of_one_thing_is_seen(
     cache.build()
     heard = load_audio(changed.audio_path, offset_seconds=changed.offset, duration_seconds=changed.duration)
     np.testing.assert_allclose(cache.get(0), spectrogram(heard), atol=1 / 64)
+
+
+def test_what_a_kill_left_is_removed_once_nobody_can_be_writing_it(
+    tmp_path: Path, write_tones: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    utterances, folder = read_manifest(write_tones(["abcd", "dcba"])), tmp_path / "cache"
+
+    def killed(source: str, target: str) -> None:
+        raise KeyboardInterrupt
+
+    def left_by_a_kill() -> Path:
+        before = set(folder.glob(".*"))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", killed)
+            patch.setattr(Path, "unlink", lambda *path, **options: None)  # nothing is tidied up after a kill
+            with pytest.raises(KeyboardInterrupt):
+                FeatureCache(folder, utterances[:1], (1.0,)).build()
+        (left,) = set(folder.glob(".*")) - before
+        assert left.stat().st_size > 30 * 161 * 2
+        return left
+
+    old, young = left_by_a_kill(), left_by_a_kill()
+    of_others = folder / ".notes.txt.x.partial"
+    of_others.touch()
+    now = time.time()
+    for path, age in ((old, 3700), (young, 3500), (of_others, 1e6)):
+        os.utime(path, (now - age, now - age))
+    other = FeatureCache(folder, utterances[1:], (1.0,))
+    other.build()
+    (shard,) = folder.glob("*.spectrograms")
+    assert set(folder.iterdir()) == {shard, young, of_others}
+    np.testing.assert_allclose(other.get(0), spectrogram(load_audio(utterances[1].audio_path)), atol=1 / 64)
 
 
 def test_half_a_shard_is_none(

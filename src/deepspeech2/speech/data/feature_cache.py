@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +24,9 @@ from deepspeech2.speech.features import FREQUENCIES, LOG_FLOOR, spectrogram
 _SHARD_UTTERANCES = 512
 # Part of every shard's name: raise it whenever `utterance_spectrogram` gives other numbers or they are kept otherwise.
 _FORMAT = 2
+_SUFFIX = ".spectrograms"
+# A shard is computed before it is written, which takes seconds.
+_ABANDONED_SECONDS = 3600.0
 
 
 class FeatureCache:
@@ -32,7 +37,7 @@ class FeatureCache:
     name, so that nothing stale is ever read; building again after an interruption computes the missing shards only.
     Numbers are float16: how far the natural logarithm of a power lies above its floor, rounded to about 0.01, and
     finely near the floor, where whole bins without power vary by 1e-4. An utterance that cannot be read has no frames;
-    see `unreadable` and `without`.
+    see `unreadable` and `without`. Several processes may use one folder, and fill it.
     """
 
     def __init__(self, folder: str | os.PathLike[str], utterances: Sequence[Utterance], speeds: Sequence[float]):
@@ -45,11 +50,14 @@ class FeatureCache:
     def build(self, *, workers: int = 1, progress: Callable[[int], None] | None = None) -> None:
         """Compute the shards that are missing or damaged, and what could not be read when the others were made.
 
+        What killed processes left of shards they were writing is removed, of other lists too, once it is an hour old.
+
         Args:
             workers: Threads that decode and transform.
             progress: Called with the number of spectrograms that are ready, of `len(utterances) * len(speeds)`.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(self._folder)
         done = 0
         with ThreadPoolExecutor(max(1, workers)) as pool:
             for speed in self._speeds:
@@ -107,7 +115,7 @@ class FeatureCache:
             status = utterance.audio_path.stat()
             key = (str(utterance.audio_path.resolve()), status.st_size, status.st_mtime_ns)
             digest.update(repr((*key, utterance.offset, utterance.duration, utterance.channel)).encode())
-        return self._folder / f"{digest.hexdigest()[:32]}.spectrograms"
+        return self._folder / f"{digest.hexdigest()[:32]}{_SUFFIX}"
 
     def _complete(self, shard: int, speed: float, pool: ThreadPoolExecutor) -> int:
         """Compute what a shard lacks; returns how many utterances it is of."""
@@ -201,3 +209,12 @@ def _write_shard(path: Path, utterances: Sequence[NDArray[np.float16]]) -> None:
         # On the disk before it has its name: after a power cut there would be a name without what it vouches for.
         file.flush()
         os.fsync(file.fileno())
+
+
+def _remove_abandoned(folder: Path) -> None:
+    # `remove_partial` would take the files of those that write here now; a lock fails on disks that know none.
+    latest = time.time() - _ABANDONED_SECONDS
+    for left in folder.glob(f".*{_SUFFIX}.*.partial"):
+        with suppress(OSError):  # removed by another process meanwhile, or another user's
+            if left.stat().st_mtime < latest:
+                left.unlink()
