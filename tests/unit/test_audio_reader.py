@@ -1,4 +1,4 @@
-"""Pieces of one MP3 file: the same samples as ever, and no sample decoded twice when they come in order."""
+"""Pieces of one MP3 file or the like: the same samples as ever, none decoded twice when they come in order."""
 
 from __future__ import annotations
 
@@ -76,6 +76,25 @@ def test_pieces_in_order_are_decoded_once(recording, decoded) -> None:
     for offset in range(0, 40, 2):
         piece(path, offset, 1.5)
     assert sum(decoded) == RATE * 39.5
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype"),
+    [("a.wav", "GSM610"), ("a.wav", "NMS_ADPCM_16"), ("a.wav", "G721_32"), ("a.aiff", "GSM610"), ("a.au", "G723_24")],
+)
+def test_formats_that_cannot_seek_are_read_on(tmp_path, decoded, name: str, subtype: str) -> None:
+    soundfile.write(tmp_path / name, noise(4)[: 6 * RATE], RATE, subtype=subtype)
+    with soundfile.SoundFile(tmp_path / name) as file:
+        whole = file.read(file.frames, dtype="float32")
+    assert np.array_equal(load_audio(tmp_path / name), whole)
+    decoded.clear()
+    for start in range(6):
+        found = piece(tmp_path / name, start, 0.75)
+        assert np.array_equal(found, whole[start * RATE : start * RATE + RATE * 3 // 4])
+    assert sum(decoded) == RATE * 5.75
+    assert np.array_equal(piece(tmp_path / name, 2, 1), whole[2 * RATE : 3 * RATE])
+    with open(tmp_path / name, "rb") as file:  # noqa: PTH123
+        assert np.array_equal(load_audio(file, offset_seconds=1.0), whole[RATE:])
 
 
 def test_a_piece_before_the_last_one_starts_anew(recording, decoded) -> None:

@@ -19,9 +19,6 @@ from deepspeech2.speech.audio_reader import AudioReader, name_of, opened_at
 SAMPLE_RATE = 16_000
 """Samples per second of every published DeepSpeech2."""
 
-LEAST_MISSED_SECONDS = 0.1
-"""Audio is called cut short when so much of it is missing; less is how encoders count."""
-
 WINDOW_SAMPLES = 320
 """Samples of one analysis window (20 ms); audio shorter than this has no frame."""
 
@@ -38,7 +35,8 @@ class Audio:
     Attributes:
         samples: Mono samples at the rate asked for, shape (samples,), float32.
         native_rate: Samples per second of the recording itself; above half of it there is no sound.
-        announced_seconds: What the header announces of what was to be read, where less is there; None otherwise.
+        announced_seconds: What the header announces of what was to be read, where less is there; None otherwise. Of
+            an OGG file the page that was cut announces it, and what was to follow that is not known.
     """
 
     samples: NDArray[np.float32]
@@ -58,8 +56,8 @@ def load_audio(
     """Read a WAV, FLAC, OGG (Vorbis or Opus) or MP3 file as mono samples.
 
     Channels are averaged unless one is chosen; another sampling rate is converted with soxr (high quality). The
-    level is left as it is: `spectrogram` normalises it. Of a WAV or MP3 file that was cut short what is there is given,
-    without a word; `read_audio` says how long it was to be. A WAV whose header has no length is read to its end.
+    level is left as it is: `spectrogram` normalises it. Of a WAV, MP3 or OGG file that was cut short what is there is
+    given, without a word; `read_audio` says how long it was to be. A WAV whose header has no length is read to its end.
 
     Args:
         source: A path, or an open binary file that can seek.
@@ -213,9 +211,9 @@ def _read_mono(
 def _announced(audio: AudioReader, start: int, wanted: int | None) -> float | None:
     """Seconds of what was wanted that the header announces, where the file ended before; None where it did not."""
     rate = audio.samplerate
-    if not audio.ended or audio.announced - audio.position < LEAST_MISSED_SECONDS * rate:
+    if not audio.ended or not audio.announces_more_than(audio.position):
         return None
-    announced = audio.announced - start
+    announced = max(audio.announced, audio.position) - start
     announced = announced if wanted is None else min(announced, wanted)
     return announced / rate if announced > 0 else None
 

@@ -1,4 +1,4 @@
-"""Opening audio, at a place. MP3 is read on from where the piece before ended, as it has no other way there."""
+"""Opening audio, at a place. MP3 and the like are read on from where the piece before ended: there is no other way."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ from numpy.typing import NDArray
 
 from deepspeech2.errors import AudioError
 from deepspeech2.printing import printable
-from deepspeech2.speech.audio_header import FinishedWav, mp3_has_length, wav_data
+from deepspeech2.speech.audio_header import FinishedWav, WavData, mp3_has_length, wav_data
+from deepspeech2.speech.audio_ogg import ogg_missing
+
+LEAST_MISSED_SECONDS = 0.1
+"""Audio is called cut short when so much of it is missing; less is how encoders count."""
 
 # A header may announce any number of samples, so audio is read in blocks and only what is there takes memory.
 _BLOCK_VALUES = 1 << 18
+# Opus counts samples at this rate, in Hz, whatever it is decoded to.
+_OPUS_CLOCK = 48_000
 
 _File = tuple[int, ...]
 
@@ -29,16 +35,28 @@ class AudioReader(soundfile.SoundFile):  # type: ignore[misc]
         position: Samples of each channel before the next one to be read.
         ended: A read found no more samples.
         announced: Samples of each channel that the header announces, as many as there are where it does not say.
+        lacks_bytes: The file ends in the midst of what the format keeps together.
     """
 
     position = 0
     ended = False
     announced = 0
+    lacks_bytes = False
     _finished: FinishedWav | None = None
 
     def seekable(self) -> bool:
         """Say no, so that no read seeks; `seek` itself works as ever."""
         return False
+
+    @property
+    def is_one_way(self) -> bool:
+        """Whether a place is reached only by reading up to it, as in GSM 6.10."""
+        # libsndfile's seek lands next to the wanted sample of an MP3 file.
+        return self.format == "MP3" or not super().seekable()
+
+    def announces_more_than(self, samples: int) -> bool:
+        """Whether a file of which so many samples of each channel are there was cut short."""
+        return self.lacks_bytes or self.announced - samples >= LEAST_MISSED_SECONDS * self.samplerate
 
     def close(self) -> None:
         """Close the file, and what it was read through."""
@@ -57,10 +75,9 @@ class AudioReader(soundfile.SoundFile):  # type: ignore[misc]
 
     def advance(self, position: int) -> None:
         """Go forward to a sample, or to the end where that comes before."""
-        if self.format != "MP3":
+        if not self.is_one_way:
             self.position = self.seek(min(position, self.frames))
             return
-        # libsndfile's seek lands next to the wanted sample of an MP3 file.
         while self.position < position and not self.ended:
             self.block(position - self.position)
 
@@ -87,6 +104,8 @@ def _opened(given: bytes | str | BinaryIO, file: BinaryIO, path: Path | None) ->
         data = wav_data(file)
         file.seek(start)
         says_length = mp3_has_length(file)
+        file.seek(start)
+        missing = ogg_missing(file)
     finally:
         file.seek(start)
     if data is None or not data.is_unfinished:
@@ -97,8 +116,8 @@ def _opened(given: bytes | str | BinaryIO, file: BinaryIO, path: Path | None) ->
             raise AudioError(
                 f"{name}: cut short: its header announces {data.announced} bytes of audio, and none follow"
             )
-        known = reader.format != "MP3" or says_length
-        reader.announced = round(reader.frames * (data.announced_share if data else 1)) if known else 0
+        reader.announced = _announced(reader, data, missing or 0) if reader.format != "MP3" or says_length else 0
+        reader.lacks_bytes = missing is not None
         return reader
     finished = FinishedWav(path.open("rb") if path else file, data, owned=path is not None)
     try:
@@ -108,6 +127,13 @@ def _opened(given: bytes | str | BinaryIO, file: BinaryIO, path: Path | None) ->
         raise
     reader._finished = finished
     return reader
+
+
+def _announced(reader: AudioReader, data: WavData | None, missing: int) -> int:
+    """Samples of each channel there were to be, where a WAV announces more or an OGG file lacks some of a page."""
+    if data is not None:
+        return round(reader.frames * data.announced_share)
+    return int(reader.frames) + (missing * reader.samplerate // _OPUS_CLOCK if reader.subtype == "OPUS" else missing)
 
 
 def _plain_name(source: str | os.PathLike[str]) -> bytes | str:
@@ -151,7 +177,7 @@ def _check_stream(stream: BinaryIO) -> None:
 
 
 class _Standing(threading.local):
-    """The MP3 file this thread has read a piece of, and which one it is: pieces of a long recording come in order."""
+    """The file this thread has read a piece of, and which one it is: pieces of a long recording come in order."""
 
     file: _File = ()
     reader: AudioReader | None = None
@@ -164,8 +190,8 @@ _standing = _Standing()
 def opened_at(source: str | os.PathLike[str] | BinaryIO, offset_seconds: float) -> Iterator[AudioReader]:
     """A reader that stands at a place of a file, counted from its beginning, or at its end.
 
-    The last MP3 file of each thread stays open until another file is read there, and the pieces that follow in it
-    cost no more than they last.
+    The last file of each thread that is read one way only stays open until another one is read there, and the pieces
+    that follow in it cost no more than they last.
 
     Raises:
         AudioError: As `open_audio`.
@@ -180,7 +206,7 @@ def opened_at(source: str | os.PathLike[str] | BinaryIO, offset_seconds: float) 
     except BaseException:
         reader.close()
         raise
-    if reader.format == "MP3" and file and not reader.ended:
+    if reader.is_one_way and file and not reader.ended:
         _standing.file, _standing.reader = file, reader
     else:
         reader.close()
