@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from deepspeech2.speech.data import preflight as module
 from deepspeech2.speech.data.labels import ctc_frames_needed
 from deepspeech2.speech.data.manifest import Utterance, read_manifest
 from deepspeech2.speech.data.preflight import PreflightOptions, Reason, output_frames, preflight
+from deepspeech2.speech.data.prepare import PrepareOptions, prepare
 
 LABELS = (" ", "a", "b", "c", "d")
 
@@ -45,6 +47,44 @@ def test_each_problem_has_its_reason(tmp_path: Path, write_tones: Callable[..., 
     report = preflight(everything, LABELS)
     assert report.usable == (good,)
     assert report.summary().startswith("1 of 8 utterances usable; left out: 1 ")
+
+
+@pytest.fixture(params=["wav", "vorbis", "opus"])
+def cut(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A folder of a whole file and one cut in half, of ten seconds each, with their transcripts."""
+    samples = np.random.default_rng(0).normal(size=160_000) * 0.1
+    ending = "wav" if request.param == "wav" else "ogg"
+    subtype = "PCM_16" if request.param == "wav" else request.param.upper()
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for name in ("cut", "whole"):
+        soundfile.write(folder / f"{name}.{ending}", samples, 16_000, subtype=subtype)
+        (folder / f"{name}.txt").write_text("a cab bad")
+    path = folder / f"cut.{ending}"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+@pytest.mark.parametrize("decode", [True, False])
+def test_a_file_cut_short_is_left_out_of_a_corpus(tmp_path: Path, cut: Path, decode: bool) -> None:
+    options = PrepareOptions(preflight=PreflightOptions(decode=decode))
+    report = prepare(cut.parent, tmp_path / "out", options).report
+    assert [item.audio_path.stem for item in report.usable] == ["whole"]
+    assert [problem.reason for problem in report.problems] == [Reason.WRONG_DURATION]
+
+
+@pytest.mark.parametrize("decode", [True, False])
+def test_what_a_cut_took_is_left_out_of_a_manifest(tmp_path: Path, cut: Path, decode: bool) -> None:
+    # Others measure what is there, so that the duration they write shows nothing of the cut.
+    measured = soundfile.info(cut).duration
+    pieces = [{}, {"duration": measured}, {"offset": 2.0}, {"offset": 2.0, "duration": 1.0}]
+    records = [{"audio_filepath": str(cut), "text": "a cab bad", **item} for item in pieces]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    report = preflight(read_manifest(tmp_path / "a.jsonl"), LABELS, PreflightOptions(decode=decode))
+    assert [item.where for item in report.usable] == ["a.jsonl:4"]
+    assert [problem.reason for problem in report.problems] == [Reason.WRONG_DURATION] * 3
+    assert f"the file at {measured:.2f} s" in report.problems[0].detail
+    assert "the file was cut short" in report.problems[1].detail
 
 
 def test_telephone_speech_passes_when_it_is_asked_for(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import soundfile
 
 from deepspeech2.errors import AudioError
 from deepspeech2.speech.audio import load_audio, read_audio
-from deepspeech2.speech.data.manifest import probe_audio
+from deepspeech2.speech.data.manifest import AudioHeader, probe_audio
 
 RATE = 16_000
 SPEECH = Path(__file__).parents[2] / "examples" / "speech"
@@ -46,7 +46,7 @@ def test_a_wav_without_a_length_is_read_to_its_end(tmp_path: Path, data: int, ri
         assert audio.announced_seconds is None
     piece = load_audio(tmp_path / "a.wav", offset_seconds=0.5, duration_seconds=0.25)
     assert np.array_equal(piece, expected(2 * RATE)[8000:12_000])
-    assert probe_audio(tmp_path / "a.wav") == (2.0, RATE)
+    assert probe_audio(tmp_path / "a.wav") == AudioHeader(2.0, 2.0, RATE, is_cut_short=False)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc/self/fd")  # noqa: PTH112
@@ -131,4 +131,60 @@ def test_formats_that_cannot_be_read_in_part_are_refused(name: str, subtype: str
         load_audio(io.BytesIO(whole.getvalue()[: len(whole.getvalue()) // 2]))
     assert "<_io" not in str(caught.value)
     if subtype == "VORBIS":
-        assert "empty or cut short" in str(caught.value)
+        assert "cut short: its header announces audio here" in str(caught.value)
+
+
+# For each encoding, samples of a page's clock in one second, and those of them before the first that is heard.
+CLOCKS = {"VORBIS": (RATE, 0), "OPUS": (48_000, 312)}
+
+
+def ogg(subtype: str) -> tuple[bytes, list[tuple[int, float]]]:
+    """Ten seconds, and of each page of the file where it ends in the file and at which second of the sound."""
+    file = io.BytesIO()
+    soundfile.write(file, np.resize(NOISE, 10 * RATE), RATE, format="OGG", subtype=subtype)
+    content, place, pages = file.getvalue(), 0, []
+    clock, skipped = CLOCKS[subtype]
+    while place < len(content):
+        (samples,) = struct.unpack("<q", content[place + 6 : place + 14])
+        segments = content[place + 26]
+        place += 27 + segments + sum(content[place + 27 : place + 27 + segments])
+        pages.append((place, (samples - skipped) / clock))
+    return content, pages
+
+
+@pytest.mark.parametrize("subtype", CLOCKS)
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.999])
+def test_an_ogg_file_cut_within_a_page_says_so(tmp_path: Path, subtype: str, share: float) -> None:
+    content, pages = ogg(subtype)
+    part = content[: int(len(content) * share)]
+    there = [second for place, second in pages if place <= len(part)][-1]
+    announced = next(second for place, second in pages if place > len(part))
+    (tmp_path / "a.ogg").write_bytes(part)
+    for source in (tmp_path / "a.ogg", io.BytesIO(part)):
+        audio = read_audio(source)
+        assert np.array_equal(audio.samples, soundfile.read(io.BytesIO(part), dtype="float32")[0])
+        assert len(audio.samples) / RATE == pytest.approx(there, abs=1 / RATE)
+        assert audio.announced_seconds == pytest.approx(announced, abs=1 / RATE)
+    header = probe_audio(tmp_path / "a.ogg")
+    assert (header.seconds, header.end) == pytest.approx((announced, there), abs=1 / RATE)
+    assert header.is_cut_short
+    assert read_audio(tmp_path / "a.ogg", duration_seconds=there / 2).announced_seconds is None
+    last = read_audio(tmp_path / "a.ogg", offset_seconds=1.0, duration_seconds=60.0)
+    assert last.announced_seconds == pytest.approx(announced - 1, abs=1 / RATE)
+
+
+@pytest.mark.parametrize("subtype", CLOCKS)
+def test_an_ogg_file_of_whole_pages_is_whole(tmp_path: Path, subtype: str) -> None:
+    """Recorders of telephones never mark the last page; tags may follow it, and other streams."""
+    content, pages = ogg(subtype)
+    for whole in (content, content[: pages[-2][0]], content + b"TAG" + bytes(125), content + content):
+        (tmp_path / "a.ogg").write_bytes(whole)
+        assert read_audio(tmp_path / "a.ogg").announced_seconds is None
+        assert not probe_audio(tmp_path / "a.ogg").is_cut_short
+
+
+@pytest.mark.parametrize("kept", [4, 20, 26])
+def test_an_ogg_file_cut_within_the_header_of_a_page_says_so(kept: int) -> None:
+    content, pages = ogg("VORBIS")
+    place, there = pages[5]
+    assert read_audio(io.BytesIO(content[: place + kept])).announced_seconds == there

@@ -64,8 +64,8 @@ def read_manifest(path: str | os.PathLike[str], *, texts: bool = True) -> list[U
     * a Kaldi folder (``wav.scp``, ``text``, optionally ``segments``, ``utt2spk``, ``utt2dur``); of a folder without
       ``wav.scp`` its ``manifest.jsonl``, which `prepare` writes.
 
-    A missing duration is taken from the header of the audio file, and is 0 where that cannot be read. Audio is not
-    decoded: see `preflight`, which names what is missing or damaged.
+    A missing duration is the one that the header of the audio file announces, and is 0 where that cannot be read.
+    Audio is not decoded: see `preflight`, which names what is missing, cut short or damaged.
 
     Args:
         path: The manifest file or the Kaldi folder.
@@ -183,13 +183,30 @@ def total_seconds(utterances: Sequence[Utterance]) -> float:
     return math.fsum(utterance.duration for utterance in utterances)
 
 
+@dataclass(frozen=True, slots=True)
+class AudioHeader:
+    """What is known of an audio file without decoding it.
+
+    Attributes:
+        seconds: The length its header announces.
+        end: Where what is there ends, in seconds.
+        rate: Samples per second.
+        is_cut_short: Whether less is there than was announced. Of MP3 and FLAC only decoding tells.
+    """
+
+    seconds: float
+    end: float
+    rate: int
+    is_cut_short: bool
+
+
 def probe_seconds(path: Path) -> float:
-    """Length of an audio file from its header alone.
+    """Length of an audio file as its header announces it, also where the file was cut short.
 
     Raises:
         AudioError: The file is missing or is not audio.
     """
-    return probe_audio(path)[0]
+    return probe_audio(path).seconds
 
 
 def header_seconds(path: Path) -> float:
@@ -200,8 +217,8 @@ def header_seconds(path: Path) -> float:
         return 0.0
 
 
-def probe_audio(path: Path, channel: int | None = None) -> tuple[float, int]:
-    """Length in seconds and sampling rate in Hz of an audio file, from its header alone.
+def probe_audio(path: Path, channel: int | None = None) -> AudioHeader:
+    """Length and sampling rate of an audio file that has the channel, without decoding it.
 
     Raises:
         AudioError: The file is missing, is not audio or lacks the channel.
@@ -217,7 +234,9 @@ def probe_audio(path: Path, channel: int | None = None) -> tuple[float, int]:
             raise AudioError(f"{name}: no such file; expected a WAV, FLAC, OGG or MP3 file")
         with open_audio(path) as audio:
             check_channel(channel, int(audio.channels), name)
-            return float(audio.frames / audio.samplerate), int(audio.samplerate)
+            rate, there = int(audio.samplerate), int(audio.frames)
+            announced = max(there, audio.announced)
+            return AudioHeader(announced / rate, there / rate, rate, audio.announces_more_than(there))
     except AudioError:
         raise
     except (soundfile.SoundFileError, OSError, RuntimeError, TypeError, ValueError) as error:

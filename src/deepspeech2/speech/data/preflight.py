@@ -11,8 +11,9 @@ from typing import TypeVar
 
 from deepspeech2.errors import AudioError, SilentAudioError
 from deepspeech2.speech.audio import SAMPLE_RATE, WINDOW_SAMPLES, load_audio
+from deepspeech2.speech.audio_reader import LEAST_MISSED_SECONDS
 from deepspeech2.speech.data.labels import ctc_frames_needed, unknown_characters
-from deepspeech2.speech.data.manifest import Utterance, probe_audio
+from deepspeech2.speech.data.manifest import AudioHeader, Utterance, probe_audio
 from deepspeech2.speech.features import HOP_SAMPLES
 
 OUTPUT_STRIDE = 3
@@ -196,18 +197,12 @@ def _check_length(utterance: Utterance, options: PreflightOptions) -> Problem | 
 
 def _check_audio(utterance: Utterance, options: PreflightOptions) -> Problem | None:
     try:
-        seconds, rate = probe_audio(utterance.audio_path, utterance.channel)
+        header = probe_audio(utterance.audio_path, utterance.channel)
     except AudioError as error:
         return audio_problem(utterance, error)
-    if rate < options.lowest_rate:
-        return Problem(utterance, Reason.LOW_RATE, f"{rate} Hz, expected at least {options.lowest_rate} Hz")
-    missing = utterance.offset + utterance.duration - seconds
-    if missing > options.duration_tolerance:
-        end = utterance.offset + utterance.duration
-        detail = f"the manifest ends at {end:.2f} s, the file at {seconds:.2f} s"
-        return Problem(utterance, Reason.WRONG_DURATION, detail)
-    if not options.decode:
-        return None
+    problem = _check_header(utterance, header, options)
+    if problem is not None or not options.decode:
+        return problem
     try:
         samples = load_audio(
             utterance.audio_path,
@@ -217,8 +212,22 @@ def _check_audio(utterance: Utterance, options: PreflightOptions) -> Problem | N
         )
     except AudioError as error:
         return audio_problem(utterance, error)
-    expected = utterance.duration or seconds - utterance.offset
+    expected = utterance.duration or header.seconds - utterance.offset
     return check_decoded(utterance, len(samples) / SAMPLE_RATE, expected, options)
+
+
+def _check_header(utterance: Utterance, header: AudioHeader, options: PreflightOptions) -> Problem | None:
+    if header.rate < options.lowest_rate:
+        return Problem(utterance, Reason.LOW_RATE, f"{header.rate} Hz, expected at least {options.lowest_rate} Hz")
+    end = utterance.offset + utterance.duration
+    if end - header.end > options.duration_tolerance:
+        detail = f"the manifest ends at {end:.2f} s, the file at {header.end:.2f} s"
+        return Problem(utterance, Reason.WRONG_DURATION, detail)
+    # A duration that was measured after the cut agrees with the file, and the transcript still goes on behind it.
+    if header.is_cut_short and header.end - end < LEAST_MISSED_SECONDS:
+        detail = f"the file was cut short and ends at {header.end:.2f} s, where the manifest ends"
+        return Problem(utterance, Reason.WRONG_DURATION, detail)
+    return None
 
 
 def check_decoded(utterance: Utterance, found: float, expected: float, options: PreflightOptions) -> Problem | None:
