@@ -132,8 +132,10 @@ def _opened(given: bytes | str | BinaryIO, file: BinaryIO, path: Path | None) ->
 def _announced(reader: AudioReader, data: WavData | None, missing: int) -> int:
     """Samples of each channel there were to be, where a WAV announces more or an OGG file lacks some of a page."""
     if data is not None:
-        return round(reader.frames * data.announced_share)
-    return int(reader.frames) + (missing * reader.samplerate // _OPUS_CLOCK if reader.subtype == "OPUS" else missing)
+        return round(int(reader.frames) * data.announced_share)
+    if reader.subtype == "OPUS":
+        missing = missing * int(reader.samplerate) // _OPUS_CLOCK
+    return int(reader.frames) + missing
 
 
 def _plain_name(source: str | os.PathLike[str]) -> bytes | str:
