@@ -138,6 +138,21 @@ def test_audio_cut_short_is_named(checkpoint: Path, folder: Path, capsys: pytest
     assert output.err == "ds2: a.wav: cut short: 2.000 s are announced and 0.624 s are there, which were transcribed\n"
 
 
+def test_an_evaluation_names_audio_cut_short(
+    checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record("a.wav", 2.0)
+    Path("a.wav").write_bytes(Path("a.wav").read_bytes()[: 44 + 2 * 9984])
+    Path("m.jsonl").write_text(json.dumps({"audio_filepath": "a.wav", "text": "cab"}) + "\n")
+    options = ("--model", checkpoint, "--decoder", "greedy", "--output", "e.jsonl")
+    for more in ((), ("--resume",)):
+        assert run("evaluate", "m.jsonl", *options, *more) == 0
+        error = capsys.readouterr().err
+        assert error == "ds2: a.wav: cut short: 2.000 s are announced and 0.624 s are there, which were transcribed\n"
+        written = json.loads(Path("e.jsonl").read_text())
+        assert (written["duration"], written["announced_seconds"]) == (0.624, 2.0)
+
+
 def test_what_is_no_audio_on_standard_input(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

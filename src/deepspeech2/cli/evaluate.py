@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from deepspeech2.cli.cut_short import cut_short
 from deepspeech2.cli.recognizer_settings import RecognizerArguments
 from deepspeech2.printing import printable, standard_output
 from deepspeech2.units import format_seconds
@@ -93,6 +94,9 @@ def evaluate(
     shown = _as_json(result, worst, len(unwritable)) if format == "json" else error_table(result, worst)
     with standard_output():
         print(shown)
+    for item in result.predictions:
+        if item.announced_seconds is not None:
+            print(cut_short(item.audio_filepath, item.announced_seconds, item.duration), file=sys.stderr)
     for path, reason in result.failures:
         print(f"ds2: left out {printable(path)}: {printable(' '.join(reason.split()))}", file=sys.stderr)
     return 1 if result.failures else 0

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from deepspeech2.cli.cut_short import cut_short
 from deepspeech2.cli.recognizer_settings import RecognizerArguments
 from deepspeech2.cli.transcript_destination import Destination
 
 if TYPE_CHECKING:
     from deepspeech2.speech.bulk import Engine, Outcome, RecognizerSettings
     from deepspeech2.speech.bulk_results import Results
-    from deepspeech2.speech.transcript import Transcript
 
 
 def transcribe(
@@ -121,8 +121,9 @@ def _collect(outcomes: Iterator[Outcome], results: Results, done: int, total: in
                 print(f"ds2: {printable(outcome.reason)}", file=sys.stderr)
             else:
                 results.add(outcome.index, outcome.transcript)
-                if outcome.transcript.announced_seconds is not None:
-                    print(_cut_short(outcome.transcript), file=sys.stderr)
+                found = outcome.transcript
+                if found.announced_seconds is not None:
+                    print(cut_short(found.source, found.announced_seconds, found.seconds), file=sys.stderr)
                 if outcome.transcript.sample_rate < SAMPLE_RATE:
                     narrow += 1
                     first = first or f"{printable(outcome.transcript.source)} ({outcome.transcript.sample_rate} Hz)"
@@ -134,15 +135,6 @@ def _collect(outcomes: Iterator[Outcome], results: Results, done: int, total: in
             file=sys.stderr,
         )
     return failed
-
-
-def _cut_short(transcript: Transcript) -> str:
-    from deepspeech2.printing import printable
-
-    return (
-        f"ds2: {printable(transcript.source)}: cut short: {transcript.announced_seconds:.3f} s are announced and "
-        f"{transcript.seconds:.3f} s are there, which were transcribed"
-    )
 
 
 def _in_order(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:

@@ -29,6 +29,7 @@ class Prediction:
         offset: Where in the file they begin, in seconds.
         speaker: Who speaks, when known.
         channel: The channel that was heard, counted from 0; None for the average of all.
+        announced_seconds: What the header of a file that was cut short announces; None where all of it is there.
     """
 
     audio_filepath: str
@@ -40,6 +41,7 @@ class Prediction:
     offset: float = 0.0
     speaker: str | None = None
     channel: int | None = None
+    announced_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,11 @@ def evaluate_manifest(
         progress(len(answers))
     for index, outcome in zip(waiting, outcomes, strict=True):
         utterance = utterances[index]
-        heard = outcome if isinstance(outcome, AudioError) else compare(utterance, outcome.text, outcome.seconds)
+        heard = (
+            outcome
+            if isinstance(outcome, AudioError)
+            else compare(utterance, outcome.text, outcome.seconds, outcome.announced_seconds)
+        )
         answers[index] = heard
         if finished:
             finished(utterance, heard)
@@ -161,13 +167,14 @@ def evaluate_manifest(
     return Evaluation(predictions, failures, time.perf_counter() - started, before)
 
 
-def compare(utterance: Utterance, hypothesis: str, seconds: float) -> Prediction:
+def compare(utterance: Utterance, hypothesis: str, seconds: float, announced: float | None = None) -> Prediction:
     """An utterance beside what was heard in it, with the errors counted.
 
     Args:
         utterance: With its transcript.
         hypothesis: What was heard.
         seconds: How much audio was read.
+        announced: How much its header announces, where that is more.
     """
     return Prediction(
         audio_filepath=utf8(utterance.audio_path),
@@ -179,6 +186,7 @@ def compare(utterance: Utterance, hypothesis: str, seconds: float) -> Prediction
         offset=utterance.offset,
         speaker=utterance.speaker,
         channel=utterance.channel,
+        announced_seconds=announced,
     )
 
 
@@ -192,7 +200,10 @@ def unwritable_references(utterances: Sequence[Utterance], labels: Iterable[str]
 
 
 def prediction_record(item: Prediction) -> dict[str, Any]:
-    """A prediction as plain values; `speaker` only when it is known, `channel` only when one was chosen."""
+    """A prediction as plain values.
+
+    `speaker` only when it is known, `channel` only when one was chosen, `announced_seconds` only of a file cut short.
+    """
     record: dict[str, Any] = {
         "audio_filepath": item.audio_filepath,
         "text": item.reference,
@@ -202,5 +213,5 @@ def prediction_record(item: Prediction) -> dict[str, Any]:
         "duration": item.duration,
         "offset": item.offset,
     }
-    chosen = {"speaker": item.speaker, "channel": item.channel}
+    chosen = {"speaker": item.speaker, "channel": item.channel, "announced_seconds": item.announced_seconds}
     return record | {key: value for key, value in chosen.items() if value is not None}

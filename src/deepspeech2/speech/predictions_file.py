@@ -64,7 +64,9 @@ class PredictionsFile:
 
     def _prediction(self, index: int, utterance: Utterance) -> Prediction | None:
         record = self._lines.earlier(index)
-        return None if record is None else compare(utterance, record["pred_text"], record["duration"])
+        if record is None:
+            return None
+        return compare(utterance, record["pred_text"], record["duration"], record.get("announced_seconds"))
 
 
 def _key(utterance: Utterance) -> Key:
