@@ -114,7 +114,7 @@ def test_bad_audio_is_an_outcome_and_names_stay(
     sources = list(enumerate([*here, replace(here[0], audio_path=Path("lost.wav")), CLIP]))
     found = sorted(RayEngine(settings, RayOptions(workers=1)).run(sources), key=lambda outcome: outcome.index)
     assert found == list(LocalEngine(settings.load()).run(sources))
-    assert found[3].reason.startswith("lost.wav: no such file")
+    assert found[3].reason.startswith("tones.jsonl:1 (lost.wav): lost.wav: no such file")
 
 
 def test_workers_that_cannot_start_say_why(
