@@ -138,6 +138,20 @@ def test_audio_cut_short_is_named(checkpoint: Path, folder: Path, capsys: pytest
     assert output.err == "ds2: a.wav: cut short: 2.000 s are announced and 0.624 s are there, which were transcribed\n"
 
 
+def test_audio_cut_short_by_nobody_knows_how_much_is_named(
+    checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten bytes of a page of OGG do not say how many samples were to be in it."""
+    noise = np.random.default_rng(0).standard_normal(80_000) / 10
+    soundfile.write("a.ogg", noise, 16_000, format="OGG", subtype="VORBIS")
+    content = Path("a.ogg").read_bytes()
+    Path("a.ogg").write_bytes(content[: content.rindex(b"OggS") + 10])
+    seconds = soundfile.info("a.ogg").duration
+    assert run("transcribe", "a.ogg", "--model", checkpoint, "--decoder", "greedy") == 0
+    said = f"it ends within a page, and {seconds:.3f} s are there, which were transcribed"
+    assert capsys.readouterr().err == f"ds2: a.ogg: cut short: {said}\n"
+
+
 def test_an_evaluation_names_audio_cut_short(
     checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,7 +19,7 @@ from deepspeech2.speech.data.manifest import Utterance
 from deepspeech2.speech.data.spec_augment import SpecAugmentOptions
 from deepspeech2.speech.features import Normalizer
 from deepspeech2.speech.options import NetworkOptions
-from deepspeech2.speech.training_identity import training_identity
+from deepspeech2.speech.training_identity import described, training_identity
 from deepspeech2.speech.training_options import TrainingOptions
 
 LABELS = (" ", "a", "b")
@@ -90,3 +90,13 @@ def test_data_may_move_to_another_folder() -> None:
     moved = replace(SPOKEN, audio_path=Path("elsewhere/a.wav"))
     hum = replace(HUM, audio_path=Path("elsewhere/hum.wav"))
     assert identity(steps(Noise([hum])), spoken=moved, judged=moved) == identity(steps(Noise([HUM])))
+
+
+def test_options_added_since_do_not_stop_older_trainings() -> None:
+    """What a state of before there was warping says of its masks."""
+    before = {"kind": "SpecAugmentOptions", "frequency_masks": 2, "frequency_width": 27, "time_masks": 2}
+    before |= {"time_width": 40, "time_share": 0.15, "seconds_per_time_mask": None}
+    assert described(SpecAugmentOptions()) == before
+    others: dict[str, Any] = {"most_time_masks": 3, "time_width_share": 0.5, "time_warp": 5, "mask_with_mean": True}
+    for name, value in (others | {"probability": 0.5}).items():
+        assert described(SpecAugmentOptions(**{name: value})) == before | {name: value}

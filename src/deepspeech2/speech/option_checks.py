@@ -8,6 +8,9 @@ from typing import Any
 
 from deepspeech2.errors import OptionError
 
+ADDED_LATER = {"added_later": True}
+"""Of a field that changes nothing at its default: trainings begun before there was one go on."""
+
 
 def check(what: str, name: str, expectation: str, value: Any, *, holds: bool) -> None:
     """Refuse a value that does not hold.

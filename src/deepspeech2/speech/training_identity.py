@@ -79,7 +79,9 @@ def described(value: Any) -> Any:
         return hashlib.sha256(value.mean.tobytes() + value.std.tobytes()).hexdigest()
     if is_dataclass(value) and not isinstance(value, type):
         return {"kind": type(value).__name__} | {
-            item.name: described(getattr(value, item.name)) for item in fields(value)
+            item.name: described(getattr(value, item.name))
+            for item in fields(value)
+            if not (item.metadata.get("added_later") and getattr(value, item.name) == item.default)
         }
     if isinstance(value, Sequence) and not isinstance(value, str):
         if value and all(isinstance(item, Utterance) for item in value):

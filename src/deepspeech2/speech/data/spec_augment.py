@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
-from deepspeech2.speech.option_checks import check_flag, check_number, check_positive, check_whole
+from deepspeech2.speech.option_checks import ADDED_LATER, check_flag, check_number, check_positive, check_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,11 @@ class SpecAugmentOptions:
     time_width: int = 40
     time_share: float = 0.15
     seconds_per_time_mask: float | None = None
-    most_time_masks: int | None = None
-    time_width_share: float | None = None
-    time_warp: int = 0
-    mask_with_mean: bool = False
-    probability: float = 1.0
+    most_time_masks: int | None = field(default=None, metadata=ADDED_LATER)
+    time_width_share: float | None = field(default=None, metadata=ADDED_LATER)
+    time_warp: int = field(default=0, metadata=ADDED_LATER)
+    mask_with_mean: bool = field(default=False, metadata=ADDED_LATER)
+    probability: float = field(default=1.0, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         what = "spec_augment"
